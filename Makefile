@@ -1,0 +1,46 @@
+# idem: makes retries safe inside the database.
+#
+#   make demo         the main job, on a throwaway server
+#   make check        build, and pass every test, on throwaway servers
+#   make              build for the PostgreSQL that pg_config tells of
+#   make install      install there
+#   make installcheck regression and isolation tests against a running server
+
+EXTENSION = idem
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control)
+
+MODULE_big = idem
+OBJS = \
+	src/catalog.o \
+	src/error.o \
+	src/fingerprint.o \
+	src/idem.o \
+	src/key.o \
+	src/query.o \
+	src/settings.o \
+	src/shape.o \
+	src/target.o \
+	src/upsert.o
+DATA = $(wildcard idem--*.sql)
+PGFILEDESC = "idem - makes retries safe inside the database"
+
+REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
+
+PG_CONFIG ?= pg_config
+
+# These work before there is a PostgreSQL to build for: they install it.
+TASKS = check demo matrix
+.PHONY: $(TASKS) dist
+
+ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))
+$(TASKS):
+	@scripts/$@
+else ifeq (dist,$(MAKECMDGOALS))
+dist:
+	git archive --format zip --prefix=idem-$(EXTVERSION)/ \
+		--output idem-$(EXTVERSION).zip HEAD
+else
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+endif

@@ -1,0 +1,45 @@
+/*
+ * catalog.h
+ *	  Where idem's own objects are in the current database.
+ */
+#ifndef IDEM_CATALOG_H
+#define IDEM_CATALOG_H
+
+/*
+ * The values of the enum idem_outcome, in its order.  They are what a call
+ * reports and what a key row says of itself.
+ */
+typedef enum IdemOutcome
+{
+	IDEM_INSERTED,
+	IDEM_UPDATED,
+	IDEM_UNCHANGED,
+	IDEM_EXECUTED,
+	IDEM_CLAIMED,
+	IDEM_IN_PROGRESS,
+	IDEM_COMPLETED,
+	IDEM_FAILED,
+	IDEM_APPLIED,
+	IDEM_NOOP
+} IdemOutcome;
+
+#define IDEM_OUTCOMES	(IDEM_NOOP + 1)
+
+typedef struct IdemCatalog
+{
+	uint64		generation;		/* differs whenever anything below does */
+	char		schema[NAMEDATALEN * 2 + 3];	/* quoted name of the schema */
+	Oid			schema_oid;
+	Oid			owner;			/* of the tables: who writes to them */
+	Oid			key_table;		/* idem_key */
+	Oid			key_index;		/* its primary key: (scope, key) */
+	Oid			outcome_type;	/* idem_outcome */
+	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
+} IdemCatalog;
+
+extern const IdemCatalog *idem_catalog(void);
+extern bool idem_catalog_installed(void);
+extern IdemOutcome idem_catalog_outcome(Oid value);
+extern void idem_catalog_init(void);
+
+#endif							/* IDEM_CATALOG_H */

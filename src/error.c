@@ -1,0 +1,53 @@
+/*
+ * error.c
+ *	  Reporters of the errors that more than one room raises.
+ */
+#include "postgres.h"
+
+#include "error.h"
+#include "utils/lsyscache.h"
+
+/* An argument that must not be NULL was. */
+void
+idem_error_null(const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("\"%s\" must not be null", argument)));
+}
+
+/* The row named by id (as text, for people) has another version than wanted. */
+void
+idem_error_version(Oid relid, const char *id, int64 actual, int64 expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_VERSION_CONFLICT),
+			 errmsg("version conflict on row %s of \"%s\"",
+					id, get_rel_name(relid)),
+			 errdetail("The row has version %lld, version %lld was expected.",
+					   (long long) actual, (long long) expected),
+			 errhint("Read the row again and decide anew.")));
+}
+
+/* There is no row named by id that the caller may see; hint may be NULL. */
+void
+idem_error_no_row(Oid relid, const char *id, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_ROW_NOT_FOUND),
+			 errmsg("row not found in \"%s\"", get_rel_name(relid)),
+			 errdetail("No row has the key %s, or it is not visible to you.", id),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* Another transaction took the key after this one's snapshot. */
+void
+idem_error_serialization(const char *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent use of a key"),
+			 errdetail("Another transaction used the key \"%s\" and committed after this transaction's snapshot was taken.",
+					   key),
+			 errhint("The transaction might succeed if retried.")));
+}

@@ -1,0 +1,22 @@
+/*
+ * idem.c
+ *	  Where the library begins.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "catalog.h"
+#include "settings.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	idem_settings_init();
+	idem_catalog_init();
+}

@@ -1,0 +1,41 @@
+/*
+ * key.h
+ *	  The key store: who may do the work of a key, and what came of it.
+ */
+#ifndef IDEM_KEY_H
+#define IDEM_KEY_H
+
+#include "datatype/timestamp.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+
+/* A key as one call uses it. */
+typedef struct IdemKey
+{
+	text	   *scope;
+	text	   *key;
+	const char *name;			/* key as a string, for messages */
+	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
+	int64		fingerprint;	/* of the request, to be set before claiming */
+	/* set by claiming, private to key.c */
+	uint64		hash;			/* names the key in the lock table */
+	TimestampTz now;			/* clock at the claim */
+	TimestampTz expires_at;		/* until when the result is kept */
+	bool		expired;		/* an expired row is in the way */
+} IdemKey;
+
+/* What is remembered of a key whose work is done. */
+typedef struct IdemAnswer
+{
+	IdemOutcome outcome;
+	Datum		response;		/* jsonb, in the caller's memory */
+	bool		response_isnull;
+} IdemAnswer;
+
+extern void idem_key_init(IdemKey *key, const char *function, text *name,
+						  text *scope, Interval *ttl);
+extern bool idem_key_claim(IdemKey *key, IdemAnswer *answer);
+extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);
+
+#endif							/* IDEM_KEY_H */

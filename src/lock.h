@@ -1,0 +1,22 @@
+/*
+ * lock.h
+ *	  The classes of heavyweight locks that idem takes.
+ *
+ * They share the advisory method with pg_advisory_lock(), whose tags carry 1
+ * or 2 in the last field; with numbers of its own there idem can neither meet
+ * a lock of the user's nor be blocked by one.  pg_locks shows the number as
+ * objsubid.
+ */
+#ifndef IDEM_LOCK_H
+#define IDEM_LOCK_H
+
+#include "storage/lock.h"
+
+#define IDEM_LOCK_KEY		7401	/* a key at work: two halves of its hash */
+#define IDEM_LOCK_PURGE		7402	/* purging of a database */
+#define IDEM_LOCK_LAUNCHER	7403	/* a launcher: of a database, or of all (0) */
+
+#define IDEM_SET_LOCKTAG(tag, dbid, high, low, class) \
+	SET_LOCKTAG_ADVISORY(tag, dbid, high, low, class)
+
+#endif							/* IDEM_LOCK_H */

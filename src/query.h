@@ -1,0 +1,50 @@
+/*
+ * query.h
+ *	  Running SQL: idem's own as the owner of its tables, the caller's as the
+ *	  caller.
+ */
+#ifndef IDEM_QUERY_H
+#define IDEM_QUERY_H
+
+#include "executor/spi.h"
+
+#define IDEM_MAX_ARGS	12
+
+/*
+ * A statement of idem's own.  Give it static storage, with text, nargs and
+ * argtypes filled in; in the text each "@" stands for the extension's schema,
+ * among the types InvalidOid for idem_outcome.
+ */
+typedef struct IdemStatement
+{
+	const char *text;
+	int			nargs;
+	Oid			argtypes[IDEM_MAX_ARGS];
+	/* private to query.c */
+	SPIPlanPtr	plan;			/* NULL before first use */
+	uint64		generation;		/* of the catalog that plan was made for */
+} IdemStatement;
+
+/* Gets each row of a result; what it keeps it must copy. */
+typedef void (*IdemRowCallback) (HeapTuple tuple, TupleDesc desc, void *state);
+
+/* A statement on a table of the caller's, kept under its signature. */
+typedef struct IdemPlan IdemPlan;
+
+extern uint64 idem_query_own(IdemStatement *statement, Datum *args,
+							 const char *nulls, int ncols, Datum *values,
+							 bool *isnull);
+extern void idem_query_own_each(IdemStatement *statement, Datum *args,
+								const char *nulls, IdemRowCallback callback,
+								void *state);
+
+extern IdemPlan *idem_query_find(const char *signature, int length);
+extern IdemPlan *idem_query_keep(const char *signature, int length,
+								 const char *sql, int nargs, Oid *argtypes,
+								 int tag);
+extern int	idem_query_tag(const IdemPlan *plan);
+extern uint64 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
+								int ncols, Datum *values, bool *isnull);
+extern void idem_query_command(const char *sql);
+
+#endif							/* IDEM_QUERY_H */

@@ -1,0 +1,257 @@
+/*
+ * target.c
+ *	  What an upsert has to know of the table it writes to.
+ *
+ * Which rows are the same row is for a unique index to say; which column holds
+ * the version, for the table's lifecycle triggers or the column's name.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "error.h"
+#include "target.h"
+
+/* The attribute of a column. */
+Form_pg_attribute
+idem_target_attribute(const IdemTarget *target, AttrNumber number)
+{
+	return TupleDescAttr(RelationGetDescr(target->rel), number - 1);
+}
+
+/* The name of a column, quoted where it has to be. */
+const char *
+idem_target_name(const IdemTarget *target, AttrNumber number)
+{
+	return quote_identifier(NameStr(idem_target_attribute(target, number)->attname));
+}
+
+static bool
+has_field(const IdemTarget *target, AttrNumber number)
+{
+	for (int i = 0; i < target->nfields; i++)
+	{
+		if (target->fields[i] == number)
+			return true;
+	}
+	return false;
+}
+
+/* Is the column one of those that tell which row is the same? */
+bool
+idem_target_arbitrates(const IdemTarget *target, AttrNumber number)
+{
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		if (target->arbiter.columns[i] == number)
+			return true;
+	}
+	return false;
+}
+
+/* Number of the user column of that name, or zero. */
+static AttrNumber
+find_column(Relation rel, const char *name)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return att->attnum;
+	}
+	return InvalidAttrNumber;
+}
+
+static AttrNumber
+need_column(Relation rel, const char *name)
+{
+	AttrNumber	number = find_column(rel, name);
+
+	if (number == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						name, RelationGetRelationName(rel))));
+	return number;
+}
+
+/* Refuses what an upsert cannot be done on, or not be answered truthfully. */
+static void
+check_relation(Relation rel)
+{
+	char		relkind = rel->rd_rel->relkind;
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot upsert into \"%s\"", RelationGetRelationName(rel)),
+				 errdetail_relkind_not_supported(relkind),
+				 errhint("Name the table itself.")));
+	if (IsCatalogRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog",
+						RelationGetRelationName(rel))));
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot upsert into temporary table \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("The key would outlive the row, and no other session could retry.")));
+}
+
+/*
+ * If the index can arbitrate an ON CONFLICT over exactly the columns wanted
+ * (none given: if it is the primary key), takes it.
+ */
+static bool
+try_arbiter(IdemTarget *target, Relation index, const List *wanted)
+{
+	Form_pg_index form = index->rd_index;
+	int			nkeys = form->indnkeyatts;
+	ListCell   *lc;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid)
+		return false;
+	if (wanted == NIL ? !form->indisprimary : nkeys != list_length(wanted))
+		return false;
+	if (RelationGetIndexPredicate(index) != NIL)
+		return false;
+
+	for (int i = 0; i < nkeys; i++)
+	{
+		AttrNumber	column = form->indkey.values[i];
+
+		if (column == InvalidAttrNumber)
+			return false;		/* an expression */
+		target->arbiter.columns[i] = column;
+		target->arbiter.equality[i] =
+			get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
+								index->rd_opcintype[i], BTEqualStrategyNumber);
+		if (!OidIsValid(target->arbiter.equality[i]))
+			return false;
+	}
+	target->arbiter.ncolumns = nkeys;
+
+	foreach(lc, wanted)
+	{
+		if (!idem_target_arbitrates(target, lfirst_int(lc)))
+			return false;
+	}
+	return true;
+}
+
+static void
+find_arbiter(IdemTarget *target)
+{
+	const IdemShape *shape = target->shape;
+	List	   *wanted = NIL;
+	List	   *indexes;
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, shape->conflict)
+	{
+		AttrNumber	column = need_column(target->rel, lfirst(lc));
+
+		if (!has_field(target, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("conflict column \"%s\" is not in data",
+							(char *) lfirst(lc)),
+					 errhint("Give every column of \"conflict\" a value in \"data\".")));
+		wanted = list_append_unique_int(wanted, column);
+	}
+
+	indexes = RelationGetIndexList(target->rel);
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found = try_arbiter(target, index, wanted);
+		index_close(index, AccessShareLock);
+		if (found)
+			break;
+	}
+
+	if (!found && shape->by_primary_key)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no primary key to upsert by",
+						RelationGetRelationName(target->rel)),
+				 errdetail("A deferrable primary key does not count."),
+				 errhint("Add a primary key, or name the columns of a unique index with \"conflict\".")));
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no unique index on exactly the columns of \"conflict\"",
+						RelationGetRelationName(target->rel)),
+				 errdetail("Partial, deferrable and expression indexes do not count."),
+				 errhint("Create a unique index on these columns, or name those of another.")));
+
+	/*
+	 * Key columns that the table fills in by itself make a new row every time.
+	 * Were that row to meet another, for a sequence that lags behind say, then
+	 * that other row is not the one to update.
+	 */
+	target->has_arbiter = true;
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		if (!has_field(target, target->arbiter.columns[i]))
+			target->has_arbiter = false;
+	}
+}
+
+/* Finds the column that holds the row's version, and who raises it. */
+static void
+find_version(IdemTarget *target)
+{
+	AttrNumber	column = find_column(target->rel, "version");
+
+	if (column == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no version to expect",
+						RelationGetRelationName(target->rel)),
+				 errhint("Add a column \"version bigint NOT NULL DEFAULT 1\", or leave \"expected_version\" out.")));
+	target->version = idem_target_name(target, column);
+	target->raise_version = !has_field(target, column);
+}
+
+/*
+ * Opens the target of a shape, to be closed by the caller, and checks the shape
+ * against it.  Raises 42809, 42501 or 0A000 for what is not a table to upsert
+ * into, 42703 for unknown fields, 42P10 for want of a unique index.
+ */
+void
+idem_target_open(IdemTarget *target, const IdemShape *shape)
+{
+	ListCell   *lc;
+
+	memset(target, 0, sizeof(IdemTarget));
+	target->shape = shape;
+	target->rel = table_open(shape->target, AccessShareLock);
+	check_relation(target->rel);
+
+	target->fields = palloc(sizeof(AttrNumber) * (list_length(shape->fields) + 1));
+	foreach(lc, shape->fields)
+		target->fields[target->nfields++] = need_column(target->rel, lfirst(lc));
+
+	find_arbiter(target);
+	if (shape->versioned)
+		find_version(target);
+	target->reads_all = pg_class_aclcheck(shape->target, GetUserId(),
+										  ACL_SELECT) == ACLCHECK_OK;
+}

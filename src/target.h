@@ -1,0 +1,43 @@
+/*
+ * target.h
+ *	  What an upsert has to know of the table it writes to.
+ */
+#ifndef IDEM_TARGET_H
+#define IDEM_TARGET_H
+
+#include "catalog/pg_attribute.h"
+#include "utils/relcache.h"
+
+#include "shape.h"
+
+/* A unique index that tells whether a row is already there. */
+typedef struct IdemArbiter
+{
+	int			ncolumns;
+	AttrNumber	columns[INDEX_MAX_KEYS];
+	Oid			equality[INDEX_MAX_KEYS];	/* operators, as the index has it */
+} IdemArbiter;
+
+/* What is known of the table while its statements are being written. */
+typedef struct IdemTarget
+{
+	Relation	rel;
+	const IdemShape *shape;
+	int			nfields;
+	AttrNumber *fields;			/* columns that the data names */
+	bool		has_arbiter;
+	IdemArbiter arbiter;
+	const char *version;		/* column with the version; NULL: not wanted */
+	bool		raise_version;	/* is raising it left to us? */
+	bool		reads_all;		/* may the caller read the whole table? */
+} IdemTarget;
+
+extern void idem_target_open(IdemTarget *target, const IdemShape *shape);
+extern Form_pg_attribute idem_target_attribute(const IdemTarget *target,
+											   AttrNumber number);
+extern const char *idem_target_name(const IdemTarget *target,
+									AttrNumber number);
+extern bool idem_target_arbitrates(const IdemTarget *target,
+								   AttrNumber number);
+
+#endif							/* IDEM_TARGET_H */

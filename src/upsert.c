@@ -1,0 +1,294 @@
+/*
+ * upsert.c
+ *	  SQL: idem_upsert(), a write into the caller's own table, once per key.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+
+#include "error.h"
+#include "fingerprint.h"
+#include "key.h"
+#include "query.h"
+#include "shape.h"
+
+PG_FUNCTION_INFO_V1(idem_upsert);
+
+/* One upsert, as it was asked for. */
+typedef struct Upsert
+{
+	IdemShape	shape;
+	Jsonb	   *data;
+	int64		expected_version;	/* if shape.versioned */
+} Upsert;
+
+/* The names of an object's fields, in jsonb's own order. */
+static List *
+field_names(Jsonb *data)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	List	   *names = NIL;
+
+	if (!JB_ROOT_IS_OBJECT(data))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"data\" must be a JSON object"),
+				 errdetail("It is of type %s.",
+						   TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
+																   JsonbPGetDatum(data)))),
+				 errhint("Name each column with its value: {\"id\": 1, \"status\": \"PENDING\"}.")));
+
+	it = JsonbIteratorInit(&data->root);
+	(void) JsonbIteratorNext(&it, &v, false);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			names = lappend(names, pnstrdup(v.val.string.val, v.val.string.len));
+	}
+	return names;
+}
+
+/* The names in an array of text. */
+static List *
+conflict_names(ArrayType *array)
+{
+	Datum	   *elements;
+	bool	   *isnull;
+	int			count;
+	List	   *names = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &isnull, &count);
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"conflict\" must name at least one column"),
+				 errhint("Leave \"conflict\" out to upsert by the primary key.")));
+	for (int i = 0; i < count; i++)
+	{
+		if (isnull[i])
+			idem_error_null("conflict[]");
+		names = lappend(names, TextDatumGetCString(elements[i]));
+	}
+	return names;
+}
+
+static void
+append_names(StringInfo buf, const List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		appendStringInfoString(buf, lfirst(lc));
+		appendStringInfoChar(buf, '\0');
+	}
+	appendStringInfoChar(buf, '\0');
+}
+
+/*
+ * The plan of one of the upsert's statements.  Privileges shape the statement,
+ * hence the user in the signature.
+ */
+static IdemPlan *
+plan_for(const Upsert *upsert, IdemShapeStatement which)
+{
+	static Oid	argtypes[] = {JSONBOID, INT8OID};
+	const IdemShape *shape = &upsert->shape;
+	StringInfoData signature;
+	IdemPlan   *plan;
+	bool		then_update;
+	char	   *sql;
+	Oid			user = GetUserId();
+
+	initStringInfo(&signature);
+	appendStringInfoChar(&signature, 'u');
+	appendStringInfoChar(&signature, (char) which);
+	appendStringInfoChar(&signature, shape->versioned ? 'v' : '-');
+	appendStringInfoChar(&signature, shape->by_primary_key ? 'p' : '-');
+	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
+	appendBinaryStringInfo(&signature, (char *) &shape->target, sizeof(Oid));
+	append_names(&signature, shape->conflict);
+	append_names(&signature, shape->fields);
+
+	plan = idem_query_find(signature.data, signature.len);
+	if (plan == NULL)
+	{
+		sql = idem_shape_sql(shape, which, &then_update);
+		plan = idem_query_keep(signature.data, signature.len, sql, 2, argtypes,
+							   then_update);
+	}
+	return plan;
+}
+
+static uint64
+run(const Upsert *upsert, IdemPlan *plan, Datum *values, bool *isnull)
+{
+	Datum		args[2];
+
+	args[0] = JsonbPGetDatum(upsert->data);
+	args[1] = Int64GetDatum(upsert->expected_version);
+	return idem_query_caller(plan, args, upsert->shape.versioned ? NULL : " n",
+							 IDEM_SHAPE_COLUMNS, values, isnull);
+}
+
+/* What the caller would call the row: the data, as far as people read it. */
+static const char *
+row_name(const Upsert *upsert)
+{
+	char	   *text = JsonbToCString(NULL, &upsert->data->root,
+									  VARSIZE(upsert->data));
+	int			length = strlen(text);
+
+	if (length > 80)
+		strcpy(text + pg_mbcliplen(text, length, 77), "...");
+	return text;
+}
+
+/*
+ * What to say of a row that the write left as it was: it is as it should be,
+ * or has another version than expected.
+ */
+static void
+read_row(const Upsert *upsert, IdemAnswer *answer)
+{
+	Datum		values[IDEM_SHAPE_COLUMNS];
+	bool		isnull[IDEM_SHAPE_COLUMNS];
+	uint64		rows = run(upsert, plan_for(upsert, IDEM_SHAPE_READ),
+						   values, isnull);
+
+	answer->outcome = IDEM_UNCHANGED;
+	answer->response_isnull = (rows == 0 || isnull[0]);
+	answer->response = answer->response_isnull ? (Datum) 0 : values[0];
+
+	if (upsert->shape.versioned)
+	{
+		int64		expected = upsert->expected_version;
+		int64		actual;
+		bool		differs;
+
+		if (rows == 0)
+			idem_error_no_row(upsert->shape.target, row_name(upsert), NULL);
+		actual = isnull[1] ? 0 : DatumGetInt64(values[1]);
+		differs = DatumGetBool(values[2]);
+
+		/* one past it, with the same data: our own lost acknowledgement */
+		if (actual != expected && (differs || actual != expected + 1))
+			idem_error_version(upsert->shape.target, row_name(upsert),
+							   actual, expected);
+	}
+}
+
+static void
+write_row(const Upsert *upsert, IdemAnswer *answer)
+{
+	Datum		values[IDEM_SHAPE_COLUMNS];
+	bool		isnull[IDEM_SHAPE_COLUMNS];
+	IdemPlan   *plan = plan_for(upsert, IDEM_SHAPE_WRITE);
+	bool		then_update = idem_query_tag(plan);
+	uint64		rows;
+
+	rows = run(upsert, plan, values, isnull);
+	if (rows == 0 && then_update)
+		rows = run(upsert, plan_for(upsert, IDEM_SHAPE_UPDATE), values, isnull);
+	if (rows == 0)
+	{
+		read_row(upsert, answer);
+		return;
+	}
+
+	answer->outcome = DatumGetBool(values[1]) ? IDEM_INSERTED : IDEM_UPDATED;
+	answer->response = values[0];
+	answer->response_isnull = isnull[0];
+	if (upsert->shape.versioned && answer->outcome == IDEM_INSERTED)
+		idem_error_no_row(upsert->shape.target, row_name(upsert),
+						  "Leave \"expected_version\" out to insert the row.");
+}
+
+static int64
+fingerprint(const Upsert *upsert)
+{
+	const IdemShape *shape = &upsert->shape;
+	IdemFingerprint fp;
+	ListCell   *lc;
+
+	idem_fingerprint_init(&fp, "upsert");
+	idem_fingerprint_relation(&fp, shape->target);
+	foreach(lc, shape->conflict)
+		idem_fingerprint_string(&fp, lfirst(lc));
+	if (shape->versioned)
+		idem_fingerprint_int8(&fp, upsert->expected_version);
+	else
+		idem_fingerprint_null(&fp);
+	idem_fingerprint_jsonb(&fp, upsert->data);
+	return idem_fingerprint_value(&fp);
+}
+
+/*
+ * idem_upsert(key text, target regclass, data jsonb, conflict text[],
+ *			   expected_version bigint, scope text, ttl interval)
+ *		-> outcome idem_outcome, replayed boolean, result jsonb
+ *
+ * Inserts data into target, or updates the row that is there, and remembers
+ * the row under the key; or tells what the key remembers.  Errors: those of
+ * idem_key_claim and idem_shape_sql, ID203 and ID205 for a version expected in
+ * vain, and whatever the statement raises.
+ */
+Datum
+idem_upsert(PG_FUNCTION_ARGS)
+{
+	Upsert		upsert = {0};
+	IdemKey		key;
+	IdemAnswer	answer = {0};
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+	bool		replayed;
+
+	idem_key_init(&key, "idem_upsert()",
+				  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+				  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
+				  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+	if (PG_ARGISNULL(1))
+		idem_error_null("target");
+	if (PG_ARGISNULL(2))
+		idem_error_null("data");
+	upsert.shape.target = PG_GETARG_OID(1);
+	upsert.data = PG_GETARG_JSONB_P(2);
+	upsert.shape.fields = field_names(upsert.data);
+	upsert.shape.by_primary_key = PG_ARGISNULL(3);
+	if (!PG_ARGISNULL(3))
+		upsert.shape.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
+	upsert.shape.versioned = !PG_ARGISNULL(4);
+	if (upsert.shape.versioned)
+		upsert.expected_version = PG_GETARG_INT64(4);
+	key.fingerprint = fingerprint(&upsert);
+
+	replayed = !idem_key_claim(&key, &answer);
+	if (!replayed)
+	{
+		write_row(&upsert, &answer);
+		idem_key_finish(&key, &answer);
+	}
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "idem_upsert must return a row");
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
+	values[1] = BoolGetDatum(replayed);
+	values[2] = answer.response;
+	nulls[2] = answer.response_isnull;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
+													  values, nulls)));
+}
