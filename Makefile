@@ -17,6 +17,7 @@ OBJS = \
 	src/idem.o \
 	src/key.o \
 	src/query.o \
+	src/result.o \
 	src/settings.o \
 	src/shape.o \
 	src/target.o \

@@ -14,17 +14,18 @@ CREATE TYPE @extschema@.idem_outcome AS ENUM (
 COMMENT ON TYPE @extschema@.idem_outcome IS
 'what came of a call, and what its key says of it';
 
+-- Columns of fixed width first, which saves the padding between them.
 CREATE TABLE @extschema@.idem_key (
-	scope text COLLATE "C" NOT NULL,
-	key text COLLATE "C" NOT NULL,
-	outcome @extschema@.idem_outcome NOT NULL,
-	fingerprint bigint,
-	response jsonb,
-	fence bigint NOT NULL,
-	claimed_by text NOT NULL,
 	created_at timestamp with time zone NOT NULL,
 	expires_at timestamp with time zone NOT NULL,
+	fence bigint NOT NULL,
+	fingerprint bigint,
 	lease_until timestamp with time zone,
+	outcome @extschema@.idem_outcome NOT NULL,
+	scope text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
+	claimed_by text NOT NULL,
+	response jsonb,
 	CONSTRAINT idem_key_pkey PRIMARY KEY (scope, key)
 ) WITH (
 	-- rows come, stay for the time they are kept, and go: by the thousand, not

@@ -47,17 +47,26 @@
 /* Columns of idem_key. */
 enum
 {
-	COLUMN_SCOPE = 1,
-	COLUMN_KEY,
-	COLUMN_OUTCOME,
-	COLUMN_FINGERPRINT,
-	COLUMN_RESPONSE,
-	COLUMN_FENCE,
-	COLUMN_CLAIMED_BY,
-	COLUMN_CREATED_AT,
+	COLUMN_CREATED_AT = 1,
 	COLUMN_EXPIRES_AT,
-	COLUMN_LEASE_UNTIL
+	COLUMN_FENCE,
+	COLUMN_FINGERPRINT,
+	COLUMN_LEASE_UNTIL,
+	COLUMN_OUTCOME,
+	COLUMN_SCOPE,
+	COLUMN_KEY,
+	COLUMN_CLAIMED_BY,
+	COLUMN_RESPONSE
 };
+
+#define COLUMNS		COLUMN_RESPONSE
+
+/* A row of idem_key, taken apart; column n is at n - 1. */
+typedef struct KeyRow
+{
+	Datum		values[COLUMNS];
+	bool		isnull[COLUMNS];
+} KeyRow;
 
 /* What a look-up finds. */
 typedef enum Found
@@ -217,12 +226,6 @@ unlock_key(const IdemKey *key)
 	LockRelease(&tag, ExclusiveLock, false);
 }
 
-static Datum
-column(HeapTuple tuple, TupleDesc desc, int number, bool *isnull)
-{
-	return heap_getattr(tuple, number, desc, isnull);
-}
-
 /*
  * Is the role of that name, who claimed a key, one whose rights we have?  A
  * role that has been dropped since leaves its answers to superusers.
@@ -240,16 +243,10 @@ may_see(const char *claimed_by)
  * the same request.
  */
 static void
-read_answer(const IdemKey *key, HeapTuple tuple, TupleDesc desc,
-			IdemAnswer *answer)
+read_answer(const IdemKey *key, const KeyRow *row, IdemAnswer *answer)
 {
-	bool		isnull;
-	char	   *claimed_by;
-	Datum		fingerprint;
-	Datum		response;
+	char	   *claimed_by = TextDatumGetCString(row->values[COLUMN_CLAIMED_BY - 1]);
 
-	claimed_by = TextDatumGetCString(column(tuple, desc, COLUMN_CLAIMED_BY,
-											&isnull));
 	if (!may_see(claimed_by))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -257,24 +254,22 @@ read_answer(const IdemKey *key, HeapTuple tuple, TupleDesc desc,
 				 errdetail("The key belongs to a role that you are not a member of."),
 				 errhint("Use a scope of your own to keep your keys apart from those of others.")));
 
-	answer->outcome =
-		idem_catalog_outcome(DatumGetObjectId(column(tuple, desc,
-													 COLUMN_OUTCOME, &isnull)));
-	fingerprint = column(tuple, desc, COLUMN_FINGERPRINT, &isnull);
-	if (isnull || DatumGetInt64(fingerprint) != key->fingerprint)
+	if (row->isnull[COLUMN_FINGERPRINT - 1] ||
+		DatumGetInt64(row->values[COLUMN_FINGERPRINT - 1]) != key->fingerprint)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_KEY_MISMATCH),
 				 errmsg("key \"%s\" was used for a different request", key->name),
 				 errdetail("It was used at %s by role \"%s\".",
-						   timestamptz_to_str(DatumGetTimestampTz(column(tuple, desc,
-																		 COLUMN_CREATED_AT,
-																		 &isnull))),
+						   timestamptz_to_str(DatumGetTimestampTz(row->values[COLUMN_CREATED_AT - 1])),
 						   claimed_by),
 				 errhint("Send exactly the same request to retry it, or use a new key for a new request.")));
 
-	response = column(tuple, desc, COLUMN_RESPONSE, &answer->response_isnull);
+	answer->outcome =
+		idem_catalog_outcome(DatumGetObjectId(row->values[COLUMN_OUTCOME - 1]));
+	answer->response_isnull = row->isnull[COLUMN_RESPONSE - 1];
 	if (!answer->response_isnull)
-		answer->response = PointerGetDatum(PG_DETOAST_DATUM_COPY(response));
+		answer->response =
+			PointerGetDatum(PG_DETOAST_DATUM_COPY(row->values[COLUMN_RESPONSE - 1]));
 }
 
 /*
@@ -291,13 +286,12 @@ look_up(const IdemKey *key, IdemAnswer *answer, Blocker *blocker)
 {
 	const IdemCatalog *cat = idem_catalog();
 	Relation	rel = table_open(cat->key_table, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
 	SnapshotData dirty;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Found		found = FOUND_NOTHING;
-	bool		isnull;
+	KeyRow		row;
+	Found		found;
 
 	InitDirtySnapshot(dirty);
 	ScanKeyInit(&keys[0], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
@@ -317,10 +311,14 @@ look_up(const IdemKey *key, IdemAnswer *answer, Blocker *blocker)
 			dirty.xmin : dirty.xmax;
 		blocker->speculative_token = dirty.speculativeToken;
 	}
-	else if (DatumGetTimestampTz(column(tuple, desc, COLUMN_EXPIRES_AT,
-										&isnull)) <= key->now)
-		found = FOUND_EXPIRED;
 	else
+	{
+		heap_deform_tuple(tuple, RelationGetDescr(rel), row.values, row.isnull);
+		found = DatumGetTimestampTz(row.values[COLUMN_EXPIRES_AT - 1]) <= key->now ?
+			FOUND_EXPIRED : FOUND_ANSWER;
+	}
+
+	if (found == FOUND_ANSWER)
 	{
 		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 
@@ -334,8 +332,7 @@ look_up(const IdemKey *key, IdemAnswer *answer, Blocker *blocker)
 			XidInMVCCSnapshot(xmin, GetTransactionSnapshot()))
 			idem_error_serialization(key->name);
 
-		found = FOUND_ANSWER;
-		read_answer(key, tuple, desc, answer);
+		read_answer(key, &row, answer);
 	}
 
 	systable_endscan(scan);

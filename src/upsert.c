@@ -4,10 +4,8 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -20,6 +18,7 @@
 #include "fingerprint.h"
 #include "key.h"
 #include "query.h"
+#include "result.h"
 #include "shape.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert);
@@ -252,7 +251,6 @@ idem_upsert(PG_FUNCTION_ARGS)
 	Upsert		upsert = {0};
 	IdemKey		key;
 	IdemAnswer	answer = {0};
-	TupleDesc	desc;
 	Datum		values[3];
 	bool		nulls[3] = {false};
 	bool		replayed;
@@ -283,12 +281,9 @@ idem_upsert(PG_FUNCTION_ARGS)
 		idem_key_finish(&key, &answer);
 	}
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "idem_upsert must return a row");
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);
 	values[2] = answer.response;
 	nulls[2] = answer.response_isnull;
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc),
-													  values, nulls)));
+	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
 }

@@ -1,0 +1,161 @@
+-- What a call costs inside the server: microseconds and bytes of WAL, for a
+-- new key and for a replay, against what a user would write in plpgsql and
+-- against the two bare inserts that nobody can do without.
+--
+--   psql -X -f bench/cost.sql          (needs the extension's files installed)
+--
+-- Each contestant is a function, called for every row of one statement, so that
+-- what a statement costs by itself is not counted.  All in one session and in
+-- turn, so that a busy machine slows them all: read the ratios.
+
+\set ON_ERROR_STOP on
+\set QUIET on
+\timing off
+SET client_min_messages = warning;
+
+DROP SCHEMA IF EXISTS idem_bench CASCADE;
+CREATE SCHEMA idem_bench;
+CREATE EXTENSION IF NOT EXISTS idem;
+SET search_path = idem_bench, public;
+DELETE FROM idem_key WHERE scope = 'idem_bench';
+VACUUM idem_key;
+
+CREATE TABLE orders (
+	id bigint PRIMARY KEY,
+	customer text NOT NULL,
+	status text NOT NULL,
+	total numeric(12,2) NOT NULL,
+	placed_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- What a user would write instead.
+CREATE TABLE request (
+	key text PRIMARY KEY,
+	request jsonb NOT NULL,
+	response jsonb,
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	expires_at timestamptz NOT NULL
+);
+CREATE INDEX ON request (expires_at);
+
+CREATE FUNCTION place_order(the_key text, data jsonb,
+	OUT replayed boolean, OUT result jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+	earlier idem_bench.request;
+BEGIN
+	INSERT INTO idem_bench.request (key, request, expires_at)
+	VALUES (the_key, data, clock_timestamp() + interval '24 hours')
+	ON CONFLICT (key) DO NOTHING;
+	replayed := NOT FOUND;
+	IF replayed THEN
+		SELECT * INTO earlier FROM idem_bench.request WHERE key = the_key;
+		IF earlier.request <> data THEN
+			RAISE EXCEPTION 'key % was used for a different request', the_key;
+		END IF;
+		result := earlier.response;
+		RETURN;
+	END IF;
+	INSERT INTO idem_bench.orders AS o (id, customer, status, total)
+	VALUES ((data->>'id')::bigint, data->>'customer', data->>'status',
+		(data->>'total')::numeric)
+	ON CONFLICT (id) DO UPDATE SET customer = excluded.customer,
+		status = excluded.status, total = excluded.total
+	RETURNING to_jsonb(o.*) INTO result;
+	UPDATE idem_bench.request SET response = result WHERE key = the_key;
+END;
+$$;
+
+-- The floor: the row and a finished key row, with nothing learned or checked.
+CREATE FUNCTION two_inserts(the_key text, data jsonb, OUT result jsonb)
+LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO idem_bench.orders (id, customer, status, total)
+	VALUES ((data->>'id')::bigint, data->>'customer', data->>'status',
+		(data->>'total')::numeric);
+	INSERT INTO idem_bench.request (key, request, response, expires_at)
+	VALUES (the_key, data, data, clock_timestamp() + interval '24 hours');
+END;
+$$;
+
+CREATE TABLE contestant (
+	name text PRIMARY KEY,
+	ordinal int,
+	call text,		-- with a key k, and data d
+	base bigint		-- where its ids begin
+);
+INSERT INTO contestant VALUES
+	('nothing', 1, 'k', 0),
+	('two bare inserts', 2, 'two_inserts(k, d)', 100000000),
+	('plpgsql, new key', 3, 'place_order(k, d)', 200000000),
+	('idem, new key', 4, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'')', 300000000),
+	('plpgsql, replay', 5, 'place_order(k, d)', 200000000),
+	('idem, replay', 6, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'')', 300000000);
+
+CREATE TABLE measured (contestant text, us float8, wal float8);
+
+CREATE PROCEDURE measure(c contestant, base bigint, loops int)
+LANGUAGE plpgsql AS $$
+DECLARE
+	began timestamptz := clock_timestamp();
+	wal pg_lsn := pg_current_wal_insert_lsn();
+BEGIN
+	EXECUTE format($sql$
+		SELECT count(answer) FROM (
+			SELECT %s AS answer FROM (
+				SELECT 'key-' || i AS k, jsonb_build_object('id', i,
+					'customer', 'VINET', 'status', 'PENDING',
+					'total', 440.00) AS d
+				FROM generate_series($1 + 1, $1 + $2) AS i OFFSET 0) AS request
+			OFFSET 0) AS call
+		$sql$, c.call) USING base, loops;
+	INSERT INTO idem_bench.measured
+	SELECT c.name,
+		extract(epoch FROM clock_timestamp() - began) * 1e6 / loops,
+		(pg_current_wal_insert_lsn() - wal) / loops;
+END;
+$$;
+
+\if :{?loops}
+\else
+\set loops 20000
+\endif
+
+CHECKPOINT;
+SELECT set_config('idem_bench.loops', :'loops', false) \g /dev/null
+DO $$
+DECLARE
+	c idem_bench.contestant;
+	loops int := current_setting('idem_bench.loops');
+BEGIN
+	FOR round IN 1..9 LOOP
+		FOR c IN SELECT * FROM idem_bench.contestant ORDER BY ordinal LOOP
+			CALL idem_bench.measure(c, c.base + round * loops, loops);
+			COMMIT;
+		END LOOP;
+	END LOOP;
+END;
+$$;
+
+\pset footer off
+WITH median AS (
+	SELECT contestant,
+		percentile_cont(0.5) WITHIN GROUP (ORDER BY us) AS us,
+		percentile_cont(0.5) WITHIN GROUP (ORDER BY wal) AS wal
+	FROM measured GROUP BY contestant
+), net AS (
+	SELECT m.contestant, m.us - n.us AS us, m.wal - n.wal AS wal
+	FROM median AS m, median AS n
+	WHERE n.contestant = 'nothing' AND m.contestant <> 'nothing'
+)
+SELECT n.contestant, round(n.us::numeric, 2) AS microseconds,
+	round(n.wal::numeric) AS wal_bytes,
+	round((n.us / p.us)::numeric, 2) AS "time / plpgsql",
+	round((n.wal / nullif(p.wal, 0))::numeric, 2) AS "wal / plpgsql"
+FROM net AS n
+LEFT JOIN net AS p
+	ON p.contestant = 'plpgsql, ' || CASE WHEN n.contestant LIKE '%replay' THEN 'replay' ELSE 'new key' END
+ORDER BY n.contestant LIKE '%replay', n.us;
+
+DELETE FROM idem_key WHERE scope = 'idem_bench';
+DROP SCHEMA idem_bench CASCADE;
