@@ -16,27 +16,27 @@
 
 #define MAX_FUNCTIONS	16		/* more of them just share the places */
 
-typedef struct ResultType
+typedef struct KnownResult
 {
 	Oid			function;
 	uint64		generation;		/* of the catalog that desc was made for */
 	TupleDesc	desc;			/* blessed, kept for the session */
-} ResultType;
+} KnownResult;
 
-static ResultType types[MAX_FUNCTIONS];
+static KnownResult known[MAX_FUNCTIONS];
 
 static TupleDesc
 result_desc(FunctionCallInfo fcinfo)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
 	uint64		generation = idem_catalog()->generation;
-	ResultType *type = &types[function % MAX_FUNCTIONS];
+	KnownResult *result = &known[function % MAX_FUNCTIONS];
 	MemoryContext old;
 	TupleDesc	desc;
 
-	if (type->desc != NULL && type->function == function &&
-		type->generation == generation)
-		return type->desc;
+	if (result->desc != NULL && result->function == function &&
+		result->generation == generation)
+		return result->desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "function %u does not return a row", function);
@@ -44,11 +44,11 @@ result_desc(FunctionCallInfo fcinfo)
 	desc = BlessTupleDesc(CreateTupleDescCopy(desc));
 	MemoryContextSwitchTo(old);
 
-	if (type->desc != NULL)
-		FreeTupleDesc(type->desc);
-	type->function = function;
-	type->generation = generation;
-	type->desc = desc;
+	if (result->desc != NULL)
+		FreeTupleDesc(result->desc);
+	result->function = function;
+	result->generation = generation;
+	result->desc = desc;
 	return desc;
 }
 
