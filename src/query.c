@@ -39,7 +39,6 @@ struct IdemPlan
 	PlanKey		key;			/* hash key, must be first */
 	dlist_node	node;			/* in plans_used or plans_condemned */
 	SPIPlanPtr	plan;			/* owned, kept by SPI_keepplan */
-	int			tag;			/* for whoever made it */
 };
 
 static HTAB *plans = NULL;
@@ -295,11 +294,11 @@ make_room(void)
 /*
  * Prepares a statement of the caller's and keeps its plan under a signature,
  * which must tell it from every other statement.  The plan is the caller's to
- * run until the next call of this room; tag is what idem_query_tag says of it.
+ * run until the next call of this room.
  */
 IdemPlan *
 idem_query_keep(const char *signature, int length,
-				const char *sql, int nargs, Oid *argtypes, int tag)
+				const char *sql, int nargs, Oid *argtypes)
 {
 	PlanKey		key = {signature, length};
 	SPIPlanPtr	plan;
@@ -333,7 +332,6 @@ idem_query_keep(const char *signature, int length,
 		 * behind: this takes a table that is altered by its own trigger.
 		 */
 		entry->plan = plan;
-		entry->tag = tag;
 		return entry;
 	}
 
@@ -342,17 +340,9 @@ idem_query_keep(const char *signature, int length,
 	key.signature = copy;
 	entry = hash_search(plans, &key, HASH_ENTER, &found);
 	entry->plan = plan;
-	entry->tag = tag;
 	dlist_push_head(&plans_used, &entry->node);
 	nplans++;
 	return entry;
-}
-
-/* What was noted of a plan when it was made. */
-int
-idem_query_tag(const IdemPlan *plan)
-{
-	return plan->tag;
 }
 
 /*

@@ -40,9 +40,7 @@ extern void idem_query_own_each(IdemStatement *statement, Datum *args,
 
 extern IdemPlan *idem_query_find(const char *signature, int length);
 extern IdemPlan *idem_query_keep(const char *signature, int length,
-								 const char *sql, int nargs, Oid *argtypes,
-								 int tag);
-extern int	idem_query_tag(const IdemPlan *plan);
+								 const char *sql, int nargs, Oid *argtypes);
 extern uint64 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 								int ncols, Datum *values, bool *isnull);
 extern void idem_query_command(const char *sql);

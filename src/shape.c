@@ -22,7 +22,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "compat.h"
+#include "catalog.h"
 #include "target.h"
 
 /*
@@ -96,15 +96,6 @@ append_row(StringInfo buf, const IdemTarget *target)
 	appendStringInfoString(buf, ") AS r)");
 }
 
-static void
-append_version(StringInfo buf, const IdemTarget *target)
-{
-	if (target->version != NULL)
-		appendStringInfo(buf, "idem_row.%s::pg_catalog.int8", target->version);
-	else
-		appendStringInfoString(buf, "NULL::pg_catalog.int8");
-}
-
 static const char *
 operator_name(Oid operator)
 {
@@ -126,8 +117,10 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 {
 	appendStringInfoString(buf, "SELECT ");
 	append_row(buf, target);
-	appendStringInfoString(buf, ", ");
-	append_version(buf, target);
+	if (target->version != NULL)
+		appendStringInfo(buf, ", idem_row.%s::pg_catalog.int8", target->version);
+	else
+		appendStringInfoString(buf, ", NULL::pg_catalog.int8");
 	if (target->version != NULL && target->nfields > 0)
 	{
 		appendStringInfoString(buf, ", pg_catalog.record_image_ne(ROW(");
@@ -188,17 +181,20 @@ append_update(StringInfo buf, const IdemTarget *target)
 						 target->version, target->version);
 
 	/* By image, so that no difference at all is taken for none. */
-	appendStringInfo(buf, " WHERE pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
-					 old.data, new.data);
+	appendStringInfo(buf, " WHERE %s.idem_upsert_met("
+					 "pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+					 idem_catalog()->schema, old.data, new.data);
 	if (target->version != NULL)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
 						 target->version);
+	appendStringInfoChar(buf, ')');
 }
 
 static void
-write_upsert(StringInfo buf, const IdemTarget *target, const char *table,
-			 bool update)
+write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 {
+	bool		sets = false;
+
 	appendStringInfo(buf, "INSERT INTO %s AS idem_row", table);
 	if (target->nfields == 0)
 		appendStringInfoString(buf, " DEFAULT VALUES");
@@ -214,6 +210,8 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table,
 			if (i > 0)
 				appendStringInfoString(buf, ", ");
 			append_value(buf, target, target->fields[i]);
+			if (!idem_target_arbitrates(target, target->fields[i]))
+				sets = true;
 		}
 		appendStringInfoChar(buf, ')');
 	}
@@ -225,63 +223,37 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table,
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
 							 idem_target_name(target, target->arbiter.columns[i]));
 		appendStringInfoChar(buf, ')');
-		if (update)
+		if (sets)
 			append_update(buf, target);
 		else
 			appendStringInfoString(buf, " DO NOTHING");
 	}
 
-	appendStringInfoChar(buf, ' ');
-	appendStringInfoString(buf, IDEM_RETURNING);
+	appendStringInfoString(buf, " RETURNING ");
 	append_row(buf, target);
-	appendStringInfoString(buf, ", ");
-	if (!update)
-		appendStringInfoString(buf, "true");
-	else if (target->reads_all)
-		appendStringInfoString(buf, IDEM_WAS_INSERTED);
-	else
-		appendStringInfoString(buf, "false");
-	appendStringInfoString(buf, ", ");
-	append_version(buf, target);
 }
 
 /*
  * Writes one of the statements of a shape, after checking the shape against
- * the table and the caller's privileges as they are now.
- *
- * then_update says, of IDEM_SHAPE_WRITE, that if it leaves no row then
- * IDEM_SHAPE_UPDATE comes next.  Whether a row was inserted shows in a system
- * column, which takes the privilege to read the whole table; a caller without
- * it first inserts if there is nothing, and then updates.
- *
- * Raises what idem_target_open raises.
+ * the table and the caller's privileges as they are now.  Raises what
+ * idem_target_open raises.
  */
 char *
-idem_shape_sql(const IdemShape *shape, IdemShapeStatement which,
-			   bool *then_update)
+idem_shape_sql(const IdemShape *shape, IdemShapeStatement which)
 {
 	IdemTarget	target;
 	StringInfoData buf;
 	const char *table;
-	bool		sets = false;
 
 	idem_target_open(&target, shape);
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(target.rel)),
 									   RelationGetRelationName(target.rel));
-	for (int i = 0; i < target.nfields; i++)
-	{
-		if (!idem_target_arbitrates(&target, target.fields[i]))
-			sets = true;
-	}
-	sets = sets && target.has_arbiter;
-	*then_update = sets && !target.reads_all;
 
 	initStringInfo(&buf);
 	if (which == IDEM_SHAPE_READ)
 		write_read(&buf, &target, table);
 	else
-		write_upsert(&buf, &target, table,
-					 sets && (target.reads_all || which == IDEM_SHAPE_UPDATE));
+		write_upsert(&buf, &target, table);
 
 	table_close(target.rel, NoLock);
 	return buf.data;

@@ -24,15 +24,11 @@ typedef struct IdemShape
  */
 typedef enum IdemShapeStatement
 {
-	IDEM_SHAPE_WRITE,			/* first: row, was it inserted?, version */
-	IDEM_SHAPE_UPDATE,			/* second, if the first says so: likewise */
+	IDEM_SHAPE_WRITE,			/* the upsert: the row, if any was written */
 	IDEM_SHAPE_READ				/* the row there is: row, version, is it other
 								 * than data? */
 } IdemShapeStatement;
 
-#define IDEM_SHAPE_COLUMNS	3
-
-extern char *idem_shape_sql(const IdemShape *shape, IdemShapeStatement which,
-							bool *then_update);
+extern char *idem_shape_sql(const IdemShape *shape, IdemShapeStatement which);
 
 #endif							/* IDEM_SHAPE_H */

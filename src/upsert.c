@@ -22,6 +22,7 @@
 #include "shape.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert);
+PG_FUNCTION_INFO_V1(idem_upsert_met);
 
 /* One upsert, as it was asked for. */
 typedef struct Upsert
@@ -30,6 +31,9 @@ typedef struct Upsert
 	Jsonb	   *data;
 	int64		expected_version;	/* if shape.versioned */
 } Upsert;
+
+/* Where the innermost upsert being run learns that it met a row, if any is. */
+static bool *met_row = NULL;
 
 /* The names of an object's fields, in jsonb's own order. */
 static List *
@@ -108,8 +112,6 @@ plan_for(const Upsert *upsert, IdemShapeStatement which)
 	const IdemShape *shape = &upsert->shape;
 	StringInfoData signature;
 	IdemPlan   *plan;
-	bool		then_update;
-	char	   *sql;
 	Oid			user = GetUserId();
 
 	initStringInfo(&signature);
@@ -124,23 +126,22 @@ plan_for(const Upsert *upsert, IdemShapeStatement which)
 
 	plan = idem_query_find(signature.data, signature.len);
 	if (plan == NULL)
-	{
-		sql = idem_shape_sql(shape, which, &then_update);
-		plan = idem_query_keep(signature.data, signature.len, sql, 2, argtypes,
-							   then_update);
-	}
+		plan = idem_query_keep(signature.data, signature.len,
+							   idem_shape_sql(shape, which), 2, argtypes);
 	return plan;
 }
 
 static uint64
-run(const Upsert *upsert, IdemPlan *plan, Datum *values, bool *isnull)
+run(const Upsert *upsert, IdemShapeStatement which, int ncols,
+	Datum *values, bool *isnull)
 {
 	Datum		args[2];
 
 	args[0] = JsonbPGetDatum(upsert->data);
 	args[1] = Int64GetDatum(upsert->expected_version);
-	return idem_query_caller(plan, args, upsert->shape.versioned ? NULL : " n",
-							 IDEM_SHAPE_COLUMNS, values, isnull);
+	return idem_query_caller(plan_for(upsert, which), args,
+							 upsert->shape.versioned ? NULL : " n",
+							 ncols, values, isnull);
 }
 
 /* What the caller would call the row: the data, as far as people read it. */
@@ -163,10 +164,9 @@ row_name(const Upsert *upsert)
 static void
 read_row(const Upsert *upsert, IdemAnswer *answer)
 {
-	Datum		values[IDEM_SHAPE_COLUMNS];
-	bool		isnull[IDEM_SHAPE_COLUMNS];
-	uint64		rows = run(upsert, plan_for(upsert, IDEM_SHAPE_READ),
-						   values, isnull);
+	Datum		values[3];
+	bool		isnull[3];
+	uint64		rows = run(upsert, IDEM_SHAPE_READ, 3, values, isnull);
 
 	answer->outcome = IDEM_UNCHANGED;
 	answer->response_isnull = (rows == 0 || isnull[0]);
@@ -190,30 +190,56 @@ read_row(const Upsert *upsert, IdemAnswer *answer)
 	}
 }
 
+/*
+ * Runs the upsert's statement, which reports by way of idem_upsert_met()
+ * whether it met a row.
+ */
 static void
 write_row(const Upsert *upsert, IdemAnswer *answer)
 {
-	Datum		values[IDEM_SHAPE_COLUMNS];
-	bool		isnull[IDEM_SHAPE_COLUMNS];
-	IdemPlan   *plan = plan_for(upsert, IDEM_SHAPE_WRITE);
-	bool		then_update = idem_query_tag(plan);
+	bool	   *outer = met_row;
+	bool		met = false;
 	uint64		rows;
 
-	rows = run(upsert, plan, values, isnull);
-	if (rows == 0 && then_update)
-		rows = run(upsert, plan_for(upsert, IDEM_SHAPE_UPDATE), values, isnull);
-	if (rows == 0)
+	met_row = &met;
+	PG_TRY();
 	{
-		read_row(upsert, answer);
-		return;
+		rows = run(upsert, IDEM_SHAPE_WRITE, 1,
+				   &answer->response, &answer->response_isnull);
 	}
+	PG_FINALLY();
+	{
+		met_row = outer;
+	}
+	PG_END_TRY();
 
-	answer->outcome = DatumGetBool(values[1]) ? IDEM_INSERTED : IDEM_UPDATED;
-	answer->response = values[0];
-	answer->response_isnull = isnull[0];
-	if (upsert->shape.versioned && answer->outcome == IDEM_INSERTED)
-		idem_error_no_row(upsert->shape.target, row_name(upsert),
-						  "Leave \"expected_version\" out to insert the row.");
+	if (rows == 0)
+		read_row(upsert, answer);
+	else
+	{
+		answer->outcome = met ? IDEM_UPDATED : IDEM_INSERTED;
+		if (upsert->shape.versioned && !met)
+			idem_error_no_row(upsert->shape.target, row_name(upsert),
+							  "Leave \"expected_version\" out to insert the row.");
+	}
+}
+
+/*
+ * idem_upsert_met(changes boolean) -> boolean
+ *
+ * Stands in the condition of ON CONFLICT DO UPDATE, which is evaluated for a
+ * row that is there already, once it is locked.  Notes that, for the innermost
+ * upsert being run, and returns its argument.  RETURNING cannot tell as much:
+ * before PostgreSQL 18 it knows no old rows, and xmax, which gives an update
+ * away, cannot be read of a row inserted into a partition, nor by a caller who
+ * may read certain columns only.
+ */
+Datum
+idem_upsert_met(PG_FUNCTION_ARGS)
+{
+	if (met_row != NULL)
+		*met_row = true;
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
 static int64
