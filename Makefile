@@ -21,6 +21,7 @@ OBJS = \
 	src/settings.o \
 	src/shape.o \
 	src/target.o \
+	src/unique.o \
 	src/upsert.o
 DATA = $(wildcard idem--*.sql)
 PGFILEDESC = "idem - makes retries safe inside the database"

@@ -10,9 +10,7 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "parser/parse_coerce.h"
@@ -20,7 +18,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "catalog.h"
 #include "target.h"
@@ -96,21 +93,6 @@ append_row(StringInfo buf, const IdemTarget *target)
 	appendStringInfoString(buf, ") AS r)");
 }
 
-static const char *
-operator_name(Oid operator)
-{
-	char	   *name = get_opname(operator);
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	Oid			schema;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator %u", operator);
-	schema = ((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace;
-	ReleaseSysCache(tuple);
-	return psprintf("OPERATOR(%s.%s)",
-					quote_identifier(get_namespace_name(schema)), name);
-}
-
 /* The row that the data names by the arbiter's columns, as it is now. */
 static void
 write_read(StringInfo buf, const IdemTarget *target, const char *table)
@@ -149,7 +131,7 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 	{
 		appendStringInfo(buf, "%sidem_row.%s %s ", i ? " AND " : "",
 						 idem_target_name(target, target->arbiter.columns[i]),
-						 operator_name(target->arbiter.equality[i]));
+						 idem_unique_operator(&target->arbiter, i));
 		append_value(buf, target, target->arbiter.columns[i]);
 	}
 }

@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "error.h"
@@ -119,31 +118,14 @@ check_relation(Relation rel)
 static bool
 try_arbiter(IdemTarget *target, Relation index, const List *wanted)
 {
-	Form_pg_index form = index->rd_index;
-	int			nkeys = form->indnkeyatts;
 	ListCell   *lc;
 
-	if (!form->indisunique || !form->indimmediate || !form->indisvalid)
+	if (wanted == NIL && !index->rd_index->indisprimary)
 		return false;
-	if (wanted == NIL ? !form->indisprimary : nkeys != list_length(wanted))
+	if (!idem_unique_read(&target->arbiter, index))
 		return false;
-	if (RelationGetIndexPredicate(index) != NIL)
+	if (wanted != NIL && target->arbiter.ncolumns != list_length(wanted))
 		return false;
-
-	for (int i = 0; i < nkeys; i++)
-	{
-		AttrNumber	column = form->indkey.values[i];
-
-		if (column == InvalidAttrNumber)
-			return false;		/* an expression */
-		target->arbiter.columns[i] = column;
-		target->arbiter.equality[i] =
-			get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
-								index->rd_opcintype[i], BTEqualStrategyNumber);
-		if (!OidIsValid(target->arbiter.equality[i]))
-			return false;
-	}
-	target->arbiter.ncolumns = nkeys;
 
 	foreach(lc, wanted)
 	{

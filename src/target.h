@@ -9,14 +9,7 @@
 #include "utils/relcache.h"
 
 #include "shape.h"
-
-/* A unique index that tells whether a row is already there. */
-typedef struct IdemArbiter
-{
-	int			ncolumns;
-	AttrNumber	columns[INDEX_MAX_KEYS];
-	Oid			equality[INDEX_MAX_KEYS];	/* operators, as the index has it */
-} IdemArbiter;
+#include "unique.h"
 
 /* What is known of the table while its statements are being written. */
 typedef struct IdemTarget
@@ -26,7 +19,7 @@ typedef struct IdemTarget
 	int			nfields;
 	AttrNumber *fields;			/* columns that the data names */
 	bool		has_arbiter;
-	IdemArbiter arbiter;
+	IdemUnique	arbiter;		/* tells whether a row is already there */
 	const char *version;		/* column with the version; NULL: not wanted */
 	bool		raise_version;	/* is raising it left to us? */
 	bool		reads_all;		/* may the caller read the whole table? */

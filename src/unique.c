@@ -1,0 +1,83 @@
+/*
+ * unique.c
+ *	  Unique indexes, as what tells one row from another.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_operator.h"
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "unique.h"
+
+/*
+ * Reads an index, if it tells any two rows of its table apart at any time:
+ * false for one that is not unique, is partial, deferrable, on expressions,
+ * over ranges (WITHOUT OVERLAPS), or not valid.
+ */
+bool
+idem_unique_read(IdemUnique *unique, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		form->indisexclusion)
+		return false;
+	if (RelationGetIndexPredicate(index) != NIL)
+		return false;
+
+	unique->ncolumns = form->indnkeyatts;
+	for (int i = 0; i < unique->ncolumns; i++)
+	{
+		unique->columns[i] = form->indkey.values[i];
+		if (unique->columns[i] == InvalidAttrNumber)
+			return false;		/* an expression */
+		unique->equality[i] =
+			get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
+								index->rd_opcintype[i], BTEqualStrategyNumber);
+		if (!OidIsValid(unique->equality[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Reads the primary key of a table; false if it has none of that kind. */
+bool
+idem_unique_primary(IdemUnique *unique, Relation rel)
+{
+	Relation	index;
+	bool		good;
+
+	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex */
+	if (!OidIsValid(rel->rd_pkindex))
+		return false;
+	index = index_open(rel->rd_pkindex, AccessShareLock);
+	good = idem_unique_read(unique, index);
+	index_close(index, AccessShareLock);
+	return good;
+}
+
+/* The operator that compares a column with a value, as SQL. */
+const char *
+idem_unique_operator(const IdemUnique *unique, int column)
+{
+	Oid			operator = unique->equality[column];
+	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
+	Form_pg_operator form;
+	char	   *sql;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator %u", operator);
+	form = (Form_pg_operator) GETSTRUCT(tuple);
+	sql = psprintf("OPERATOR(%s.%s)",
+				   quote_identifier(get_namespace_name(form->oprnamespace)),
+				   NameStr(form->oprname));
+	ReleaseSysCache(tuple);
+	return sql;
+}

@@ -1,0 +1,22 @@
+/*
+ * unique.h
+ *	  Unique indexes, as what tells one row from another.
+ */
+#ifndef IDEM_UNIQUE_H
+#define IDEM_UNIQUE_H
+
+#include "utils/relcache.h"
+
+/* The columns by which an index tells rows apart. */
+typedef struct IdemUnique
+{
+	int			ncolumns;
+	AttrNumber	columns[INDEX_MAX_KEYS];
+	Oid			equality[INDEX_MAX_KEYS];	/* operators, as the index has it */
+} IdemUnique;
+
+extern bool idem_unique_read(IdemUnique *unique, Relation index);
+extern bool idem_unique_primary(IdemUnique *unique, Relation rel);
+extern const char *idem_unique_operator(const IdemUnique *unique, int column);
+
+#endif							/* IDEM_UNIQUE_H */
