@@ -11,16 +11,22 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control
 
 MODULE_big = idem
 OBJS = \
+	src/attach.o \
 	src/catalog.o \
 	src/error.o \
 	src/fingerprint.o \
 	src/idem.o \
 	src/key.o \
+	src/lifecycle.o \
+	src/machine.o \
+	src/movement.o \
 	src/query.o \
 	src/result.o \
+	src/rowid.o \
 	src/settings.o \
 	src/shape.o \
 	src/target.o \
+	src/transition.o \
 	src/unique.o \
 	src/upsert.o
 DATA = $(wildcard idem--*.sql)

@@ -82,3 +82,159 @@ AS 'MODULE_PATHNAME', 'idem_upsert_met'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_upsert_met(boolean) IS
 'for the statements of idem_upsert: notes that the row was there already';
+
+--
+-- State machines
+--
+
+CREATE TYPE @extschema@.order_status AS ENUM (
+	'PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED'
+);
+COMMENT ON TYPE @extschema@.order_status IS
+'states of an order, each of which leads to the next only';
+
+CREATE TABLE @extschema@.idem_machine (
+	name text COLLATE "C" NOT NULL,
+	initial text COLLATE "C" NOT NULL,
+	CONSTRAINT idem_machine_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE @extschema@.idem_machine IS
+'state machines that tables may follow';
+COMMENT ON COLUMN @extschema@.idem_machine.name IS
+'name of the state machine';
+COMMENT ON COLUMN @extschema@.idem_machine.initial IS
+'state that a row begins in';
+
+CREATE TABLE @extschema@.idem_machine_edge (
+	machine text COLLATE "C" NOT NULL,
+	from_state text COLLATE "C" NOT NULL,
+	to_state text COLLATE "C" NOT NULL,
+	CONSTRAINT idem_machine_edge_pkey
+		PRIMARY KEY (machine, from_state, to_state),
+	CONSTRAINT idem_machine_edge_machine_fkey
+		FOREIGN KEY (machine) REFERENCES @extschema@.idem_machine (name)
+		ON DELETE CASCADE
+);
+COMMENT ON TABLE @extschema@.idem_machine_edge IS
+'transitions that state machines allow';
+COMMENT ON COLUMN @extschema@.idem_machine_edge.machine IS
+'name of the state machine';
+COMMENT ON COLUMN @extschema@.idem_machine_edge.from_state IS
+'state that a row may leave';
+COMMENT ON COLUMN @extschema@.idem_machine_edge.to_state IS
+'state that it may go to';
+
+-- The order machine comes with every installation; only others are dumped.
+INSERT INTO @extschema@.idem_machine VALUES ('order', 'PENDING');
+INSERT INTO @extschema@.idem_machine_edge VALUES
+	('order', 'PENDING', 'PROCESSING'),
+	('order', 'PROCESSING', 'SHIPPED'),
+	('order', 'SHIPPED', 'DELIVERED');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine',
+	$$WHERE name OPERATOR(pg_catalog.<>) 'order'$$);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge',
+	$$WHERE machine OPERATOR(pg_catalog.<>) 'order'$$);
+
+REVOKE ALL ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
+	FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
+	TO PUBLIC;
+
+-- ALWAYS and for each row: a change that logical replication applies counts.
+CREATE FUNCTION @extschema@.idem_machine_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_machine_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_machine_changed() IS
+'tells all sessions that the state machines have changed';
+REVOKE ALL ON FUNCTION @extschema@.idem_machine_changed() FROM PUBLIC;
+
+CREATE TRIGGER idem_machine_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_changed();
+ALTER TABLE @extschema@.idem_machine
+	ENABLE ALWAYS TRIGGER idem_machine_changed;
+COMMENT ON TRIGGER idem_machine_changed ON @extschema@.idem_machine IS
+'tells all sessions that the state machines have changed';
+CREATE TRIGGER idem_machine_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine_edge
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_changed();
+ALTER TABLE @extschema@.idem_machine_edge
+	ENABLE ALWAYS TRIGGER idem_machine_changed;
+COMMENT ON TRIGGER idem_machine_changed ON @extschema@.idem_machine_edge IS
+'tells all sessions that the state machines have changed';
+
+CREATE FUNCTION @extschema@.idem_lifecycle() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_lifecycle'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_lifecycle() IS
+'trigger that validates changes of state and raises the version of each updated row; its arguments are the state machine, the column with the state, and the column with the version';
+
+CREATE FUNCTION @extschema@.idem_attach(
+	target regclass, machine text,
+	status name DEFAULT 'status', version name DEFAULT 'version',
+	history boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_attach'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_attach(regclass, text, name, name,
+	boolean) IS
+'let a table follow a state machine';
+
+CREATE FUNCTION @extschema@.idem_detach(target regclass)
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_detach'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
+'let a table no longer follow a state machine';
+
+--
+-- Transitions
+--
+
+CREATE FUNCTION @extschema@.order_transition(
+	target regclass, id text, new_status @extschema@.order_status,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'order_transition_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move an order to its next state, once per key if one is given';
+
+CREATE FUNCTION @extschema@.order_transition(
+	target regclass, id bigint, new_status @extschema@.order_status,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'order_transition_bigint'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move an order to its next state, once per key if one is given';
+
+CREATE FUNCTION @extschema@.order_transition(
+	target regclass, id uuid, new_status @extschema@.order_status,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'order_transition_uuid'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move an order to its next state, once per key if one is given';
+
+CREATE FUNCTION @extschema@.order_transition(
+	target regclass, id jsonb, new_status @extschema@.order_status,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'order_transition_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move the order with this primary key to its next state, once per key if one is given';

@@ -17,6 +17,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -57,6 +58,22 @@ extension_schema(void)
 	return schema;
 }
 
+/* The trigger function of that name, which an installed extension has. */
+static Oid
+trigger_function(Oid schema, const char *name)
+{
+	oidvector  *noargs = buildoidvector(NULL, 0);
+	Oid			function;
+
+	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+							   CStringGetDatum(name),
+							   PointerGetDatum(noargs),
+							   ObjectIdGetDatum(schema));
+	if (!OidIsValid(function))
+		elog(ERROR, "idem has no function \"%s\"", name);
+	return function;
+}
+
 /* A relation of idem's own, which an installed extension always has. */
 static Oid
 relation(Oid schema, const char *name)
@@ -79,6 +96,11 @@ catalog_load(Oid schema)
 			sizeof(catalog.schema));
 	catalog.key_table = relation(schema, "idem_key");
 	catalog.key_index = relation(schema, "idem_key_pkey");
+	catalog.machine_table = relation(schema, "idem_machine");
+	catalog.machine_index = relation(schema, "idem_machine_pkey");
+	catalog.edge_table = relation(schema, "idem_machine_edge");
+	catalog.edge_index = relation(schema, "idem_machine_edge_pkey");
+	catalog.lifecycle = trigger_function(schema, "idem_lifecycle");
 
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(catalog.key_table));
 	if (!HeapTupleIsValid(tuple))

@@ -33,6 +33,11 @@ typedef struct IdemCatalog
 	Oid			owner;			/* of the tables: who writes to them */
 	Oid			key_table;		/* idem_key */
 	Oid			key_index;		/* its primary key: (scope, key) */
+	Oid			machine_table;	/* idem_machine */
+	Oid			machine_index;	/* its primary key: (name) */
+	Oid			edge_table;		/* idem_machine_edge */
+	Oid			edge_index;		/* its primary key: (machine, ...) */
+	Oid			lifecycle;		/* idem_lifecycle(), the trigger function */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
 } IdemCatalog;

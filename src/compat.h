@@ -15,4 +15,11 @@
 #define pg_noreturn			pg_attribute_noreturn()
 #endif
 
+#if PG_VERSION_NUM < 160000
+#define IDEM_OWNS_RELATION(relid, role)		pg_class_ownercheck(relid, role)
+#else
+#define IDEM_OWNS_RELATION(relid, role) \
+	object_ownercheck(RelationRelationId, relid, role)
+#endif
+
 #endif							/* IDEM_COMPAT_H */

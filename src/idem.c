@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "catalog.h"
+#include "machine.h"
 #include "settings.h"
 
 PG_MODULE_MAGIC;
@@ -19,4 +20,5 @@ _PG_init(void)
 {
 	idem_settings_init();
 	idem_catalog_init();
+	idem_machine_init();
 }

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 
 #include "error.h"
+#include "machine.h"
 #include "target.h"
 
 /* The attribute of a column. */
@@ -200,8 +201,16 @@ find_arbiter(IdemTarget *target)
 static void
 find_version(IdemTarget *target)
 {
-	AttrNumber	column = find_column(target->rel, "version");
+	IdemLifecycle lifecycle;
+	AttrNumber	column;
 
+	if (idem_machine_attached(&lifecycle, target->rel))
+	{
+		target->version = idem_target_name(target, lifecycle.version);
+		return;
+	}
+
+	column = find_column(target->rel, "version");
 	if (column == InvalidAttrNumber)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),

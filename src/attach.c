@@ -1,0 +1,341 @@
+/*
+ * attach.c
+ *	  SQL: idem_attach() and idem_detach(), the triggers by which a table
+ *	  follows a state machine.
+ *
+ * They run CREATE TRIGGER and DROP TRIGGER as the caller, so that the triggers
+ * are what plain DDL would have made: dumped, dropped and passed on to
+ * partitions with the table.  What is added is that a table which could not
+ * live under the machine is refused beforehand.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "error.h"
+#include "machine.h"
+#include "query.h"
+#include "unique.h"
+
+PG_FUNCTION_INFO_V1(idem_attach);
+PG_FUNCTION_INFO_V1(idem_detach);
+
+/* Late in the alphabet: triggers fire by name, and ours has the last word. */
+#define TRIGGER_NAME	"zz_idem_lifecycle"
+
+/*
+ * Opens a table of the caller's, with the lock that CREATE TRIGGER takes, so
+ * that no row slips in between the checks and the trigger.
+ */
+static Relation
+open_own_table(Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+	Relation	rel = NULL;
+
+	/* Before the lock: nobody is to lock what is not theirs. */
+	if (relkind != '\0' && !IDEM_OWNS_RELATION(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+					   get_rel_name(relid));
+	if (relkind != '\0')
+		rel = try_table_open(relid, ShareRowExclusiveLock);
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid)));
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot follow a state machine",
+						RelationGetRelationName(rel)),
+				 errdetail_relkind_not_supported(relkind)));
+	if (IsCatalogRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog",
+						RelationGetRelationName(rel))));
+	return rel;
+}
+
+static const char *
+qualified_name(Relation rel)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									  RelationGetRelationName(rel));
+}
+
+/* The names (char *) of the triggers by which a table follows a machine. */
+static List *
+trigger_names(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	Oid			function = idem_catalog()->lifecycle;
+	List	   *names = NIL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (triggers->triggers[i].tgfoid == function)
+			names = lappend(names, pstrdup(triggers->triggers[i].tgname));
+	}
+	return names;
+}
+
+/* The column of that name; definition is how the hint would add it. */
+static Form_pg_attribute
+need_column(Relation rel, const char *name, const char *definition)
+{
+	AttrNumber	number = get_attnum(RelationGetRelid(rel), name);
+	Form_pg_attribute att;
+
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						name, RelationGetRelationName(rel)),
+				 errhint("Add it: ALTER TABLE %s ADD COLUMN %s %s.",
+						 qualified_name(rel), quote_identifier(name),
+						 definition)));
+	att = TupleDescAttr(RelationGetDescr(rel), number - 1);
+	if (att->attgenerated != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" is a generated column",
+						name, RelationGetRelationName(rel)),
+				 errdetail("State and version are set, not computed.")));
+	return att;
+}
+
+/* The labels that an enum lacks to hold all states of a machine, or NULL. */
+static const char *
+missing_labels(Oid type, const IdemMachine *machine)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, idem_machine_states(machine))
+	{
+		const char *state = lfirst(lc);
+
+		/* a label has the length of a name */
+		if (strlen(state) >= NAMEDATALEN ||
+			!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),
+								   CStringGetDatum(state)))
+			appendStringInfo(&buf, "%s\"%s\"", buf.len ? ", " : "", state);
+	}
+	return buf.len > 0 ? buf.data : NULL;
+}
+
+static void
+check_status(Relation rel, Form_pg_attribute att, const char *name,
+			 const IdemMachine *machine)
+{
+	Oid			type = getBaseType(att->atttypid);
+	const char *missing;
+
+	if (get_typtype(type) == TYPTYPE_ENUM)
+	{
+		missing = missing_labels(type, machine);
+		if (missing != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("type %s cannot hold the states of state machine \"%s\"",
+							format_type_be(type), name),
+					 errdetail("It has no value %s.", missing)));
+	}
+	else if (type != TEXTOID && type != VARCHAROID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" cannot hold a state",
+						NameStr(att->attname), RelationGetRelationName(rel)),
+				 errdetail("Its type is %s.", format_type_be(att->atttypid)),
+				 errhint("Use text, character varying or an enum.")));
+}
+
+static void
+check_version(Relation rel, Form_pg_attribute att)
+{
+	Oid			type = getBaseType(att->atttypid);
+
+	if (type != INT2OID && type != INT4OID && type != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
+						NameStr(att->attname), RelationGetRelationName(rel)),
+				 errdetail("Its type is %s.", format_type_be(att->atttypid))));
+	if (!att->attnotnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" must be NOT NULL to hold a version",
+						NameStr(att->attname), RelationGetRelationName(rel)),
+				 errhint("Give the rows a version, then ALTER TABLE %s ALTER COLUMN %s SET NOT NULL.",
+						 qualified_name(rel),
+						 quote_identifier(NameStr(att->attname)))));
+}
+
+/*
+ * Refuses a table with rows that are in no state of the machine, and could not
+ * leave it.  They are looked for as the caller would, under the transaction's
+ * snapshot.
+ */
+static void
+check_rows(Relation rel, const char *status, const char *name,
+		   const IdemMachine *machine)
+{
+	List	   *states = idem_machine_states(machine);
+	Datum	   *elements = palloc(sizeof(Datum) * list_length(states));
+	Oid			argtypes[] = {TEXTARRAYOID};
+	Datum		args[1];
+	Datum		value;
+	bool		isnull;
+	ListCell   *lc;
+	int			count = 0;
+	char	   *sql;
+
+	foreach(lc, states)
+		elements[count++] = CStringGetTextDatum(lfirst(lc));
+	args[0] = PointerGetDatum(construct_array(elements, count, TEXTOID, -1,
+											  false, TYPALIGN_INT));
+	sql = psprintf("SELECT r.%s::pg_catalog.text FROM %s%s AS r"
+				   " WHERE (r.%s::pg_catalog.text"
+				   " OPERATOR(pg_catalog.=) ANY ($1)) IS NOT TRUE LIMIT 1",
+				   quote_identifier(status),
+				   rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
+				   qualified_name(rel), quote_identifier(status));
+	if (idem_query_caller(idem_query_keep(sql, strlen(sql), sql, 1, argtypes),
+						  args, NULL, 1, &value, &isnull) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("table \"%s\" has rows in no state of state machine \"%s\"",
+					RelationGetRelationName(rel), name),
+			 isnull ? errdetail("One has no state at all.") :
+			 errdetail("One is in state \"%s\".", TextDatumGetCString(value)),
+			 errhint("Bring all rows into states of the machine first.")));
+}
+
+/*
+ * idem_attach(target regclass, machine text, status name, version name,
+ *			   history boolean) -> void
+ *
+ * Lets a table follow a machine.  Raises 42501 unless the caller owns the
+ * table, 42809 for what is not a table, 42710 if it follows one already, 42704
+ * for a machine that does not exist, 42P10 for want of a primary key, 42703,
+ * 42804 and 42P16 for columns that cannot serve, 23514 for rows that are in no
+ * state of the machine.
+ */
+Datum
+idem_attach(PG_FUNCTION_ARGS)
+{
+	static const char *const arguments[] = {
+		"target", "machine", "status", "version", "history"
+	};
+	const char *machine_name;
+	const char *status;
+	const char *version;
+	const char *call;
+	const char *table;
+	const IdemMachine *machine;
+	Form_pg_attribute att;
+	IdemUnique	key;
+	Relation	rel;
+
+	for (int i = 0; i < lengthof(arguments); i++)
+	{
+		if (PG_ARGISNULL(i))
+			idem_error_null(arguments[i]);
+	}
+	machine_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	status = NameStr(*PG_GETARG_NAME(2));
+	version = NameStr(*PG_GETARG_NAME(3));
+	if (PG_GETARG_BOOL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("keeping a history of transitions is not supported"),
+				 errhint("Leave \"history\" out.")));
+
+	rel = open_own_table(PG_GETARG_OID(0));
+	if (trigger_names(rel) != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table \"%s\" follows a state machine already",
+						RelationGetRelationName(rel)),
+				 errhint("Call idem_detach() first.")));
+
+	machine = idem_machine_find(machine_name);
+	if (!idem_unique_primary(&key, rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no primary key to find a row by",
+						RelationGetRelationName(rel)),
+				 errdetail("A deferrable primary key does not count."),
+				 errhint("Add a primary key.")));
+	att = need_column(rel, status,
+					  psprintf("text NOT NULL DEFAULT %s",
+							   quote_literal_cstr(idem_machine_initial(machine))));
+	check_status(rel, att, machine_name, machine);
+	att = need_column(rel, version, "bigint NOT NULL DEFAULT 1");
+	check_version(rel, att);
+	check_rows(rel, status, machine_name, machine);
+
+	table = qualified_name(rel);
+	table_close(rel, NoLock);
+	call = psprintf("ON %s FOR EACH ROW EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
+					table, idem_catalog()->schema,
+					quote_literal_cstr(machine_name),
+					quote_literal_cstr(status), quote_literal_cstr(version));
+	idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_update BEFORE UPDATE %s",
+								call));
+	idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_insert AFTER INSERT %s",
+								call));
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_detach(target regclass) -> void
+ *
+ * Undoes idem_attach.  Raises 42501 unless the caller owns the table, 42704 if
+ * it does not follow a machine.
+ */
+Datum
+idem_detach(PG_FUNCTION_ARGS)
+{
+	Relation	rel;
+	const char *table;
+	List	   *names;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+
+	rel = open_own_table(PG_GETARG_OID(0));
+	names = trigger_names(rel);
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" does not follow a state machine",
+						RelationGetRelationName(rel))));
+	table = qualified_name(rel);
+	table_close(rel, NoLock);		/* DROP TRIGGER wants it unused */
+
+	foreach(lc, names)
+		idem_query_command(psprintf("DROP TRIGGER %s ON %s",
+									quote_identifier(lfirst(lc)), table));
+	PG_RETURN_VOID();
+}

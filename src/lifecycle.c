@@ -1,0 +1,212 @@
+/*
+ * lifecycle.c
+ *	  SQL: idem_lifecycle(), the trigger of tables that follow a state machine.
+ *
+ * BEFORE UPDATE it validates the change of state and raises the version; AFTER
+ * INSERT it sees to it that the row begins in the machine's initial state.  Not
+ * BEFORE INSERT, which also fires for an upsert that ends as an update.
+ *
+ * It runs with the rights of whoever writes, and like any ordinary trigger not
+ * under session_replication_role = replica: what a replica or a restore brings
+ * has been validated where it came from.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "machine.h"
+#include "movement.h"
+
+PG_FUNCTION_INFO_V1(idem_lifecycle);
+
+static void
+protocol_error(const char *message)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg_internal("%s", message),
+			 errhint("Let idem_attach() create the triggers.")));
+}
+
+static Datum
+column(HeapTuple tuple, Relation rel, AttrNumber number, bool *isnull)
+{
+	return heap_getattr(tuple, number, RelationGetDescr(rel), isnull);
+}
+
+static void
+null_error(Relation rel, AttrNumber number)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("column \"%s\" of relation \"%s\" must not be null",
+					NameStr(TupleDescAttr(RelationGetDescr(rel), number - 1)->attname),
+					RelationGetRelationName(rel)),
+			 errdetail("A row that follows a state machine has a state and a version.")));
+}
+
+/* The state of a row by name; NULL where it has none. */
+static char *
+state_of(HeapTuple tuple, Relation rel, AttrNumber number)
+{
+	bool		isnull;
+	Datum		value = column(tuple, rel, number, &isnull);
+	Oid			function;
+	bool		isvarlena;
+
+	if (isnull)
+		return NULL;
+	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(rel), number - 1)->atttypid,
+					  &function, &isvarlena);
+	return OidOutputFunctionCall(function, value);
+}
+
+static int64
+version_of(HeapTuple tuple, Relation rel, AttrNumber number)
+{
+	bool		isnull;
+	Datum		value = column(tuple, rel, number, &isnull);
+
+	if (isnull)
+		null_error(rel, number);
+	switch (TupleDescAttr(RelationGetDescr(rel), number - 1)->attlen)
+	{
+		case sizeof(int16):
+			return DatumGetInt16(value);
+		case sizeof(int32):
+			return DatumGetInt32(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+/* The row with its version set, in a tuple of its own. */
+static HeapTuple
+set_version(HeapTuple tuple, Relation rel, AttrNumber number, int64 version)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), number - 1);
+	int			column_number = number;
+	bool		isnull = false;
+	Datum		value;
+
+	if (att->attlen == sizeof(int16))
+		value = Int16GetDatum((int16) version);
+	else if (att->attlen == sizeof(int32))
+		value = Int32GetDatum((int32) version);
+	else
+		value = Int64GetDatum(version);
+	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(rel), 1,
+									 &column_number, &value, &isnull);
+}
+
+/* The version that follows; 22003 where the column cannot hold it. */
+static int64
+next_version(Relation rel, AttrNumber number, int64 version)
+{
+	int			length = TupleDescAttr(RelationGetDescr(rel), number - 1)->attlen;
+	int64		greatest = length == sizeof(int16) ? PG_INT16_MAX :
+		length == sizeof(int32) ? PG_INT32_MAX : PG_INT64_MAX;
+
+	if (version >= greatest)
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("version of a row of \"%s\" is out of range",
+						RelationGetRelationName(rel)),
+				 errhint("Give the column \"%s\" a larger integer type.",
+						 NameStr(TupleDescAttr(RelationGetDescr(rel), number - 1)->attname))));
+	return version + 1;
+}
+
+static HeapTuple
+before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+{
+	Relation	rel = trigdata->tg_relation;
+	HeapTuple	old = trigdata->tg_trigtuple;
+	HeapTuple	new = trigdata->tg_newtuple;
+	int64		version;
+	char	   *to;
+
+	if (trigdata->tg_trigger->tgnattr > 0 ||
+		trigdata->tg_trigger->tgqual != NULL)
+		protocol_error("function \"idem_lifecycle\" must be fired by every update");
+
+	version = next_version(rel, lifecycle->version,
+						   version_of(old, rel, lifecycle->version));
+
+	if (idem_movement_changed(rel, lifecycle->status, old, new))
+	{
+		const IdemMachine *machine = idem_machine_find(lifecycle->machine);
+		char	   *from = state_of(old, rel, lifecycle->status);
+
+		to = state_of(new, rel, lifecycle->status);
+		if (to == NULL)
+			null_error(rel, lifecycle->status);
+		if (!idem_machine_allows(machine, from, to) &&
+			(from == NULL || strcmp(from, to) != 0))
+			idem_machine_refuse(machine, rel, from, to);
+	}
+
+	new = set_version(new, rel, lifecycle->version, version);
+	if (idem_movement_leaves(rel, old, new))
+	{
+		to = state_of(new, rel, lifecycle->status);
+		if (to != NULL)
+			idem_movement_depart(rel, to, version);
+	}
+	return new;
+}
+
+static void
+after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+{
+	Relation	rel = trigdata->tg_relation;
+	HeapTuple	row = trigdata->tg_trigtuple;
+	const IdemMachine *machine = idem_machine_find(lifecycle->machine);
+	char	   *state = state_of(row, rel, lifecycle->status);
+	int64		version = version_of(row, rel, lifecycle->version);
+
+	/* First of all, so that no departure is left over. */
+	if (state != NULL && idem_movement_arrive(rel, state, version))
+		return;
+
+	if (state == NULL)
+		null_error(rel, lifecycle->status);
+	if (!idem_machine_allows(machine, NULL, state))
+		idem_machine_refuse(machine, rel, NULL, state);
+}
+
+/*
+ * idem_lifecycle('machine', 'status', 'version') -> trigger
+ *
+ * Errors: ID201 for a change of state that the machine does not allow, 23502
+ * where state or version is null, 22003 when the version overflows, 39P01 for a
+ * trigger of another kind, and those of idem_machine_lifecycle.
+ */
+Datum
+idem_lifecycle(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	IdemLifecycle lifecycle;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		protocol_error("function \"idem_lifecycle\" was not called by trigger manager");
+	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		protocol_error("function \"idem_lifecycle\" must be fired for each row");
+
+	idem_machine_lifecycle(&lifecycle, trigdata->tg_relation,
+						   trigdata->tg_trigger);
+	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
+		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		return PointerGetDatum(before_update(trigdata, &lifecycle));
+	if (TRIGGER_FIRED_AFTER(trigdata->tg_event) &&
+		TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		after_insert(trigdata, &lifecycle);
+	else
+		protocol_error("function \"idem_lifecycle\" must be fired before update or after insert");
+	return PointerGetDatum(NULL);
+}

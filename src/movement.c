@@ -1,0 +1,175 @@
+/*
+ * movement.c
+ *	  Rows that an UPDATE moves from one partition to another.
+ *
+ * Such an UPDATE ends as a DELETE in one partition and an INSERT into another,
+ * and nothing tells an AFTER INSERT trigger that the row is not a new one.  The
+ * BEFORE UPDATE trigger can foresee it, though: the row no longer satisfies its
+ * partition's constraint.  So it notes the departure, and the arrival is told
+ * from an INSERT by a departure that fits: in the same tree of partitions, with
+ * the same state and version, under the same subtransaction.  Each departure
+ * is good for one arrival.
+ *
+ * A BEFORE trigger that comes after ours and then suppresses the update, or
+ * keeps the row where it is, leaves a departure without arrival.  An INSERT of
+ * just that state and version could then take its place, until the transaction
+ * ends.  One that moves a row which we had thought would stay is not foreseen;
+ * the row is refused.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "executor/executor.h"
+#include "lib/ilist.h"
+#include "nodes/bitmapset.h"
+#include "optimizer/optimizer.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+
+#include "movement.h"
+
+typedef struct Departure
+{
+	dlist_node	node;
+	SubTransactionId subxact;	/* in which the row left */
+	Oid			root;			/* of the partitions */
+	int64		version;
+	char		state[FLEXIBLE_ARRAY_MEMBER];
+} Departure;
+
+/* In TopTransactionContext, oldest first: rows arrive as they left. */
+static dlist_head departures = DLIST_STATIC_INIT(departures);
+static bool departures_kept = false;	/* is there anything to forget? */
+
+/* Does an update change a column? */
+bool
+idem_movement_changed(Relation rel, AttrNumber column,
+					  HeapTuple old, HeapTuple new)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Form_pg_attribute att = TupleDescAttr(desc, column - 1);
+	bool		old_isnull;
+	bool		new_isnull;
+	Datum		old_value = heap_getattr(old, column, desc, &old_isnull);
+	Datum		new_value = heap_getattr(new, column, desc, &new_isnull);
+
+	if (old_isnull || new_isnull)
+		return old_isnull != new_isnull;
+	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
+}
+
+/* Has a column changed that decides in which partition a row belongs? */
+static bool
+placement_changed(Relation rel, List *constraint, HeapTuple old, HeapTuple new)
+{
+	Bitmapset  *columns = NULL;
+	int			i = -1;
+
+	pull_varattnos((Node *) constraint, 1, &columns);
+	while ((i = bms_next_member(columns, i)) >= 0)
+	{
+		AttrNumber	number = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (number <= 0 || idem_movement_changed(rel, number, old, new))
+			return true;
+	}
+	return false;
+}
+
+/* Does an update make a row leave the partition that rel is? */
+bool
+idem_movement_leaves(Relation rel, HeapTuple old, HeapTuple new)
+{
+	List	   *constraint;
+	TupleTableSlot *slot;
+	ExprContext *context;
+	ExprState  *state;
+	bool		leaves;
+
+	if (!rel->rd_rel->relispartition)
+		return false;
+	constraint = RelationGetPartitionQual(rel);
+	if (constraint == NIL || !placement_changed(rel, constraint, old, new))
+		return false;
+
+	context = CreateStandaloneExprContext();
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(new, slot, false);
+	context->ecxt_scantuple = slot;
+	state = ExecInitCheck((List *) expression_planner((Expr *) constraint),
+						  NULL);
+	leaves = !ExecCheck(state, context);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExprContext(context, true);
+	return leaves;
+}
+
+static Oid
+root_of(Relation rel)
+{
+	return llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
+}
+
+static void
+forget_departures(void *arg)
+{
+	dlist_init(&departures);
+	departures_kept = false;
+}
+
+/* Notes that a row leaves the partition that rel is. */
+void
+idem_movement_depart(Relation rel, const char *state, int64 version)
+{
+	MemoryContext former = MemoryContextSwitchTo(TopTransactionContext);
+	Departure  *departure = palloc(offsetof(Departure, state) +
+								   strlen(state) + 1);
+
+	if (!departures_kept)
+	{
+		MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+
+		callback->func = forget_departures;
+		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+		departures_kept = true;
+	}
+	MemoryContextSwitchTo(former);
+
+	departure->subxact = GetCurrentSubTransactionId();
+	departure->root = root_of(rel);
+	departure->version = version;
+	strcpy(departure->state, state);
+	dlist_push_tail(&departures, &departure->node);
+}
+
+/* Is a row that has been inserted into the partition rel one that has moved? */
+bool
+idem_movement_arrive(Relation rel, const char *state, int64 version)
+{
+	dlist_iter	iter;
+	Oid			root;
+
+	if (dlist_is_empty(&departures) || !rel->rd_rel->relispartition)
+		return false;
+
+	root = root_of(rel);
+	dlist_foreach(iter, &departures)
+	{
+		Departure  *departure = dlist_container(Departure, node, iter.cur);
+
+		if (departure->root == root && departure->version == version &&
+			departure->subxact == GetCurrentSubTransactionId() &&
+			strcmp(departure->state, state) == 0)
+		{
+			dlist_delete(&departure->node);
+			pfree(departure);
+			return true;
+		}
+	}
+	return false;
+}

@@ -1,0 +1,19 @@
+/*
+ * movement.h
+ *	  Rows that an UPDATE moves from one partition to another.
+ */
+#ifndef IDEM_MOVEMENT_H
+#define IDEM_MOVEMENT_H
+
+#include "access/htup.h"
+#include "utils/relcache.h"
+
+extern bool idem_movement_changed(Relation rel, AttrNumber column,
+								  HeapTuple old, HeapTuple new);
+extern bool idem_movement_leaves(Relation rel, HeapTuple old, HeapTuple new);
+extern void idem_movement_depart(Relation rel, const char *state,
+								 int64 version);
+extern bool idem_movement_arrive(Relation rel, const char *state,
+								 int64 version);
+
+#endif							/* IDEM_MOVEMENT_H */

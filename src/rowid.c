@@ -1,0 +1,210 @@
+/*
+ * rowid.c
+ *	  A row as a caller names it: by the value of its primary key.
+ *
+ * Whatever type an id is given in, what counts is its text, read as a literal
+ * would be by the type of the column.  So 5, '5' and the jsonb 5 name the same
+ * row, and a retry may send any of them.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+
+#include "error.h"
+#include "rowid.h"
+
+/* An id that is one value. */
+IdemRowId *
+idem_rowid_value(const char *value)
+{
+	IdemRowId  *id = palloc0(sizeof(IdemRowId));
+
+	id->text = value;
+	id->count = 1;
+	id->values = palloc(sizeof(char *));
+	id->values[0] = value;
+	return id;
+}
+
+/* The text of a JSON value, the same for equal ones; NULL if it is no scalar. */
+static const char *
+scalar_text(const JsonbValue *v)
+{
+	switch (v->type)
+	{
+		case jbvString:
+			return pnstrdup(v->val.string.val, v->val.string.len);
+		case jbvNumeric:
+			return numeric_normalize(v->val.numeric);
+		case jbvBool:
+			return v->val.boolean ? "true" : "false";
+		case jbvNull:
+			idem_error_null("id");
+		default:
+			return NULL;
+	}
+}
+
+static void
+json_error(const char *text)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"id\" must be a JSON scalar, or an object of scalars"),
+			 errdetail("It is %s.", text),
+			 errhint("Name each column of the primary key with its value: {\"tenant\": 7, \"id\": 5}.")));
+}
+
+/*
+ * An id given as jsonb: a scalar, or an object that names the columns of the
+ * primary key.  Raises 22023 for anything else, 22004 for a null in it.
+ */
+IdemRowId *
+idem_rowid_jsonb(Jsonb *json)
+{
+	char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	int			room = JB_ROOT_COUNT(json) + 1;
+	IdemRowId  *id;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+
+	if (JB_ROOT_IS_SCALAR(json))
+	{
+		(void) JsonbExtractScalar(&json->root, &v);
+		return idem_rowid_value(scalar_text(&v));
+	}
+	if (!JB_ROOT_IS_OBJECT(json))
+		json_error(text);
+
+	id = palloc0(sizeof(IdemRowId));
+	id->text = text;
+	id->names = palloc(sizeof(char *) * room);
+	id->values = palloc(sizeof(char *) * room);
+
+	it = JsonbIteratorInit(&json->root);
+	(void) JsonbIteratorNext(&it, &v, false);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			id->names[id->count] = pnstrdup(v.val.string.val, v.val.string.len);
+		else if (token == WJB_VALUE)
+		{
+			id->values[id->count] = scalar_text(&v);
+			if (id->values[id->count] == NULL)
+				json_error(text);
+			id->count++;
+		}
+	}
+	return id;
+}
+
+/* Adds an id to a fingerprint: the same, however the id was given. */
+void
+idem_rowid_fingerprint(const IdemRowId *id, IdemFingerprint *fp)
+{
+	for (int i = 0; i < id->count; i++)
+	{
+		/* with one value there is nothing to tell it from */
+		if (id->count > 1)
+			idem_fingerprint_string(fp, id->names[i]);
+		idem_fingerprint_string(fp, id->values[i]);
+	}
+}
+
+static const char *
+key_columns(Relation rel, const IdemUnique *key)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < key->ncolumns; i++)
+		appendStringInfo(&buf, "%s\"%s\"", i ? ", " : "",
+						 NameStr(TupleDescAttr(RelationGetDescr(rel),
+											   key->columns[i] - 1)->attname));
+	return buf.data;
+}
+
+static void
+mismatch_error(const IdemRowId *id, Relation rel, const IdemUnique *key)
+{
+	/* A name of no column at all is a slip of another kind. */
+	for (int i = 0; id->names != NULL && i < id->count; i++)
+	{
+		if (get_attnum(RelationGetRelid(rel), id->names[i]) <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of relation \"%s\" does not exist",
+							id->names[i], RelationGetRelationName(rel))));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"id\" is not a value of the primary key of \"%s\"",
+					RelationGetRelationName(rel)),
+			 errdetail("The id is %s, the primary key consists of %s.",
+					   id->text, key_columns(rel, key)),
+			 key->ncolumns > 1 ?
+			 errhint("Give the id as jsonb, an object with a value for each of these columns.") : 0));
+}
+
+/* The value that an id gives for a column of the key, or NULL. */
+static const char *
+value_for(const IdemRowId *id, const char *name)
+{
+	if (id->names == NULL)
+		return id->values[0];
+	for (int i = 0; i < id->count; i++)
+	{
+		if (strcmp(id->names[i], name) == 0)
+			return id->values[i];
+	}
+	return NULL;
+}
+
+/*
+ * The types and the values of the columns of a key, as an id gives them.
+ * Raises 42703 and 22023 for an id that does not fit the key, and what the
+ * types' input functions raise.
+ */
+void
+idem_rowid_bind(const IdemRowId *id, Relation rel, const IdemUnique *key,
+				Oid *types, Datum *values)
+{
+	if (id->count != key->ncolumns)
+		mismatch_error(id, rel, key);
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+											  key->columns[i] - 1);
+		const char *value = value_for(id, NameStr(att->attname));
+		Oid			function;
+		Oid			ioparam;
+
+		if (value == NULL)
+			mismatch_error(id, rel, key);
+		types[i] = att->atttypid;
+		getTypeInputInfo(types[i], &function, &ioparam);
+		values[i] = OidInputFunctionCall(function, unconstify(char *, value),
+										 ioparam, -1);
+	}
+}
+
+/* Appends the condition that a row, called idem_row, has the key $1, $2, ... */
+void
+idem_rowid_condition(StringInfo buf, Relation rel, const IdemUnique *key)
+{
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+											  key->columns[i] - 1);
+
+		appendStringInfo(buf, "%sidem_row.%s %s $%d", i ? " AND " : "",
+						 quote_identifier(NameStr(att->attname)),
+						 idem_unique_operator(key, i), i + 1);
+	}
+}
