@@ -10,7 +10,7 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/relation.h"
 #include "catalog/catalog.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
@@ -53,7 +53,7 @@ open_own_table(Oid relid)
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
 					   get_rel_name(relid));
 	if (relkind != '\0')
-		rel = try_table_open(relid, ShareRowExclusiveLock);
+		rel = try_relation_open(relid, ShareRowExclusiveLock);
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -295,7 +295,7 @@ idem_attach(PG_FUNCTION_ARGS)
 	check_rows(rel, status, machine_name, machine);
 
 	table = qualified_name(rel);
-	table_close(rel, NoLock);
+	relation_close(rel, NoLock);
 	call = psprintf("ON %s FOR EACH ROW EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
 					table, idem_catalog()->schema,
 					quote_literal_cstr(machine_name),
@@ -332,7 +332,7 @@ idem_detach(PG_FUNCTION_ARGS)
 				 errmsg("table \"%s\" does not follow a state machine",
 						RelationGetRelationName(rel))));
 	table = qualified_name(rel);
-	table_close(rel, NoLock);		/* DROP TRIGGER wants it unused */
+	relation_close(rel, NoLock);		/* DROP TRIGGER wants it unused */
 
 	foreach(lc, names)
 		idem_query_command(psprintf("DROP TRIGGER %s ON %s",

@@ -9,7 +9,7 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include "access/relation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -125,7 +125,7 @@ open_table(Table *table, const Transition *transition, bool keyed)
 	Oid			ioparam;
 
 	/* the lock that the update takes, lest it be a stronger one than ours */
-	table->rel = try_table_open(transition->target, RowExclusiveLock);
+	table->rel = try_relation_open(transition->target, RowExclusiveLock);
 	if (table->rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
@@ -270,7 +270,7 @@ change_state(const Transition *transition, bool keyed, Change *change)
 					 errhint("A trigger or rule of the table suppresses the update.")));
 		change->outcome = IDEM_APPLIED;
 	}
-	table_close(table.rel, NoLock);
+	relation_close(table.rel, NoLock);
 }
 
 static void
