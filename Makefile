@@ -13,6 +13,7 @@ MODULE_big = idem
 OBJS = \
 	src/attach.o \
 	src/catalog.o \
+	src/change.o \
 	src/error.o \
 	src/fingerprint.o \
 	src/idem.o \

@@ -97,6 +97,11 @@ UPDATE b SET status = 'DELIVERED' WHERE id = 3 RETURNING *;
 UPDATE b SET status = 'SHIPPED' WHERE id = 4;
 UPDATE b SET status = 'PENDING' WHERE id = 4 RETURNING *;
 UPDATE b SET status = 'PENDING' WHERE id = 5;
+SET session_replication_role = replica;
+UPDATE b SET status = 'SHIPPED' WHERE id = 5 RETURNING *;
+SELECT * FROM order_transition('b', 5, 'DELIVERED');
+RESET session_replication_role;
+SELECT * FROM order_transition('b', 5, 'DELIVERED');
 
 -- the triggers may be made by plain DDL
 CREATE TABLE plain (LIKE orders INCLUDING ALL);

@@ -75,6 +75,15 @@ SELECT idem_attach('filled', 'order');
 DELETE FROM filled WHERE id = 2;
 SELECT idem_attach('filled', 'order');
 
+-- partitions follow with their table, not by themselves
+CREATE TABLE halves (LIKE filled INCLUDING ALL) PARTITION BY HASH (id);
+CREATE TABLE half PARTITION OF halves FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+SELECT idem_attach('halves', 'order');
+SELECT idem_attach('half', 'order');
+SELECT idem_detach('half');
+SELECT idem_detach('halves');
+SELECT idem_detach('half');
+
 --
 -- idem_lifecycle
 --
@@ -120,6 +129,7 @@ SELECT * FROM order_transition(0, 1, 'PROCESSING', key => 'k');
 SELECT * FROM order_transition('orders', 'one', 'PROCESSING');
 SELECT * FROM order_transition('orders', '', 'PROCESSING');
 SELECT * FROM order_transition('orders', 10000000000, 'PROCESSING');
+SELECT * FROM order_transition('orders', jsonb_build_array(repeat('long ', 1000)), 'PROCESSING');
 SELECT * FROM order_transition('orders', uuid 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'PROCESSING');
 SELECT * FROM order_transition('orders', jsonb '[1]', 'PROCESSING');
 SELECT * FROM order_transition('orders', jsonb '{}', 'PROCESSING');

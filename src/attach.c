@@ -171,14 +171,7 @@ check_status(Relation rel, Form_pg_attribute att, const char *name,
 static void
 check_version(Relation rel, Form_pg_attribute att)
 {
-	Oid			type = getBaseType(att->atttypid);
-
-	if (type != INT2OID && type != INT4OID && type != INT8OID)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
-						NameStr(att->attname), RelationGetRelationName(rel)),
-				 errdetail("Its type is %s.", format_type_be(att->atttypid))));
+	idem_machine_check_version(rel, att->attnum);
 	if (!att->attnotnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),

@@ -122,8 +122,27 @@ next_version(Relation rel, AttrNumber number, int64 version)
 	return version + 1;
 }
 
+/* Does the update that fires a trigger move the row to another partition? */
+static bool
+moves(FmgrInfo *flinfo, Relation rel, HeapTuple old, HeapTuple new)
+{
+	if (!rel->rd_rel->relispartition)
+		return false;
+
+	/* A trigger's flinfo lives as long as the statement that fires it. */
+	if (flinfo->fn_extra == NULL)
+	{
+		MemoryContext former = MemoryContextSwitchTo(flinfo->fn_mcxt);
+
+		flinfo->fn_extra = idem_movement_placement(rel);
+		MemoryContextSwitchTo(former);
+	}
+	return idem_movement_leaves(flinfo->fn_extra, rel, old, new);
+}
+
 static HeapTuple
-before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+before_update(FmgrInfo *flinfo, const TriggerData *trigdata,
+			  const IdemLifecycle *lifecycle)
 {
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
@@ -152,7 +171,7 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
 	}
 
 	new = set_version(new, rel, lifecycle->version, version);
-	if (idem_movement_leaves(rel, old, new))
+	if (moves(flinfo, rel, old, new))
 	{
 		to = state_of(new, rel, lifecycle->status);
 		if (to != NULL)
@@ -202,7 +221,8 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 						   trigdata->tg_trigger);
 	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		return PointerGetDatum(before_update(trigdata, &lifecycle));
+		return PointerGetDatum(before_update(fcinfo->flinfo, trigdata,
+											 &lifecycle));
 	if (TRIGGER_FIRED_AFTER(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
 		after_insert(trigdata, &lifecycle);

@@ -298,6 +298,21 @@ trigger_column(Relation rel, const Trigger *trigger, int i)
 			 errdetail("Trigger \"%s\" names it.", trigger->tgname)));
 }
 
+/* Raises 42804 unless a column is of a type that can hold a version. */
+void
+idem_machine_check_version(Relation rel, AttrNumber column)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
+	Oid			type = getBaseType(att->atttypid);
+
+	if (type != INT2OID && type != INT4OID && type != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
+						NameStr(att->attname), RelationGetRelationName(rel)),
+				 errdetail("Its type is %s.", format_type_be(att->atttypid))));
+}
+
 /*
  * Reads what a trigger on idem_lifecycle() says of its table.
  *
@@ -308,8 +323,6 @@ void
 idem_machine_lifecycle(IdemLifecycle *lifecycle, Relation rel,
 					   const Trigger *trigger)
 {
-	Oid			type;
-
 	if (trigger->tgnargs != 3)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -321,14 +334,7 @@ idem_machine_lifecycle(IdemLifecycle *lifecycle, Relation rel,
 	lifecycle->status = trigger_column(rel, trigger, 1);
 	lifecycle->version = trigger_column(rel, trigger, 2);
 
-	type = getBaseType(TupleDescAttr(RelationGetDescr(rel),
-									 lifecycle->version - 1)->atttypid);
-	if (type != INT2OID && type != INT4OID && type != INT8OID)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
-						trigger->tgargs[2], RelationGetRelationName(rel)),
-				 errdetail("Its type is %s.", format_type_be(type))));
+	idem_machine_check_version(rel, lifecycle->version);
 }
 
 /* Will this trigger fire for every row updated now? */

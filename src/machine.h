@@ -31,6 +31,7 @@ pg_noreturn extern void idem_machine_refuse(const IdemMachine *machine,
 											Relation rel,
 											const char *from, const char *to);
 
+extern void idem_machine_check_version(Relation rel, AttrNumber column);
 extern void idem_machine_lifecycle(IdemLifecycle *lifecycle, Relation rel,
 								   const Trigger *trigger);
 extern bool idem_machine_attached(IdemLifecycle *lifecycle, Relation rel);

@@ -33,6 +33,12 @@
 
 #include "movement.h"
 
+struct IdemPlacement
+{
+	Bitmapset  *columns;		/* that decide; numbered as pull_varattnos does */
+	ExprState  *constraint;		/* the partition's */
+};
+
 typedef struct Departure
 {
 	dlist_node	node;
@@ -63,47 +69,48 @@ idem_movement_changed(Relation rel, AttrNumber column,
 	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
 }
 
-/* Has a column changed that decides in which partition a row belongs? */
-static bool
-placement_changed(Relation rel, List *constraint, HeapTuple old, HeapTuple new)
+/*
+ * What decides whether a row stays in the partition that rel is, allocated in
+ * the current memory context.  Good as long as rel stays locked.
+ */
+IdemPlacement *
+idem_movement_placement(Relation rel)
 {
-	Bitmapset  *columns = NULL;
-	int			i = -1;
+	IdemPlacement *placement = palloc0(sizeof(IdemPlacement));
+	List	   *constraint = RelationGetPartitionQual(rel);
 
-	pull_varattnos((Node *) constraint, 1, &columns);
-	while ((i = bms_next_member(columns, i)) >= 0)
-	{
-		AttrNumber	number = i + FirstLowInvalidHeapAttributeNumber;
-
-		if (number <= 0 || idem_movement_changed(rel, number, old, new))
-			return true;
-	}
-	return false;
+	pull_varattnos((Node *) constraint, 1, &placement->columns);
+	placement->constraint =
+		ExecInitCheck((List *) expression_planner((Expr *) constraint), NULL);
+	return placement;
 }
 
 /* Does an update make a row leave the partition that rel is? */
 bool
-idem_movement_leaves(Relation rel, HeapTuple old, HeapTuple new)
+idem_movement_leaves(IdemPlacement *placement, Relation rel,
+					 HeapTuple old, HeapTuple new)
 {
-	List	   *constraint;
 	TupleTableSlot *slot;
 	ExprContext *context;
-	ExprState  *state;
 	bool		leaves;
+	bool		changed = false;
+	int			i = -1;
 
-	if (!rel->rd_rel->relispartition)
-		return false;
-	constraint = RelationGetPartitionQual(rel);
-	if (constraint == NIL || !placement_changed(rel, constraint, old, new))
+	while (!changed && (i = bms_next_member(placement->columns, i)) >= 0)
+	{
+		AttrNumber	number = i + FirstLowInvalidHeapAttributeNumber;
+
+		/* an expression on the whole row may depend on any column */
+		changed = number <= 0 || idem_movement_changed(rel, number, old, new);
+	}
+	if (!changed)
 		return false;
 
 	context = CreateStandaloneExprContext();
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 	ExecStoreHeapTuple(new, slot, false);
 	context->ecxt_scantuple = slot;
-	state = ExecInitCheck((List *) expression_planner((Expr *) constraint),
-						  NULL);
-	leaves = !ExecCheck(state, context);
+	leaves = !ExecCheck(placement->constraint, context);
 	ExecDropSingleTupleTableSlot(slot);
 	FreeExprContext(context, true);
 	return leaves;

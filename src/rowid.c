@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
@@ -18,13 +18,24 @@
 #include "error.h"
 #include "rowid.h"
 
+/* An id as messages show it: as far as people read it. */
+static const char *
+clip(const char *text)
+{
+	int			length = strlen(text);
+
+	if (length <= 80)
+		return text;
+	return psprintf("%.*s...", pg_mbcliplen(text, length, 77), text);
+}
+
 /* An id that is one value. */
 IdemRowId *
 idem_rowid_value(const char *value)
 {
 	IdemRowId  *id = palloc0(sizeof(IdemRowId));
 
-	id->text = value;
+	id->text = clip(value);
 	id->count = 1;
 	id->values = palloc(sizeof(char *));
 	id->values[0] = value;
@@ -67,7 +78,7 @@ json_error(const char *text)
 IdemRowId *
 idem_rowid_jsonb(Jsonb *json)
 {
-	char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	const char *text = clip(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 	int			room = JB_ROOT_COUNT(json) + 1;
 	IdemRowId  *id;
 	JsonbIterator *it;
