@@ -122,13 +122,10 @@ next_version(Relation rel, AttrNumber number, int64 version)
 	return version + 1;
 }
 
-/* Does the update that fires a trigger move the row to another partition? */
-static bool
-moves(FmgrInfo *flinfo, Relation rel, HeapTuple old, HeapTuple new)
+/* Where rows of a partition belong. */
+static const IdemPlacement *
+placement_of(Relation rel, FmgrInfo *flinfo)
 {
-	if (!rel->rd_rel->relispartition)
-		return false;
-
 	/* A trigger's flinfo lives as long as the statement that fires it. */
 	if (flinfo->fn_extra == NULL)
 	{
@@ -137,12 +134,12 @@ moves(FmgrInfo *flinfo, Relation rel, HeapTuple old, HeapTuple new)
 		flinfo->fn_extra = idem_movement_placement(rel);
 		MemoryContextSwitchTo(former);
 	}
-	return idem_movement_leaves(flinfo->fn_extra, rel, old, new);
+	return flinfo->fn_extra;
 }
 
 static HeapTuple
-before_update(FmgrInfo *flinfo, const TriggerData *trigdata,
-			  const IdemLifecycle *lifecycle)
+before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
+			  FmgrInfo *flinfo)
 {
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
@@ -171,17 +168,19 @@ before_update(FmgrInfo *flinfo, const TriggerData *trigdata,
 	}
 
 	new = set_version(new, rel, lifecycle->version, version);
-	if (moves(flinfo, rel, old, new))
+	if (rel->rd_rel->relispartition &&
+		idem_movement_leaves(placement_of(rel, flinfo), rel, old, new))
 	{
 		to = state_of(new, rel, lifecycle->status);
 		if (to != NULL)
-			idem_movement_depart(rel, to, version);
+			idem_movement_depart(placement_of(rel, flinfo), to, version);
 	}
 	return new;
 }
 
 static void
-after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
+			 FmgrInfo *flinfo)
 {
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	row = trigdata->tg_trigtuple;
@@ -190,7 +189,9 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
 	int64		version = version_of(row, rel, lifecycle->version);
 
 	/* First of all, so that no departure is left over. */
-	if (state != NULL && idem_movement_arrive(rel, state, version))
+	if (state != NULL && rel->rd_rel->relispartition &&
+		idem_movement_underway() &&
+		idem_movement_arrive(placement_of(rel, flinfo), state, version))
 		return;
 
 	if (state == NULL)
@@ -221,11 +222,11 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 						   trigdata->tg_trigger);
 	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		return PointerGetDatum(before_update(fcinfo->flinfo, trigdata,
-											 &lifecycle));
+		return PointerGetDatum(before_update(trigdata, &lifecycle,
+											 fcinfo->flinfo));
 	if (TRIGGER_FIRED_AFTER(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-		after_insert(trigdata, &lifecycle);
+		after_insert(trigdata, &lifecycle, fcinfo->flinfo);
 	else
 		protocol_error("function \"idem_lifecycle\" must be fired before update or after insert");
 	return PointerGetDatum(NULL);

@@ -35,6 +35,7 @@
 
 struct IdemPlacement
 {
+	Oid			root;			/* of the tree of partitions */
 	Bitmapset  *columns;		/* that decide; numbered as pull_varattnos does */
 	ExprState  *constraint;		/* the partition's */
 };
@@ -70,8 +71,8 @@ idem_movement_changed(Relation rel, AttrNumber column,
 }
 
 /*
- * What decides whether a row stays in the partition that rel is, allocated in
- * the current memory context.  Good as long as rel stays locked.
+ * Where rows of the partition that rel is belong, allocated in the current
+ * memory context.  Good as long as rel stays locked.
  */
 IdemPlacement *
 idem_movement_placement(Relation rel)
@@ -79,15 +80,17 @@ idem_movement_placement(Relation rel)
 	IdemPlacement *placement = palloc0(sizeof(IdemPlacement));
 	List	   *constraint = RelationGetPartitionQual(rel);
 
+	placement->root =
+		llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
 	pull_varattnos((Node *) constraint, 1, &placement->columns);
 	placement->constraint =
 		ExecInitCheck((List *) expression_planner((Expr *) constraint), NULL);
 	return placement;
 }
 
-/* Does an update make a row leave the partition that rel is? */
+/* Does an update make a row leave its partition? */
 bool
-idem_movement_leaves(IdemPlacement *placement, Relation rel,
+idem_movement_leaves(const IdemPlacement *placement, Relation rel,
 					 HeapTuple old, HeapTuple new)
 {
 	TupleTableSlot *slot;
@@ -116,12 +119,6 @@ idem_movement_leaves(IdemPlacement *placement, Relation rel,
 	return leaves;
 }
 
-static Oid
-root_of(Relation rel)
-{
-	return llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
-}
-
 static void
 forget_departures(void *arg)
 {
@@ -129,9 +126,10 @@ forget_departures(void *arg)
 	departures_kept = false;
 }
 
-/* Notes that a row leaves the partition that rel is. */
+/* Notes that a row leaves its partition. */
 void
-idem_movement_depart(Relation rel, const char *state, int64 version)
+idem_movement_depart(const IdemPlacement *placement, const char *state,
+					 int64 version)
 {
 	MemoryContext former = MemoryContextSwitchTo(TopTransactionContext);
 	Departure  *departure = palloc(offsetof(Departure, state) +
@@ -148,28 +146,32 @@ idem_movement_depart(Relation rel, const char *state, int64 version)
 	MemoryContextSwitchTo(former);
 
 	departure->subxact = GetCurrentSubTransactionId();
-	departure->root = root_of(rel);
+	departure->root = placement->root;
 	departure->version = version;
 	strcpy(departure->state, state);
 	dlist_push_tail(&departures, &departure->node);
 }
 
-/* Is a row that has been inserted into the partition rel one that has moved? */
+/* Has any row left a partition, and not arrived yet? */
 bool
-idem_movement_arrive(Relation rel, const char *state, int64 version)
+idem_movement_underway(void)
+{
+	return !dlist_is_empty(&departures);
+}
+
+/* Is a row that has been inserted into a partition one that has moved there? */
+bool
+idem_movement_arrive(const IdemPlacement *placement, const char *state,
+					 int64 version)
 {
 	dlist_iter	iter;
-	Oid			root;
 
-	if (dlist_is_empty(&departures) || !rel->rd_rel->relispartition)
-		return false;
-
-	root = root_of(rel);
 	dlist_foreach(iter, &departures)
 	{
 		Departure  *departure = dlist_container(Departure, node, iter.cur);
 
-		if (departure->root == root && departure->version == version &&
+		if (departure->root == placement->root &&
+			departure->version == version &&
 			departure->subxact == GetCurrentSubTransactionId() &&
 			strcmp(departure->state, state) == 0)
 		{

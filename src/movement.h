@@ -8,17 +8,18 @@
 #include "access/htup.h"
 #include "utils/relcache.h"
 
-/* What keeps rows in a partition, made ready to be evaluated. */
+/* Where rows of a partition belong, made ready to be asked. */
 typedef struct IdemPlacement IdemPlacement;
 
 extern bool idem_movement_changed(Relation rel, AttrNumber column,
 								  HeapTuple old, HeapTuple new);
 extern IdemPlacement *idem_movement_placement(Relation rel);
-extern bool idem_movement_leaves(IdemPlacement *placement, Relation rel,
+extern bool idem_movement_leaves(const IdemPlacement *placement, Relation rel,
 								 HeapTuple old, HeapTuple new);
-extern void idem_movement_depart(Relation rel, const char *state,
-								 int64 version);
-extern bool idem_movement_arrive(Relation rel, const char *state,
-								 int64 version);
+extern void idem_movement_depart(const IdemPlacement *placement,
+								 const char *state, int64 version);
+extern bool idem_movement_underway(void);
+extern bool idem_movement_arrive(const IdemPlacement *placement,
+								 const char *state, int64 version);
 
 #endif							/* IDEM_MOVEMENT_H */
