@@ -18,9 +18,12 @@ OBJS = \
 	src/fingerprint.o \
 	src/idem.o \
 	src/key.o \
+	src/launcher.o \
 	src/lifecycle.o \
 	src/machine.o \
 	src/movement.o \
+	src/purge.o \
+	src/purger.o \
 	src/query.o \
 	src/result.o \
 	src/rowid.o \
@@ -29,7 +32,8 @@ OBJS = \
 	src/target.o \
 	src/transition.o \
 	src/unique.o \
-	src/upsert.o
+	src/upsert.o \
+	src/worker.o
 DATA = $(wildcard idem--*.sql)
 PGFILEDESC = "idem - makes retries safe inside the database"
 

@@ -75,7 +75,6 @@ COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
 	bigint, text, interval) IS
 'insert or update a row of a table once per key, and replay the result';
 
-
 CREATE FUNCTION @extschema@.idem_upsert_met(changes boolean)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_upsert_met'
@@ -238,3 +237,34 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
 'move the order with this primary key to its next state, once per key if one is given';
+
+--
+-- Purging
+--
+
+CREATE FUNCTION @extschema@.idem_purge(max_rows bigint DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'idem_purge'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
+'delete expired keys, all or so many, and return how many were deleted';
+REVOKE ALL ON FUNCTION @extschema@.idem_purge(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@;
+
+CREATE FUNCTION @extschema@.idem_worker_start()
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_worker_start'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_worker_start() IS
+'purge this database in the background until the server stops; false if that is being done already';
+REVOKE ALL ON FUNCTION @extschema@.idem_worker_start() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_start() TO @extowner@;
+
+CREATE FUNCTION @extschema@.idem_worker_stop()
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_worker_stop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
+'end what idem_worker_start() started; false if there is nothing to end';
+REVOKE ALL ON FUNCTION @extschema@.idem_worker_stop() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_stop() TO @extowner@;

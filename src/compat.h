@@ -22,4 +22,26 @@
 	object_ownercheck(RelationRelationId, relid, role)
 #endif
 
+/* A wait event of one's own, by the name that pg_stat_activity shows. */
+#if PG_VERSION_NUM >= 170000
+#include "utils/wait_event.h"
+#define IDEM_WAIT_EVENT(name)	WaitEventExtensionNew(name)
+#else
+#define IDEM_WAIT_EVENT(name)	PG_WAIT_EXTENSION
+#endif
+
+/* How a list of settings switches off the limit on a transaction's time. */
+#if PG_VERSION_NUM >= 170000
+#define IDEM_TRANSACTION_TIMEOUT	{"transaction_timeout", "0"},
+#else
+#define IDEM_TRANSACTION_TIMEOUT
+#endif
+
+/* Lets DROP DATABASE and its like end a worker that is in their way. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_BGWORKER_INTERRUPTIBLE	BGWORKER_INTERRUPTIBLE
+#else
+#define IDEM_BGWORKER_INTERRUPTIBLE	0
+#endif
+
 #endif							/* IDEM_COMPAT_H */

@@ -10,6 +10,7 @@
 #include "catalog.h"
 #include "machine.h"
 #include "settings.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -21,4 +22,5 @@ _PG_init(void)
 	idem_settings_init();
 	idem_catalog_init();
 	idem_machine_init();
+	idem_worker_init();
 }

@@ -1,0 +1,21 @@
+/*
+ * purge.h
+ *	  Deleting keys that are past their time, a bounded batch at a time.
+ */
+#ifndef IDEM_PURGE_H
+#define IDEM_PURGE_H
+
+#include "datatype/timestamp.h"
+
+/* One pass over the expired keys, oldest first. */
+typedef struct IdemPurge
+{
+	TimestampTz now;			/* what has expired by then goes */
+	TimestampTz watermark;		/* expiry of the last row looked at */
+	uint64		purged;			/* rows deleted so far */
+} IdemPurge;
+
+extern void idem_purge_begin(IdemPurge *purge);
+extern bool idem_purge_batch(IdemPurge *purge, int64 limit);
+
+#endif							/* IDEM_PURGE_H */
