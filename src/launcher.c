@@ -3,10 +3,10 @@
  *	  The process that decides which database is to be purged when.
  *
  * It sends one purger at a time, always into the database that has been due
- * for the longest time.  A database is due again after idem.purge_naptime, at
- * once when the purger left expired keys behind, and less and less often while
- * it turns out not to have idem or the purger fails: merely looking takes a
- * process.
+ * for the longest time.  A database is due again after idem.purge_naptime,
+ * after no more than idem.purge_delay when the purger left expired keys behind,
+ * and less and less often while it turns out not to have idem or the purger
+ * fails: merely looking takes a process.
  *
  * Connected to no database, it sees the shared catalogs only.
  */
@@ -41,7 +41,7 @@ typedef struct Database
 	bool		listed;			/* was in pg_database at the last look */
 	bool		open;			/* accepts connections */
 	TimestampTz visited;		/* end of the last visit */
-	int			naptimes;		/* to let pass since then */
+	int			naptimes;		/* to let pass since then; 0: unfinished */
 } Database;
 
 static Oid	only;				/* database to look after, or InvalidOid: all */
@@ -121,12 +121,20 @@ list_databases(void)
 	listed_at = GetCurrentTimestamp();
 }
 
+/* How long to leave a database alone after a visit. */
+static int64
+interval_ms(const Database *db)
+{
+	if (db->naptimes == 0)
+		return idem_purge_delay_ms;
+	return (int64) db->naptimes * idem_purge_naptime_ms;
+}
+
 /* When a database is to be visited next. */
 static TimestampTz
 due_time(const Database *db)
 {
-	return TimestampTzPlusMilliseconds(db->visited,
-									   (int64) db->naptimes * idem_purge_naptime_ms);
+	return TimestampTzPlusMilliseconds(db->visited, interval_ms(db));
 }
 
 /* The database that has been due for the longest time, or NULL. */
@@ -141,7 +149,7 @@ most_overdue(TimestampTz now)
 	while ((db = hash_seq_search(&status)) != NULL)
 	{
 		if (db->open &&
-			is_over(db->visited, (int64) db->naptimes * idem_purge_naptime_ms, now) &&
+			is_over(db->visited, interval_ms(db), now) &&
 			(best == NULL || due_time(db) < due_time(best)))
 			best = db;
 	}

@@ -5,8 +5,9 @@
  * A purger works through the expired keys, each batch in a transaction of its
  * own, with a pause between in which it holds neither a transaction nor a lock
  * that could matter to anyone.  It leaves when nothing is left, when its time
- * is up, so that other databases get their turn, and as soon as somebody wants
- * the database for himself.  An error ends it, to be tried again later.
+ * is up or the pause is long, so that other databases get their turn, and as
+ * soon as somebody wants the database for himself.  An error ends it, to be
+ * tried again later.
  */
 #include "postgres.h"
 
@@ -28,6 +29,7 @@
 #include "worker.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
+#define PAUSE_MS		1000	/* the longest pause to be spent in it */
 #define ATTENTION_MS	100		/* the longest sleep between looks around */
 
 /*
@@ -129,7 +131,7 @@ purge_database(void)
 		if (!idem_worker_is_welcome(MyDatabaseId))
 			return IDEM_VISIT_UNWELCOME;
 		visit = run_batch(&purge);
-		if (visit != IDEM_VISIT_UNFINISHED)
+		if (visit != IDEM_VISIT_UNFINISHED || idem_purge_delay_ms > PAUSE_MS)
 			break;
 		pause_between_batches();
 	}
