@@ -24,7 +24,6 @@
 
 /* A wait event of one's own, by the name that pg_stat_activity shows. */
 #if PG_VERSION_NUM >= 170000
-#include "utils/wait_event.h"
 #define IDEM_WAIT_EVENT(name)	WaitEventExtensionNew(name)
 #else
 #define IDEM_WAIT_EVENT(name)	PG_WAIT_EXTENSION
