@@ -28,8 +28,9 @@
  *
  * For most types that is the field's text, cast without a type modifier so
  * that the assignment applies it strictly.  For those where JSON structure
- * counts (arrays, composites) or where casting text means something else, the
- * server's own conversion is called, which is slower.
+ * counts (arrays, composites), where the modifier tells how to read the literal
+ * ('3' is hours for an interval hour), or where casting text means something
+ * else, the server's own conversion is called, which is slower.
  */
 static void
 append_value(StringInfo buf, const IdemTarget *target, AttrNumber column)
@@ -47,6 +48,7 @@ append_value(StringInfo buf, const IdemTarget *target, AttrNumber column)
 	else if (type == TEXTOID || type == VARCHAROID || type == BPCHAROID)
 		appendStringInfo(buf, "($1 OPERATOR(pg_catalog.->>) %s)", literal);
 	else if (get_typtype(type) != TYPTYPE_DOMAIN &&
+			 !(type == INTERVALOID && att->atttypmod >= 0) &&
 			 get_typtype(type) != TYPTYPE_COMPOSITE &&
 			 !OidIsValid(get_element_type(type)) &&
 			 find_coercion_pathway(type, TEXTOID, COERCION_EXPLICIT,
@@ -62,6 +64,20 @@ append_value(StringInfo buf, const IdemTarget *target, AttrNumber column)
 						 format_type_extended(type, att->atttypmod,
 											  FORMAT_TYPE_TYPEMOD_GIVEN |
 											  FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+/* Appends the value of a field as the column would hold it. */
+static void
+append_stored_value(StringInfo buf, const IdemTarget *target, AttrNumber column)
+{
+	Form_pg_attribute att = idem_target_attribute(target, column);
+
+	appendStringInfoString(buf, "CAST(");
+	append_value(buf, target, column);
+	appendStringInfo(buf, " AS %s)",
+					 format_type_extended(att->atttypid, att->atttypmod,
+										  FORMAT_TYPE_TYPEMOD_GIVEN |
+										  FORMAT_TYPE_FORCE_QUALIFY));
 }
 
 /* Appends the row as jsonb: all of it, or what the caller may read of it. */
@@ -112,14 +128,9 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 		appendStringInfoString(buf, "), ROW(");
 		for (int i = 0; i < target->nfields; i++)
 		{
-			Form_pg_attribute att = idem_target_attribute(target, target->fields[i]);
-
-			appendStringInfoString(buf, i ? ", CAST(" : "CAST(");
-			append_value(buf, target, att->attnum);
-			appendStringInfo(buf, " AS %s)",
-							 format_type_extended(att->atttypid, att->atttypmod,
-												  FORMAT_TYPE_TYPEMOD_GIVEN |
-												  FORMAT_TYPE_FORCE_QUALIFY));
+			if (i > 0)
+				appendStringInfoString(buf, ", ");
+			append_stored_value(buf, target, target->fields[i]);
 		}
 		appendStringInfoString(buf, "))");
 	}
@@ -129,10 +140,19 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 	appendStringInfo(buf, " FROM %s AS idem_row WHERE ", table);
 	for (int i = 0; i < target->arbiter.ncolumns; i++)
 	{
-		appendStringInfo(buf, "%sidem_row.%s %s ", i ? " AND " : "",
-						 idem_target_name(target, target->arbiter.columns[i]),
+		AttrNumber	column = target->arbiter.columns[i];
+		const char *name = idem_target_name(target, column);
+
+		appendStringInfo(buf, "%s(idem_row.%s %s ", i ? " AND " : "", name,
 						 idem_unique_operator(&target->arbiter, i));
-		append_value(buf, target, target->arbiter.columns[i]);
+		append_stored_value(buf, target, column);
+		if (target->arbiter.nulls_equal)
+		{
+			appendStringInfo(buf, " OR idem_row.%s IS NULL AND ", name);
+			append_stored_value(buf, target, column);
+			appendStringInfoString(buf, " IS NULL");
+		}
+		appendStringInfoChar(buf, ')');
 	}
 }
 

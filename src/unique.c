@@ -33,6 +33,7 @@ idem_unique_read(IdemUnique *unique, Relation index)
 		return false;
 
 	unique->ncolumns = form->indnkeyatts;
+	unique->nulls_equal = form->indnullsnotdistinct;
 	for (int i = 0; i < unique->ncolumns; i++)
 	{
 		unique->columns[i] = form->indkey.values[i];

@@ -13,6 +13,7 @@ typedef struct IdemUnique
 	int			ncolumns;
 	AttrNumber	columns[INDEX_MAX_KEYS];
 	Oid			equality[INDEX_MAX_KEYS];	/* operators, as the index has it */
+	bool		nulls_equal;	/* is one null the same as another? */
 } IdemUnique;
 
 extern bool idem_unique_read(IdemUnique *unique, Relation index);
