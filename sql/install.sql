@@ -1,0 +1,124 @@
+--
+-- Installing: into any schema, by anybody who may create in the database, and
+-- again in one session.
+--
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS idem;
+CREATE SCHEMA idem_test_install;
+SET search_path = idem_test_install;
+\set SHOW_CONTEXT never
+\set VERBOSITY sqlstate
+CREATE TABLE t (id int PRIMARY KEY, v int);
+
+-- Into a schema with a name that has to be quoted.
+CREATE SCHEMA "Idem Test";
+CREATE EXTENSION idem SCHEMA "Idem Test";
+SELECT * FROM "Idem Test".idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+SELECT * FROM "Idem Test".idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+SELECT key, outcome FROM "Idem Test".idem_key;
+
+-- The schema may be renamed, but the extension stays in it.
+ALTER SCHEMA "Idem Test" RENAME TO idem_test_home;
+SELECT outcome, replayed FROM idem_test_home.idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+SELECT outcome, replayed FROM idem_test_home.idem_upsert('install-2', 't', '{"id": 1, "v": 2}');
+ALTER EXTENSION idem SET SCHEMA idem_test_install;
+
+-- Nothing of it is anywhere else, and every name tells whose it is.
+SELECT DISTINCT n.nspname
+FROM pg_depend AS d
+	 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+	 CROSS JOIN pg_identify_object(d.classid, d.objid, d.objsubid) AS o
+	 JOIN pg_namespace AS n ON n.nspname = o.schema
+WHERE e.extname = 'idem' AND d.deptype = 'e';
+SELECT o.type, o.identity
+FROM pg_depend AS d
+	 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+	 CROSS JOIN pg_identify_object(d.classid, d.objid, d.objsubid) AS o
+WHERE e.extname = 'idem' AND d.deptype = 'e'
+	  AND o.identity !~ '^idem_test_home\.(idem_|order_(status|transition))';
+
+-- Every type, table, function and column has a comment.
+WITH member AS (
+	SELECT d.classid, d.objid, 0 AS objsubid
+	FROM pg_depend AS d
+		 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+	WHERE e.extname = 'idem' AND d.deptype = 'e'
+), described AS (
+	SELECT * FROM member
+	UNION ALL
+	SELECT m.classid, m.objid, a.attnum
+	FROM member AS m JOIN pg_attribute AS a ON a.attrelid = m.objid
+	WHERE m.classid = 'pg_class'::regclass AND a.attnum > 0
+)
+SELECT pg_describe_object(classid, objid, objsubid) AS uncommented
+FROM described AS o
+WHERE NOT EXISTS (SELECT FROM pg_description AS d
+				  WHERE (d.classoid, d.objoid, d.objsubid) = (o.classid, o.objid, o.objsubid))
+ORDER BY 1;
+
+-- Functions that write say so, and see a NULL argument for themselves.
+SELECT p.oid::regprocedure AS wrong
+FROM pg_proc AS p
+WHERE p.pronamespace = 'idem_test_home'::regnamespace
+	  AND (p.provolatile = 'v' AND (p.proparallel <> 'u' OR p.proisstrict) OR p.prosecdef)
+ORDER BY 1;
+
+-- What a dump keeps of it: its tables' rows.
+SELECT DISTINCT c.oid::regclass AS dumped, c.relkind
+FROM pg_extension AS e, unnest(e.extconfig) AS t(oid) JOIN pg_class AS c USING (oid)
+WHERE e.extname = 'idem' AND c.relname = 'idem_key';
+
+-- Dropped and made anew in the session, in another schema: an empty house.
+DROP EXTENSION idem;
+SELECT idem_test_home.idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+CREATE EXTENSION idem SCHEMA idem_test_install;
+SELECT outcome, replayed FROM idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+SELECT outcome, replayed FROM idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+SELECT key FROM idem_key;
+
+-- The same, rolled back half-way.
+BEGIN;
+SELECT outcome, replayed FROM idem_upsert('install-2', 't', '{"id": 1, "v": 3}');
+SAVEPOINT s;
+DROP EXTENSION idem;
+CREATE EXTENSION idem SCHEMA idem_test_home;
+SELECT outcome, replayed FROM idem_test_home.idem_upsert('install-2', 't', '{"id": 1, "v": 4}');
+ROLLBACK TO s;
+SELECT outcome, replayed FROM idem_upsert('install-2', 't', '{"id": 1, "v": 3}');
+COMMIT;
+SELECT key FROM idem_key ORDER BY key;
+SELECT * FROM t;
+DROP EXTENSION idem;
+
+CREATE ROLE regress_idem_owner;
+DO $$ BEGIN
+	EXECUTE format('GRANT CREATE ON DATABASE %I TO regress_idem_owner', current_database());
+END $$;
+CREATE ROLE regress_idem_other;
+
+-- Installed by a role that is no superuser but may create in the database: the
+-- role gets to use and dump it, not to forge keys.
+SET ROLE regress_idem_other;
+CREATE EXTENSION idem SCHEMA public;
+SET ROLE regress_idem_owner;
+CREATE SCHEMA idem_test_owned;
+SET search_path = idem_test_owned;
+CREATE EXTENSION idem SCHEMA idem_test_owned;
+CREATE TABLE mine (id int PRIMARY KEY);
+SELECT outcome, replayed FROM idem_upsert('install-1', 'mine', '{"id": 1}');
+SELECT outcome, replayed FROM idem_upsert('install-1', 'mine', '{"id": 1}');
+SELECT key, outcome, response, claimed_by FROM idem_key;
+INSERT INTO idem_key SELECT * FROM idem_key;
+UPDATE idem_key SET outcome = 'failed';
+DELETE FROM idem_key;
+TRUNCATE idem_key;
+RESET ROLE;
+SELECT pg_get_userbyid(extowner) AS extension FROM pg_extension WHERE extname = 'idem';
+SET ROLE regress_idem_owner;
+DROP EXTENSION idem;
+RESET ROLE;
+RESET search_path;
+
+DROP SCHEMA idem_test_install, idem_test_home, idem_test_owned CASCADE;
+DROP OWNED BY regress_idem_owner;
+DROP ROLE regress_idem_owner, regress_idem_other;
