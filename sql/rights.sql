@@ -75,6 +75,22 @@ SELECT * FROM idem_upsert('rights-14', 't', '{"id": 2, "no": 2}');
 RESET ROLE;
 SELECT * FROM t ORDER BY id;
 
+-- Triggers fire no more often for that.
+CREATE TABLE fired (n int GENERATED ALWAYS AS IDENTITY, what text);
+CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+	INSERT INTO idem_test_rights.fired (what) VALUES (concat_ws(' ', TG_WHEN, TG_OP, TG_LEVEL));
+	RETURN NEW;
+END $$;
+CREATE TRIGGER before_row BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION fired();
+CREATE TRIGGER after_row AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION fired();
+CREATE TRIGGER before_statement BEFORE INSERT OR UPDATE ON t EXECUTE FUNCTION fired();
+SET ROLE regress_idem_bob;
+SELECT outcome FROM idem_upsert('rights-18', 't', '{"id": 2, "a": 3}');
+RESET ROLE;
+SELECT what FROM fired ORDER BY n;
+DROP FUNCTION fired CASCADE;
+
 -- Without SELECT on the key column there is no ON CONFLICT, as in plain SQL.
 REVOKE SELECT (id) ON t FROM regress_idem_bob;
 SET ROLE regress_idem_bob;

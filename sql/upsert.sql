@@ -159,6 +159,18 @@ SELECT * FROM idem_upsert('upsert-54', 'event', '{"id": 1, "day": "2024-05-01", 
 SELECT * FROM idem_upsert('upsert-55', 'event', '{"id": 1, "day": "2025-05-01", "note": "b"}');
 SELECT * FROM idem_upsert('upsert-56', 'event_2025', '{"id": 1, "day": "2025-05-01", "note": "c"}');
 SELECT tableoid::regclass, * FROM event ORDER BY day;
+CREATE TABLE event_log (n int GENERATED ALWAYS AS IDENTITY, what text);
+CREATE FUNCTION event_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO event_log (what) VALUES (concat_ws(' ', TG_TABLE_NAME, TG_WHEN, TG_OP));
+	RETURN NEW;
+END $$;
+CREATE TRIGGER before BEFORE INSERT OR UPDATE ON event
+	FOR EACH ROW EXECUTE FUNCTION event_changed();
+SELECT * FROM idem_upsert('upsert-57', 'event', '{"id": 1, "day": "2024-05-01", "note": "d"}');
+SELECT * FROM idem_upsert('upsert-58', 'event', '{"id": 2, "day": "2024-05-01", "note": "d"}');
+SELECT what FROM event_log ORDER BY n;
+DROP TABLE event_log;
 DROP TABLE event;
 
 -- Triggers fire as for the statement a person would write, and not on replay.
@@ -211,6 +223,29 @@ CREATE TRIGGER grow AFTER INSERT ON node
 SELECT * FROM idem_upsert('upsert-64', 'node', '{"id": 1, "depth": 1}');
 SELECT * FROM node ORDER BY id;
 DROP TABLE node;
+
+-- What came of an upsert in a trigger, or failed there, is not taken for what
+-- came of the one that fired it.
+CREATE TABLE sale (id int PRIMARY KEY, shop int, amount int);
+CREATE TABLE shop (id int PRIMARY KEY, last_sale int CHECK (last_sale < 100));
+CREATE FUNCTION sold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'shop: %', (SELECT outcome FROM idem_upsert('upsert-65-' || TG_WHEN || NEW.id, 'shop',
+		jsonb_build_object('id', NEW.shop, 'last_sale', NEW.amount)));
+	RETURN NEW;
+EXCEPTION WHEN check_violation THEN
+	RAISE NOTICE 'shop: failed';
+	RETURN NEW;
+END $$;
+CREATE TRIGGER before BEFORE INSERT ON sale FOR EACH ROW EXECUTE FUNCTION sold();
+CREATE TRIGGER after AFTER INSERT ON sale FOR EACH ROW EXECUTE FUNCTION sold();
+SET client_min_messages = notice;
+SELECT * FROM idem_upsert('upsert-65', 'sale', '{"id": 1, "shop": 1, "amount": 10}');
+SELECT * FROM idem_upsert('upsert-66', 'sale', '{"id": 2, "shop": 1, "amount": 20}');
+SELECT * FROM idem_upsert('upsert-67', 'sale', '{"id": 3, "shop": 1, "amount": 200}');
+SELECT * FROM idem_upsert('upsert-68', 'sale', '{"id": 3, "shop": 2, "amount": 20}');
+SET client_min_messages = warning;
+DROP TABLE sale, shop;
 
 -- A row that others refer to, or that was locked before, still counts as
 -- updated.
