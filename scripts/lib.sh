@@ -222,7 +222,7 @@ throwaway() {
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
-	mkdir "$place/tmp" && copy_tree && copy_installation ||
+	mkdir "$place/tmp" && copy_tree && copy_installation && cd "$place/src" ||
 		die "cannot copy into $place"
 	! locale -a 2>/dev/null | grep -qix 'C.utf-\?8' || locale=C.UTF-8
 
@@ -249,8 +249,7 @@ strict='-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
 
 # Builds idem and installs it, in $place alone.
 build() {
-	cd "$place/src" &&
-		make -s clean >/dev/null &&
+	make -s clean >/dev/null &&
 		make -s -j2 with_llvm=no COPT="$(echo $strict)" all &&
 		make -s with_llvm=no install >/dev/null
 }
