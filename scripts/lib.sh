@@ -182,9 +182,8 @@ stop_servers() {
 # Must also do its work when the terminal is gone, so nothing here speaks.
 leave() {
 	trap '' HUP INT TERM
-	if [ -n "${child-}" ]; then
-		kill -TERM -- "-$child" 2>/dev/null && wait "$child"
-	fi
+	# the whole group: a script may leave processes in the background
+	[ -z "${child-}" ] || kill -TERM -- "-$child" && wait "$child"
 	stop_servers
 	rm -rf "$place"
 } 2>/dev/null
@@ -206,7 +205,7 @@ unprivileged() {
 # tree, with the copied installation first in PATH, the caller's environment
 # left behind.  Outside, waits for that, cleans up and exits with its status.
 throwaway() {
-	local status base=/tmp locale=C
+	local base=/tmp locale=C
 	if [ -n "${place-}" ]; then
 		return
 	fi
@@ -234,9 +233,7 @@ throwaway() {
 	child=$!
 	set +m
 	wait "$child"
-	status=$?
-	child=
-	exit $status
+	exit
 }
 
 #
@@ -265,7 +262,7 @@ start_server() {
 			{ cat "$place/initdb.log"; return 1; }
 	fi
 	stop_server
-	for setting in listen_addresses= fsync=off "unix_socket_directories=$place" "$@"; do
+	for setting in listen_addresses= "unix_socket_directories=$place" "$@"; do
 		options="$options -c '$setting'"
 	done
 	pg_ctl -D "$place/data" -l "$place/server.log" -w -o "$options" start >/dev/null ||
