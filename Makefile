@@ -51,9 +51,18 @@ $(TASKS):
 	@scripts/$@
 else ifeq (dist,$(MAKECMDGOALS))
 dist:
+	@grep -q '"version": "$(EXTVERSION)\.[0-9]*"' META.json || \
+		{ echo 'META.json is not about version $(EXTVERSION)'; exit 1; }
 	git archive --format zip --prefix=idem-$(EXTVERSION)/ \
 		--output idem-$(EXTVERSION).zip HEAD
 else
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq (,$(wildcard $(PGXS)))
+$(error PG_CONFIG=$(PG_CONFIG) leads to no server development files; \
+	they are in packages like postgresql-server-dev-NN)
+endif
 include $(PGXS)
+
+# PGXS does not know which headers an object was made from.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 endif

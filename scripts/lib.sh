@@ -183,7 +183,7 @@ stop_servers() {
 leave() {
 	trap '' HUP INT TERM
 	# the whole group: a script may leave processes in the background
-	[ -z "${child-}" ] || kill -TERM -- "-$child" && wait "$child"
+	[ -z "$child" ] || kill -TERM -- "-$child" && wait "$child"
 	stop_servers
 	rm -rf "$place"
 } 2>/dev/null
@@ -206,7 +206,8 @@ unprivileged() {
 # left behind.  Outside, waits for that, cleans up and exits with its status.
 throwaway() {
 	local base=/tmp locale=C
-	if [ -n "${place-}" ]; then
+	if [ -n "${IDEM_PLACE-}" ]; then
+		place=$IDEM_PLACE
 		return
 	fi
 	top=$(cd "$(dirname "$0")/.." && pwd) || exit
@@ -217,6 +218,7 @@ throwaway() {
 		base=$TMPDIR
 	fi
 	place=$(mktemp -d "$base/idem.XXXXXX") || exit
+	child=
 	trap leave EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
@@ -227,7 +229,7 @@ throwaway() {
 
 	# A process group of its own, so that all of it can be ended.
 	set -m
-	unprivileged env -i place="$place" PATH="$place_bin:$PATH" HOME="$place" \
+	unprivileged env -i IDEM_PLACE="$place" PATH="$place_bin:$PATH" HOME="$place" \
 		TMPDIR="$place/tmp" TERM="${TERM-dumb}" LANG=$locale \
 		bash "$place/src/scripts/${0##*/}" "$@" </dev/null &
 	child=$!
@@ -241,13 +243,13 @@ throwaway() {
 #
 
 # What PostgreSQL's own headers are not clean of is let pass.
-strict='-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
--Wno-missing-field-initializers -Wno-cast-function-type'
+strict="-Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+-Wno-missing-field-initializers -Wno-cast-function-type"
 
 # Builds idem and installs it, in $place alone.
 build() {
 	make -s clean >/dev/null &&
-		make -s -j2 with_llvm=no COPT="$(echo $strict)" all &&
+		make -s -j2 with_llvm=no COPT="$strict" all &&
 		make -s with_llvm=no install >/dev/null
 }
 
