@@ -65,11 +65,11 @@ SELECT * FROM idem_upsert('x', 'revised', '{"id": 1, "version": "third"}', expec
 CREATE TYPE mood AS ENUM ('DELIVERED', 'PENDING', 'PROCESSING', 'SHIPPED', 'LOST');
 CREATE DOMAIN feeling AS mood;
 CREATE DOMAIN word AS text CHECK (VALUE <> '');
-CREATE DOMAIN count AS smallint CHECK (VALUE > 0);
+CREATE DOMAIN count AS smallint CHECK (VALUE < 3);
 CREATE TABLE a (id int PRIMARY KEY, status feeling NOT NULL DEFAULT 'PENDING', version smallint NOT NULL DEFAULT 32766);
 CREATE TABLE b (id int PRIMARY KEY, status varchar(12), version int NOT NULL DEFAULT 2147483646);
 CREATE TABLE c (id int PRIMARY KEY, status word, version bigint NOT NULL DEFAULT 9223372036854775806);
-CREATE TABLE d (id int PRIMARY KEY, status text, version count NOT NULL DEFAULT 32767);
+CREATE TABLE d (id int PRIMARY KEY, status text, version count NOT NULL DEFAULT 1);
 SELECT idem_attach(t, 'order') FROM unnest('{a, b, c, d}'::regclass[]) t;
 INSERT INTO a VALUES (1);
 INSERT INTO b VALUES (1, 'PENDING');
@@ -81,7 +81,8 @@ UPDATE c SET status = 'PROCESSING' RETURNING *;
 UPDATE a SET status = 'SHIPPED';
 UPDATE b SET status = 'SHIPPED';
 UPDATE c SET status = 'SHIPPED';
-UPDATE d SET status = 'PROCESSING';
+UPDATE d SET status = 'PROCESSING' RETURNING *;
+UPDATE d SET status = 'SHIPPED';
 -- a state there is none of, and no state at all
 UPDATE revised SET status = 'lost';
 INSERT INTO b VALUES (2, 'pending');

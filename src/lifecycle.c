@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -100,6 +101,10 @@ set_version(HeapTuple tuple, Relation rel, AttrNumber number, int64 version)
 		value = Int32GetDatum((int32) version);
 	else
 		value = Int64GetDatum(version);
+
+	/* The executor checks a domain on values it assigns, not on ours. */
+	if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+		domain_check(value, false, att->atttypid, NULL, NULL);
 	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(rel), 1,
 									 &column_number, &value, &isnull);
 }
