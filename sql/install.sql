@@ -71,6 +71,17 @@ SELECT DISTINCT c.oid::regclass AS dumped, c.relkind
 FROM pg_extension AS e, unnest(e.extconfig) AS t(oid) JOIN pg_class AS c USING (oid)
 WHERE e.extname = 'idem' AND c.relname = 'idem_key';
 
+-- A session goes on while the extension is updated by another: it is not
+-- confused by columns that it does not know.
+DO $$
+BEGIN
+	FOR n IN 1 .. 200 LOOP
+		EXECUTE format('ALTER TABLE idem_test_home.idem_key ADD COLUMN later_%s text DEFAULT %L', n, repeat('x', 8));
+	END LOOP;
+END $$;
+SELECT * FROM idem_test_home.idem_upsert('install-1', 't', '{"id": 1, "v": 1}');
+SELECT outcome, replayed FROM idem_test_home.idem_upsert('install-3', 't', '{"id": 1, "v": 2}');
+
 -- Dropped and made anew in the session, in another schema: an empty house.
 DROP EXTENSION idem;
 SELECT idem_test_home.idem_upsert('install-1', 't', '{"id": 1, "v": 1}');

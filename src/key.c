@@ -59,13 +59,14 @@ enum
 	COLUMN_RESPONSE
 };
 
-#define COLUMNS		COLUMN_RESPONSE
-
-/* A row of idem_key, taken apart; column n is at n - 1. */
+/*
+ * A row of idem_key, taken apart; column n is at n - 1.  Another session may
+ * update the extension, and add columns, while we have this library loaded.
+ */
 typedef struct KeyRow
 {
-	Datum		values[COLUMNS];
-	bool		isnull[COLUMNS];
+	Datum		values[MaxHeapAttributeNumber];
+	bool		isnull[MaxHeapAttributeNumber];
 } KeyRow;
 
 /* What a look-up finds. */
