@@ -61,10 +61,11 @@ $node->safe_psql('postgres',
 # One connection of a client: a psql that ends when its connection is lost.
 sub connect_psql
 {
+	my ($name) = @_;
 	my $pid = open2(my $out, my $in,
 		'sh', '-c', 'exec "$0" "$@" 2>/dev/null',
 		$node->installed_command('psql'), '-XAtq',
-		'-d', $node->connstr('postgres') . ' application_name=client');
+		'-d', $node->connstr('postgres') . " application_name=$name");
 	$in->autoflush(1);
 	return { pid => $pid, in => $in, out => $out };
 }
@@ -90,7 +91,7 @@ sub send_until_answered
 		my ($row, $state);
 
 		POSIX::_exit(1) if getppid() != $parent;
-		$$connection //= connect_psql();
+		$$connection //= connect_psql('client');
 		if (print {$$connection->{in}} "$sql;\n\\echo SQLSTATE :SQLSTATE\n")
 		{
 			my $out = $$connection->{out};
@@ -167,22 +168,23 @@ sub storm
 
 		if ($count % int($expected / (CRASHES + 1)) == 0 && $crashes++ < CRASHES)
 		{
-			my $victim = $node->safe_psql('postgres',
-				"SELECT pid FROM pg_stat_activity WHERE application_name = 'client' LIMIT 1"
-			);
+			my $victim = connect_psql('victim');
 			my @acknowledged = keys %answers;
 			my $log_end = -s $node->logfile;
 
-			ok(kill('KILL', $victim), "backend killed at $count answers");
+			print { $victim->{in} } "SELECT pg_backend_pid();\n";
+			ok(kill('KILL', scalar readline $victim->{out}),
+				"backend killed at $count answers");
 			$node->wait_for_log(qr/all server processes terminated/, $log_end);
 			ok($node->poll_query_until('postgres', 'SELECT true'),
 				'the server recovers');
 			is($check_acknowledged->(@acknowledged), 0,
 				'all ' . @acknowledged . ' acknowledged are there');
+			disconnect_psql($victim);
 		}
 		elsif ($count % TERMINATE_EVERY == 0)
 		{
-			$node->psql('postgres',
+			$node->safe_psql('postgres',
 				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'client' ORDER BY random() LIMIT 1"
 			);
 			$terminated++;
@@ -253,9 +255,9 @@ my @states = qw(PROCESSING SHIPPED DELIVERED);
 
 		return $node->safe_psql('postgres', <<"SQL");
 SELECT count(*) FROM (VALUES $keys) AS acknowledged (key),
-	split_part(key, ':', 1) AS id, split_part(key, ':', 2) AS status
-WHERE NOT EXISTS (SELECT FROM step AS s
-	WHERE s.id = acknowledged.id::int AND s.status::text = acknowledged.status)
+	split_part(key, ':', 1) AS order_id, split_part(key, ':', 2) AS state
+WHERE NOT EXISTS (SELECT FROM step
+	WHERE id = order_id::int AND status::text = state)
 SQL
 	},
 	sub {
