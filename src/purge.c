@@ -65,19 +65,24 @@ idem_purge_begin(IdemPurge *purge)
 /*
  * Makes the planner read the expired keys in order through the index, whatever
  * the statistics say: they are taken while the table is small or much of it
- * has expired, and a plan that reads the table costs that for every batch.
+ * has expired, and a plan that reads the table costs that for every batch.  A
+ * generic plan also spares planning each batch anew, for which the planner
+ * would look up the index's ends, behind all the entries just deleted.
  */
 static int
 force_index_order(void)
 {
-	static const char *const avoided[] = {
-		"enable_seqscan", "enable_bitmapscan", "enable_sort"
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},
+		{"plan_cache_mode", "force_generic_plan"},
 	};
 	int			nestlevel = NewGUCNestLevel();
 
-	for (int i = 0; i < lengthof(avoided); i++)
-		(void) set_config_option(avoided[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nestlevel;
 }
 
