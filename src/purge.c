@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -138,8 +137,8 @@ idem_purge(PG_FUNCTION_ARGS)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		limit = Min((int64) idem_purge_batch_size, max_rows - (int64) purge.purged);
+		limit = Min(idem_purge_batch_size, max_rows - purge.purged);
 	} while (limit > 0 && idem_purge_batch(&purge, limit));
 
-	PG_RETURN_INT64((int64) purge.purged);
+	PG_RETURN_INT64(purge.purged);
 }

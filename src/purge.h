@@ -12,7 +12,7 @@ typedef struct IdemPurge
 {
 	TimestampTz now;			/* what has expired by then goes */
 	TimestampTz watermark;		/* expiry of the last row looked at */
-	uint64		purged;			/* rows deleted so far */
+	int64		purged;			/* rows deleted so far */
 } IdemPurge;
 
 extern void idem_purge_begin(IdemPurge *purge);

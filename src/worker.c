@@ -21,9 +21,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
@@ -219,7 +217,10 @@ idem_worker_start(PG_FUNCTION_ARGS)
 	while (launcher_pid(MyDatabaseId) == 0)
 	{
 		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
+		{
+			TerminateBackgroundWorker(handle);	/* no second try */
 			error_not_started();
+		}
 		poll_wait();
 	}
 	PG_RETURN_BOOL(true);
