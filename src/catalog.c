@@ -89,11 +89,14 @@ static void
 catalog_load(Oid schema)
 {
 	static uint64 generations = 0;
+	char	   *name = get_namespace_name(schema);
 	HeapTuple	tuple;
 
+	/* dropped since we found the extension */
+	if (name == NULL)
+		elog(ERROR, "cache lookup failed for schema %u", schema);
 	catalog.schema_oid = schema;
-	strlcpy(catalog.schema, quote_identifier(get_namespace_name(schema)),
-			sizeof(catalog.schema));
+	strlcpy(catalog.schema, quote_identifier(name), sizeof(catalog.schema));
 	catalog.key_table = relation(schema, "idem_key");
 	catalog.key_index = relation(schema, "idem_key_pkey");
 	catalog.machine_table = relation(schema, "idem_machine");
