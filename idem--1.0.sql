@@ -58,9 +58,10 @@ COMMENT ON COLUMN @extschema@.idem_key.expires_at IS
 COMMENT ON COLUMN @extschema@.idem_key.lease_until IS
 'until when a claim is held; null for a call that ran in one transaction';
 
--- Whoever installs idem may dump the keys, even where a superuser owns them.
+-- Whoever installs idem may dump the keys and restore them, even where a
+-- superuser owns them.
 REVOKE ALL ON TABLE @extschema@.idem_key FROM PUBLIC;
-GRANT SELECT ON TABLE @extschema@.idem_key TO @extowner@;
+GRANT SELECT, INSERT ON TABLE @extschema@.idem_key TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_key', '');
 
 CREATE FUNCTION @extschema@.idem_upsert(
@@ -138,6 +139,8 @@ REVOKE ALL ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
 	FROM PUBLIC;
 GRANT SELECT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
 	TO PUBLIC;
+GRANT INSERT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
+	TO @extowner@;
 
 -- ALWAYS and for each row: a change that logical replication applies counts.
 CREATE FUNCTION @extschema@.idem_machine_changed() RETURNS trigger

@@ -111,7 +111,7 @@ END $$;
 CREATE ROLE regress_idem_other;
 
 -- Installed by a role that is no superuser but may create in the database: the
--- role gets to use and dump it, not to forge keys.
+-- role gets to use, dump and restore it, not to change what keys remember.
 SET ROLE regress_idem_other;
 CREATE EXTENSION idem SCHEMA public;
 SET ROLE regress_idem_owner;

@@ -59,6 +59,13 @@ like($err, qr/ERROR:\s+ID001/, 'a different request is told from a retry there')
 is($node->safe_psql('restored', $brief, extra_params => [ '-U', 'regress_owner' ]),
 	'inserted|f|{"id": 4, "name": "old", "price": null}', 'and an expired key is free');
 
+# So can the role that installed it, into a database of its own.
+$node->safe_psql('postgres', 'CREATE DATABASE own OWNER regress_owner');
+$node->command_ok(
+	[ 'pg_restore', '--exit-on-error', '-U', 'regress_owner', '-d', $node->connstr('own'), $file ],
+	'the role that installed the extension can restore it');
+is($node->safe_psql('own', $everything), $before, 'with every key as it was');
+
 # What is dumped from there is the same again.
 my $again = $node->basedir . '/again.sql';
 $node->command_ok([ 'pg_dump', '--data-only', '-f', $again, $node->connstr('restored') ],
