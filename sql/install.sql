@@ -37,12 +37,16 @@ FROM pg_depend AS d
 WHERE e.extname = 'idem' AND d.deptype = 'e'
 	  AND o.identity !~ '^idem_test_home\.(idem_|order_(status|transition))';
 
--- Every type, table, function and column has a comment.
+-- Every type, table, function and column has a comment.  Types that come with
+-- others are members in their own right since PostgreSQL 17.
 WITH member AS (
 	SELECT d.classid, d.objid, 0 AS objsubid
 	FROM pg_depend AS d
 		 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	WHERE e.extname = 'idem' AND d.deptype = 'e'
+		  AND NOT EXISTS (SELECT FROM pg_type AS t
+						  WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid
+								AND (t.typrelid <> 0 OR t.typelem <> 0))
 ), described AS (
 	SELECT * FROM member
 	UNION ALL

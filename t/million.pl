@@ -42,13 +42,13 @@ my $peak = -r '/proc/self/status'
   : q{SELECT 0;};
 
 my @lines = split /\n/, $node->safe_psql('postgres',
-	'SHOW max_locks_per_transaction;'
+	q{SELECT setting = boot_val FROM pg_settings WHERE name = 'max_locks_per_transaction';}
 	. statement(1, 100_000) . $peak
 	. statement(100_001, 1_100_000) . $peak
 	. statement(100_001, 1_100_000) . $peak
 	. 'SELECT count(*), sum(v) FROM t; SELECT count(*), sum(fence) FROM idem_key');
 
-is($lines[0], 64, 'the lock table has its default size');
+is($lines[0], 't', 'the lock table has its default size');
 is($lines[1], '100000|0', 'a hundred thousand keys are new');
 is($lines[3], '1000000|0', 'a million keys are new');
 is($lines[5], '1000000|1000000', 'all of them are replayed');

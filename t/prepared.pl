@@ -46,7 +46,7 @@ sub is_blocked
 prepare($_) for 1 .. 4;
 is_blocked(1, 'a prepared transaction keeps its key');
 is($node->safe_psql('postgres', q{
-	SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'}), '0',
+	SELECT count(*) FROM pg_locks WHERE objsubid = 7401}), '0',
 	'by its row, not by a lock of the key');
 
 $node->safe_psql('postgres', q{COMMIT PREPARED 'p1'});
