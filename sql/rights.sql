@@ -91,6 +91,29 @@ RESET ROLE;
 SELECT what FROM fired ORDER BY n;
 DROP FUNCTION fired CASCADE;
 
+-- A role may be given more to read, and less again, while the session has plans:
+-- of the table, and of columns.
+GRANT SELECT ON t TO regress_idem_staff;
+GRANT regress_idem_staff TO regress_idem_bob;
+SET ROLE regress_idem_bob;
+SELECT * FROM idem_upsert('rights-19-a', 't', '{"id": 2, "a": 4}');
+RESET ROLE;
+REVOKE regress_idem_staff FROM regress_idem_bob;
+SET ROLE regress_idem_bob;
+SELECT * FROM idem_upsert('rights-19-b', 't', '{"id": 2, "a": 5}');
+RESET ROLE;
+REVOKE SELECT ON t FROM regress_idem_staff;
+GRANT SELECT (b) ON t TO regress_idem_staff;
+GRANT regress_idem_staff TO regress_idem_bob;
+SET ROLE regress_idem_bob;
+SELECT * FROM idem_upsert('rights-19-c', 't', '{"id": 2, "a": 6}');
+RESET ROLE;
+REVOKE regress_idem_staff FROM regress_idem_bob;
+SET ROLE regress_idem_bob;
+SELECT * FROM idem_upsert('rights-19-d', 't', '{"id": 2, "a": 7}');
+RESET ROLE;
+REVOKE ALL ON t FROM regress_idem_staff;
+
 -- Without SELECT on the key column there is no ON CONFLICT, as in plain SQL.
 REVOKE SELECT (id) ON t FROM regress_idem_bob;
 SET ROLE regress_idem_bob;

@@ -11,7 +11,10 @@
  *
  * Plans are kept for the session.  A plan that is no longer valid is thrown
  * away and made again from its text, rather than left to the plan cache, since
- * the text itself may depend on what has changed.
+ * the text itself may depend on what has changed.  It may depend on what the
+ * caller may read, too.  A change of a table's privileges invalidates the plans
+ * that use it; one of a role's attributes or memberships does not, so it makes
+ * all of the caller's plans stale.
  */
 #include "postgres.h"
 
@@ -20,7 +23,9 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "catalog.h"
 #include "query.h"
@@ -37,8 +42,9 @@ typedef struct PlanKey
 struct IdemPlan
 {
 	PlanKey		key;			/* hash key, must be first */
-	dlist_node	node;			/* in plans_used or plans_condemned */
+	dlist_node	node;			/* in plans_used */
 	SPIPlanPtr	plan;			/* owned, kept by SPI_keepplan */
+	bool		stale;			/* have roles changed since it was made? */
 };
 
 static HTAB *plans = NULL;
@@ -51,6 +57,15 @@ static dlist_head plans_used = DLIST_STATIC_INIT(plans_used);
  * freeing waits until none runs.
  */
 static int	depth = 0;
+
+/* Have roles changed since a plan was last looked for? */
+static bool roles_changed = false;
+
+static void
+role_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	roles_changed = true;
+}
 
 static uint32
 plan_key_hash(const void *key, Size keysize)
@@ -69,6 +84,12 @@ plan_key_compare(const void *a, const void *b, Size keysize)
 	if (ka->length != kb->length)
 		return 1;
 	return memcmp(ka->signature, kb->signature, ka->length);
+}
+
+static bool
+plan_is_current(const IdemPlan *entry)
+{
+	return !entry->stale && SPI_plan_is_valid(entry->plan);
 }
 
 static void
@@ -253,6 +274,27 @@ idem_query_own_each(IdemStatement *statement, Datum *args, const char *nulls,
 }
 
 /*
+ * Makes the table of plans, if there is none, and listens for changes of roles
+ * from then on.
+ */
+static void
+make_table(void)
+{
+	HASHCTL		ctl = {0};
+
+	if (plans != NULL)
+		return;
+	ctl.keysize = sizeof(PlanKey);
+	ctl.entrysize = sizeof(IdemPlan);
+	ctl.hash = plan_key_hash;
+	ctl.match = plan_key_compare;
+	plans = hash_create("idem plans", 64, &ctl,
+						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
+	CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
+}
+
+/*
  * The plan kept under a signature, or NULL if none is or it is out of date.
  * The pointer is good until the next call of this room.
  */
@@ -262,10 +304,17 @@ idem_query_find(const char *signature, int length)
 	PlanKey		key = {signature, length};
 	IdemPlan   *entry;
 
-	if (plans == NULL)
-		return NULL;
+	make_table();
+	if (roles_changed)
+	{
+		dlist_iter	iter;
+
+		roles_changed = false;
+		dlist_foreach(iter, &plans_used)
+			dlist_container(IdemPlan, node, iter.cur)->stale = true;
+	}
 	entry = hash_search(plans, &key, HASH_FIND, NULL);
-	if (entry == NULL || !SPI_plan_is_valid(entry->plan))
+	if (entry == NULL || !plan_is_current(entry))
 		return NULL;
 	dlist_move_head(&plans_used, &entry->node);
 	return entry;
@@ -283,7 +332,7 @@ make_room(void)
 	{
 		IdemPlan   *entry = dlist_container(IdemPlan, node, iter.cur);
 
-		if (!SPI_plan_is_valid(entry->plan))
+		if (!plan_is_current(entry))
 			plan_forget(entry);
 	}
 	while (nplans >= MAX_PLANS)
@@ -306,18 +355,7 @@ idem_query_keep(const char *signature, int length,
 	char	   *copy;
 	bool		found;
 
-	if (plans == NULL)
-	{
-		HASHCTL		ctl = {0};
-
-		ctl.keysize = sizeof(PlanKey);
-		ctl.entrysize = sizeof(IdemPlan);
-		ctl.hash = plan_key_hash;
-		ctl.match = plan_key_compare;
-		plans = hash_create("idem plans", 64, &ctl,
-							HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
-	}
-
+	make_table();
 	connect_spi();
 	plan = make_plan(sql, nargs, argtypes);
 	finish_spi();
@@ -332,6 +370,7 @@ idem_query_keep(const char *signature, int length,
 		 * behind: this takes a table that is altered by its own trigger.
 		 */
 		entry->plan = plan;
+		entry->stale = false;
 		return entry;
 	}
 
@@ -340,6 +379,7 @@ idem_query_keep(const char *signature, int length,
 	key.signature = copy;
 	entry = hash_search(plans, &key, HASH_ENTER, &found);
 	entry->plan = plan;
+	entry->stale = false;
 	dlist_push_head(&plans_used, &entry->node);
 	nplans++;
 	return entry;
