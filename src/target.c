@@ -13,6 +13,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -136,6 +138,20 @@ try_arbiter(IdemTarget *target, Relation index, const List *wanted)
 	return true;
 }
 
+/*
+ * Does a key column that is left out make a new row every time?  Then, were that
+ * row to meet another, for a sequence that lags behind say, that other row is
+ * not the one to update.  What a trigger may put into a column without any
+ * default is not known, so it counts as new.
+ */
+static bool
+makes_new(Relation rel, AttrNumber column)
+{
+	Node	   *value = build_column_default(rel, column);
+
+	return value == NULL || contain_volatile_functions(value);
+}
+
 static void
 find_arbiter(IdemTarget *target)
 {
@@ -184,15 +200,12 @@ find_arbiter(IdemTarget *target)
 				 errdetail("Partial, deferrable and expression indexes do not count."),
 				 errhint("Create a unique index on these columns, or name those of another.")));
 
-	/*
-	 * Key columns that the table fills in by itself make a new row every time.
-	 * Were that row to meet another, for a sequence that lags behind say, then
-	 * that other row is not the one to update.
-	 */
 	target->has_arbiter = true;
 	for (int i = 0; i < target->arbiter.ncolumns; i++)
 	{
-		if (!has_field(target, target->arbiter.columns[i]))
+		AttrNumber	column = target->arbiter.columns[i];
+
+		if (!has_field(target, column) && makes_new(target->rel, column))
 			target->has_arbiter = false;
 	}
 }

@@ -18,8 +18,9 @@ typedef struct IdemTarget
 	const IdemShape *shape;
 	int			nfields;
 	AttrNumber *fields;			/* columns that the data names */
-	bool		has_arbiter;
-	IdemUnique	arbiter;		/* tells whether a row is already there */
+	IdemUnique	arbiter;		/* tells rows of the table apart */
+	bool		has_arbiter;	/* may the row be there already, by the
+								 * arbiter? */
 	const char *version;		/* column with the version; NULL: not wanted */
 	bool		raise_version;	/* is raising it left to us? */
 	bool		reads_all;		/* may the caller read the whole table? */
