@@ -76,12 +76,15 @@ COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
 	bigint, text, interval) IS
 'insert or update a row of a table once per key, and replay the result';
 
-CREATE FUNCTION @extschema@.idem_upsert_met(changes boolean)
+CREATE FUNCTION @extschema@.idem_upsert_met(
+	changes boolean, kept jsonb DEFAULT NULL,
+	version bigint DEFAULT NULL, differs boolean DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_upsert_met'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_upsert_met(boolean) IS
-'for the statements of idem_upsert: notes that the row was there already';
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_upsert_met(boolean, jsonb, bigint,
+	boolean) IS
+'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
 
 --
 -- State machines

@@ -88,6 +88,15 @@ SELECT * FROM idem_upsert('version-30', 'part', '{"id": 1, "v": 1}');
 SELECT * FROM idem_upsert('version-31', 'part', '{"id": 1, "v": 2}', expected_version => 1);
 SELECT * FROM idem_upsert('version-32', 'part', '{"id": 1, "v": 3}', expected_version => 1);
 
+-- A row without a version has not the expected one, whatever that is.
+CREATE TABLE unversioned (id int PRIMARY KEY, v int, version int);
+INSERT INTO unversioned VALUES (1, 1);
+SELECT * FROM idem_upsert('version-35', 'unversioned', '{"id": 1, "v": 2}', expected_version => 0);
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM idem_upsert('version-35', 'unversioned', '{"id": 1, "v": 1}', expected_version => 0);
+SELECT * FROM idem_upsert('version-35', 'unversioned', '{"id": 1}', expected_version => 0);
+SELECT * FROM idem_upsert('version-36', 'unversioned', '{"id": 1, "v": 1}');
+
 -- Without such a column there is nothing to expect.
 CREATE TABLE bare (id int PRIMARY KEY, v int);
 SELECT * FROM idem_upsert('version-40', 'bare', '{"id": 1, "v": 1}', expected_version => 1);

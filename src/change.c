@@ -220,7 +220,7 @@ idem_change_make(const IdemWish *wish, IdemChange *change)
 		change->version != wish->expected_version &&
 		(!there || change->version - 1 != wish->expected_version))
 		idem_error_version(wish->target, wish->id->text,
-						   change->version, wish->expected_version);
+						   &change->version, wish->expected_version);
 
 	if (there)
 	{

@@ -15,7 +15,7 @@
 
 pg_noreturn extern void idem_error_null(const char *argument);
 pg_noreturn extern void idem_error_version(Oid relid, const char *id,
-										   int64 actual, int64 expected);
+										   const int64 *actual, int64 expected);
 pg_noreturn extern void idem_error_no_row(Oid relid, const char *id,
 										  const char *hint);
 pg_noreturn extern void idem_error_serialization(const char *key);

@@ -109,43 +109,53 @@ append_row(StringInfo buf, const IdemTarget *target)
 	appendStringInfoString(buf, ") AS r)");
 }
 
-/* The row that the data names by the arbiter's columns, as it is now. */
+/* Appends the version of the row, as a caller would expect one. */
+static void
+append_version(StringInfo buf, const IdemTarget *target)
+{
+	if (target->version != NULL)
+		appendStringInfo(buf, "idem_row.%s::pg_catalog.int8", target->version);
+	else
+		appendStringInfoString(buf, "NULL::pg_catalog.int8");
+}
+
+/* Does the data name more than which row is meant? */
+static bool
+sets_columns(const IdemTarget *target)
+{
+	for (int i = 0; i < target->nfields; i++)
+	{
+		if (!idem_target_arbitrates(target, target->fields[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The row that $1 names by the arbiter's columns.  One that $1 leaves out, since
+ * the table fills it in, names no row.
+ */
 static void
 write_read(StringInfo buf, const IdemTarget *target, const char *table)
 {
 	appendStringInfoString(buf, "SELECT ");
 	append_row(buf, target);
-	if (target->version != NULL)
-		appendStringInfo(buf, ", idem_row.%s::pg_catalog.int8", target->version);
-	else
-		appendStringInfoString(buf, ", NULL::pg_catalog.int8");
-	if (target->version != NULL && target->nfields > 0)
-	{
-		appendStringInfoString(buf, ", pg_catalog.record_image_ne(ROW(");
-		for (int i = 0; i < target->nfields; i++)
-			appendStringInfo(buf, "%sidem_row.%s", i ? ", " : "",
-							 idem_target_name(target, target->fields[i]));
-		appendStringInfoString(buf, "), ROW(");
-		for (int i = 0; i < target->nfields; i++)
-		{
-			if (i > 0)
-				appendStringInfoString(buf, ", ");
-			append_stored_value(buf, target, target->fields[i]);
-		}
-		appendStringInfoString(buf, "))");
-	}
-	else
-		appendStringInfoString(buf, ", false");
-
-	appendStringInfo(buf, " FROM %s AS idem_row WHERE ", table);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ",
+					 sets_columns(target) ? "true" : "false", table);
 	for (int i = 0; i < target->arbiter.ncolumns; i++)
 	{
 		AttrNumber	column = target->arbiter.columns[i];
+		Form_pg_attribute att = idem_target_attribute(target, column);
 		const char *name = idem_target_name(target, column);
 
-		appendStringInfo(buf, "%s(idem_row.%s %s ", i ? " AND " : "", name,
-						 idem_unique_operator(&target->arbiter, i));
+		appendStringInfo(buf, "%s(idem_row.%s %s CASE WHEN $1 OPERATOR(pg_catalog.?) %s THEN ",
+						 i ? " AND " : "", name,
+						 idem_unique_operator(&target->arbiter, i),
+						 quote_literal_cstr(NameStr(att->attname)));
 		append_stored_value(buf, target, column);
+		appendStringInfoString(buf, " END");
 		if (target->arbiter.nulls_equal)
 		{
 			appendStringInfo(buf, " OR idem_row.%s IS NULL AND ", name);
@@ -156,12 +166,18 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 	}
 }
 
-/* ON CONFLICT ... DO UPDATE of what the data names, where it differs. */
+/*
+ * ON CONFLICT ... DO UPDATE of what the data names, where it differs.  Where
+ * nothing is to be updated the row is handed over as it is, while it is locked
+ * and in sight: neither the data nor RETURNING can name it then.
+ */
 static void
 append_update(StringInfo buf, const IdemTarget *target)
 {
+	const char *met = psprintf("%s.idem_upsert_met", idem_catalog()->schema);
 	StringInfoData old;
 	StringInfoData new;
+	char	   *differs;
 	bool		first = true;
 
 	initStringInfo(&old);
@@ -183,20 +199,22 @@ append_update(StringInfo buf, const IdemTarget *target)
 						 target->version, target->version);
 
 	/* By image, so that no difference at all is taken for none. */
-	appendStringInfo(buf, " WHERE %s.idem_upsert_met("
-					 "pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
-					 idem_catalog()->schema, old.data, new.data);
+	differs = psprintf("pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+					   old.data, new.data);
+	appendStringInfo(buf, " WHERE CASE WHEN %s", differs);
 	if (target->version != NULL)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
 						 target->version);
-	appendStringInfoChar(buf, ')');
+	appendStringInfo(buf, " THEN %s(true) ELSE %s(false, ", met, met);
+	append_row(buf, target);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+	appendStringInfo(buf, ", %s) END", target->version != NULL ? differs : "false");
 }
 
 static void
 write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 {
-	bool		sets = false;
-
 	appendStringInfo(buf, "INSERT INTO %s AS idem_row", table);
 	if (target->nfields == 0)
 		appendStringInfoString(buf, " DEFAULT VALUES");
@@ -212,8 +230,6 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 			if (i > 0)
 				appendStringInfoString(buf, ", ");
 			append_value(buf, target, target->fields[i]);
-			if (!idem_target_arbitrates(target, target->fields[i]))
-				sets = true;
 		}
 		appendStringInfoChar(buf, ')');
 	}
@@ -225,7 +241,7 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
 							 idem_target_name(target, target->arbiter.columns[i]));
 		appendStringInfoChar(buf, ')');
-		if (sets)
+		if (sets_columns(target))
 			append_update(buf, target);
 		else
 			appendStringInfoString(buf, " DO NOTHING");

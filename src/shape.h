@@ -19,14 +19,20 @@ typedef struct IdemShape
 } IdemShape;
 
 /*
- * The statements.  All take the data as $1 (jsonb) and the expected version,
- * if any, as $2 (bigint).
+ * The statements.  Both have parameters $1 (jsonb) and $2 (bigint).
+ *
+ * IDEM_SHAPE_WRITE is the upsert of the data $1, with $2 the expected version if
+ * there is one: it gives the row if one was written, and calls
+ * idem_upsert_met() for a row that was there.
+ *
+ * IDEM_SHAPE_READ finds the row by the key columns that $1, data or a row,
+ * holds: it gives the row, its version, and whether data of this shape says
+ * anything else of it.
  */
 typedef enum IdemShapeStatement
 {
-	IDEM_SHAPE_WRITE,			/* the upsert: the row, if any was written */
-	IDEM_SHAPE_READ				/* the row there is: row, version, is it other
-								 * than data? */
+	IDEM_SHAPE_WRITE,
+	IDEM_SHAPE_READ
 } IdemShapeStatement;
 
 extern char *idem_shape_sql(const IdemShape *shape, IdemShapeStatement which);

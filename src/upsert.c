@@ -13,6 +13,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 
 #include "error.h"
 #include "fingerprint.h"
@@ -32,8 +33,20 @@ typedef struct Upsert
 	int64		expected_version;	/* if shape.versioned */
 } Upsert;
 
-/* Where the innermost upsert being run learns that it met a row, if any is. */
-static bool *met_row = NULL;
+/* What an upsert learns of the row that it meets. */
+typedef struct Meeting
+{
+	MemoryContext memory;		/* of the upsert, for the row */
+	bool		met;			/* was there a row already? */
+	/* of the row, if it was found and left as it was */
+	Jsonb	   *row;			/* NULL: it was not found */
+	bool		versioned;		/* has it a version? */
+	int64		version;
+	bool		differs;		/* from the data */
+} Meeting;
+
+/* That of the innermost upsert being run, or NULL. */
+static Meeting *meeting = NULL;
 
 /* The names of an object's fields, in jsonb's own order. */
 static List *
@@ -132,12 +145,12 @@ plan_for(const Upsert *upsert, IdemShapeStatement which)
 }
 
 static uint64
-run(const Upsert *upsert, IdemShapeStatement which, int ncols,
-	Datum *values, bool *isnull)
+run(const Upsert *upsert, IdemShapeStatement which, Jsonb *data,
+	int ncols, Datum *values, bool *isnull)
 {
 	Datum		args[2];
 
-	args[0] = JsonbPGetDatum(upsert->data);
+	args[0] = JsonbPGetDatum(data);
 	args[1] = Int64GetDatum(upsert->expected_version);
 	return idem_query_caller(plan_for(upsert, which), args,
 							 upsert->shape.versioned ? NULL : " n",
@@ -157,37 +170,75 @@ row_name(const Upsert *upsert)
 	return text;
 }
 
+/* Notes a row that was left as it was. */
+static void
+note_row(Meeting *seen, Datum row, const Datum *version, bool differs)
+{
+	MemoryContext old = MemoryContextSwitchTo(seen->memory);
+
+	seen->row = (Jsonb *) PG_DETOAST_DATUM_COPY(row);
+	seen->versioned = (version != NULL);
+	seen->version = version ? DatumGetInt64(*version) : 0;
+	seen->differs = differs;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Finds the row that the write left as it was, where it was not handed over:
+ * the statement says DO NOTHING, or a trigger declined the write.
+ *
+ * A row that was handed over is looked for all the same where row security
+ * applies, since ON CONFLICT may have compared with a row that the caller must
+ * not see.  That row is as good as absent.
+ */
+static void
+find_row(const Upsert *upsert, Meeting *seen)
+{
+	Jsonb	   *handed = seen->row;
+	Datum		values[3];
+	bool		isnull[3];
+
+	if (handed != NULL &&
+		check_enable_rls(upsert->shape.target, InvalidOid, true) != RLS_ENABLED)
+		return;
+
+	if (run(upsert, IDEM_SHAPE_READ, handed ? handed : upsert->data,
+			3, values, isnull) == 0)
+		seen->row = NULL;
+	else
+		note_row(seen, values[0], isnull[1] ? NULL : &values[1],
+				 handed ? seen->differs : DatumGetBool(values[2]));
+}
+
 /*
  * What to say of a row that the write left as it was: it is as it should be,
  * or has another version than expected.
  */
 static void
-read_row(const Upsert *upsert, IdemAnswer *answer)
+keep_row(const Upsert *upsert, Meeting *seen, IdemAnswer *answer)
 {
-	Datum		values[3];
-	bool		isnull[3];
-	uint64		rows = run(upsert, IDEM_SHAPE_READ, 3, values, isnull);
-
-	answer->outcome = IDEM_UNCHANGED;
-	answer->response_isnull = (rows == 0 || isnull[0]);
-	answer->response = answer->response_isnull ? (Datum) 0 : values[0];
+	find_row(upsert, seen);
 
 	if (upsert->shape.versioned)
 	{
 		int64		expected = upsert->expected_version;
-		int64		actual;
-		bool		differs;
 
-		if (rows == 0)
+		if (seen->row == NULL)
 			idem_error_no_row(upsert->shape.target, row_name(upsert), NULL);
-		actual = isnull[1] ? 0 : DatumGetInt64(values[1]);
-		differs = DatumGetBool(values[2]);
 
 		/* one past it, with the same data: our own lost acknowledgement */
-		if (actual != expected && (differs || actual != expected + 1))
+		if (!seen->versioned ||
+			(seen->version != expected &&
+			 (seen->differs || seen->version != expected + 1)))
 			idem_error_version(upsert->shape.target, row_name(upsert),
-							   actual, expected);
+							   seen->versioned ? &seen->version : NULL,
+							   expected);
 	}
+
+	answer->outcome = IDEM_UNCHANGED;
+	answer->response_isnull = (seen->row == NULL);
+	answer->response = answer->response_isnull ? (Datum) 0 :
+		JsonbPGetDatum(seen->row);
 }
 
 /*
@@ -197,49 +248,61 @@ read_row(const Upsert *upsert, IdemAnswer *answer)
 static void
 write_row(const Upsert *upsert, IdemAnswer *answer)
 {
-	bool	   *outer = met_row;
-	bool		met = false;
+	Meeting    *outer = meeting;
+	Meeting		ours = {.memory = CurrentMemoryContext};
 	uint64		rows;
 
-	met_row = &met;
+	meeting = &ours;
 	PG_TRY();
 	{
-		rows = run(upsert, IDEM_SHAPE_WRITE, 1,
+		rows = run(upsert, IDEM_SHAPE_WRITE, upsert->data, 1,
 				   &answer->response, &answer->response_isnull);
 	}
 	PG_FINALLY();
 	{
-		met_row = outer;
+		meeting = outer;
 	}
 	PG_END_TRY();
 
 	if (rows == 0)
-		read_row(upsert, answer);
+		keep_row(upsert, &ours, answer);
 	else
 	{
-		answer->outcome = met ? IDEM_UPDATED : IDEM_INSERTED;
-		if (upsert->shape.versioned && !met)
+		answer->outcome = ours.met ? IDEM_UPDATED : IDEM_INSERTED;
+		if (upsert->shape.versioned && !ours.met)
 			idem_error_no_row(upsert->shape.target, row_name(upsert),
 							  "Leave \"expected_version\" out to insert the row.");
 	}
 }
 
 /*
- * idem_upsert_met(changes boolean) -> boolean
+ * idem_upsert_met(changes boolean, kept jsonb, version bigint,
+ *				   differs boolean) -> boolean
  *
  * Stands in the condition of ON CONFLICT DO UPDATE, which is evaluated for a
  * row that is there already, once it is locked.  Notes that, for the innermost
- * upsert being run, and returns its argument.  RETURNING cannot tell as much:
- * before PostgreSQL 18 it knows no old rows, and xmax, which gives an update
- * away, cannot be read of a row inserted into a partition, nor by a caller who
- * may read certain columns only.
+ * upsert being run, and returns its first argument; if that is false, notes the
+ * row as well, which is kept as it is.
+ *
+ * RETURNING cannot tell as much: it tells nothing of a row that is kept, before
+ * PostgreSQL 18 it knows no old rows, and xmax, which gives an update away,
+ * cannot be read of a row inserted into a partition, nor by a caller who may
+ * read certain columns only.
  */
 Datum
 idem_upsert_met(PG_FUNCTION_ARGS)
 {
-	if (met_row != NULL)
-		*met_row = true;
-	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	bool		changes = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
+
+	if (meeting != NULL)
+	{
+		meeting->met = true;
+		if (!changes && !PG_ARGISNULL(1))
+			note_row(meeting, PG_GETARG_DATUM(1),
+					 PG_ARGISNULL(2) ? NULL : &fcinfo->args[2].value,
+					 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
+	}
+	PG_RETURN_BOOL(changes);
 }
 
 static int64
