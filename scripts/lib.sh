@@ -39,7 +39,7 @@ pg_configs() {
 	command -v pg_config
 	ls -d /usr/lib/postgresql/*/bin/pg_config /usr/pgsql-*/bin/pg_config \
 		/usr/libexec/postgresql*/pg_config /usr/local/pgsql/bin/pg_config \
-		/opt/homebrew/opt/postgresql@*/bin/pg_config 2>/dev/null | sort -Vr
+		2>/dev/null | sort -Vr
 }
 
 # Sets pg_config, to $PG_CONFIG where that is given.
@@ -100,13 +100,15 @@ debian_install='
 	dir=; [ -d ${conf%/*} ] || dir=${conf%/*}
 	trap "rm -f $conf; [ -z \"$dir\" ] || rmdir $dir 2>/dev/null" EXIT
 	install() { apt-get -y --no-install-recommends -o DPkg::Lock::Timeout=120 install "$@" </dev/null; }
-	install make gcc libc6-dev perl libipc-run-perl postgresql-common || exit
-	mkdir -p ${conf%/*} && echo "create_main_cluster = false" >$conf || exit
-	install postgresql-$1 postgresql-server-dev-$1
+	install make gcc libc6-dev perl libipc-run-perl || exit
+	[ -n "$1" ] || exit 0
+	install postgresql-common &&
+		mkdir -p ${conf%/*} && echo "create_main_cluster = false" >$conf &&
+		install postgresql-$1 postgresql-server-dev-$1
 '
 
 install_missing() {
-	local log version
+	local log version=
 	if ! command -v apt-get >/dev/null; then
 		die "please install PostgreSQL $MIN_VERSION to $MAX_VERSION with its server development files (PGXS and its Perl modules for tests), make, gcc, perl with prove and IPC::Run; then run this again"
 	fi
@@ -117,7 +119,7 @@ install_missing() {
 	log=$(mktemp) || exit
 	# an index that cannot be fetched need not be one that is wanted
 	as_root apt-get -o DPkg::Lock::Timeout=120 update >"$log" 2>&1 || true
-	if ! version=$(debian_version); then
+	if ! pg_find && ! version=$(debian_version); then
 		tail -n 5 "$log"
 		rm -f "$log"
 		die "the package sources offer no PostgreSQL from $MIN_VERSION to $MAX_VERSION: see https://wiki.postgresql.org/wiki/Apt"
@@ -167,11 +169,13 @@ copy_tree() {
 		tar -C "$top" --exclude=./.git -cf - . | tar -C "$place/src" --no-same-owner -xf -
 }
 
-# Every server that was started in the place, by this script or by a test.
+# Stops every server in the place, whether a script or a test started it.
 stop_servers() {
 	local pidfile pid pids=
 	for pidfile in $(find "$place" -name postmaster.pid 2>/dev/null); do
 		pid=$(head -n 1 "$pidfile")
+		# one that crashed leaves its file behind, and its number to others
+		[ "/proc/$pid/cwd" -ef "${pidfile%/*}" ] || continue
 		kill -QUIT "$pid" 2>/dev/null && pids="$pids $pid"
 	done
 	for pid in $pids; do
@@ -183,9 +187,12 @@ stop_servers() {
 leave() {
 	trap '' HUP INT TERM
 	# the whole group: a script may leave processes in the background
-	[ -z "$child" ] || kill -TERM -- "-$child" && wait "$child"
+	if [ -n "$child" ]; then
+		kill -TERM -- "-$child" && wait "$child"
+	fi
 	stop_servers
-	rm -rf "$place"
+	# again, should a process have written until just now
+	rm -rf "$place" || rm -rf "$place"
 } 2>/dev/null
 
 # Runs the command as a user PostgreSQL is willing to run as.
