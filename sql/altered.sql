@@ -153,5 +153,11 @@ BEGIN
 END $$;
 SELECT count(*), sum(i) FROM wide;
 
+-- What a pooler does to a connection before it lends it out again.
+DISCARD ALL;
+SELECT outcome, replayed, result FROM idem_upsert('altered-2-0', 'idem_test_altered.wide', '{"id": 0}');
+SELECT outcome, replayed, result FROM idem_upsert('altered-discarded', 'idem_test_altered.wide', '{"id": 0, "b": 2}');
+
+SET client_min_messages = warning;
 DELETE FROM idem_key WHERE starts_with(key, 'altered-');
 DROP SCHEMA idem_test_altered CASCADE;
