@@ -175,8 +175,9 @@ sub storm
 			print { $victim->{in} } "SELECT pg_backend_pid();\n";
 			ok(kill('KILL', scalar readline $victim->{out}),
 				"backend killed at $count answers");
-			$node->wait_for_log(qr/all server processes terminated/, $log_end);
-			ok($node->poll_query_until('postgres', 'SELECT true'),
+			ok($node->wait_for_log(
+					qr/all server processes terminated.*ready to accept connections/s,
+					$log_end),
 				'the server recovers');
 			is($check_acknowledged->(@acknowledged), 0,
 				'all ' . @acknowledged . ' acknowledged are there');

@@ -134,8 +134,10 @@ my $pid = launcher_pid();
 my $psql = $node->background_psql('postgres');
 my $backend = $psql->query_safe('SELECT pg_backend_pid()');
 use_keys('one');
+my $log_end = -s $node->logfile;
 kill 'KILL', $backend;
 $psql->quit;
+$node->wait_for_log(qr/ready to accept connections/, $log_end);
 ok($node->poll_query_until('postgres', qq{
 	SELECT count(*) = 1 FROM pg_stat_activity
 	WHERE backend_type = 'idem launcher' AND pid <> $pid}),

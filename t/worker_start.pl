@@ -75,9 +75,10 @@ is($node->safe_psql('one', q{
 
 # It survives a crash of the server.
 my $psql = $node->background_psql('postgres');
+my $log_end = -s $node->logfile;
 kill 'KILL', $psql->query_safe('SELECT pg_backend_pid()');
 $psql->quit;
-$node->poll_query_until('postgres', 'SELECT true');
+$node->wait_for_log(qr/ready to accept connections/, $log_end);
 use_keys('one');
 is_purged('one', 'is there again after a crash');
 
