@@ -200,7 +200,8 @@ idem_catalog_outcome(Oid value)
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == catalog.key_table)
+	if (relid == InvalidOid || relid == catalog.key_table ||
+		relid == catalog.machine_table || relid == catalog.edge_table)
 		catalog_valid = false;
 }
 

@@ -33,6 +33,7 @@
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -285,8 +286,7 @@ read_answer(const IdemKey *key, const KeyRow *row, IdemAnswer *answer)
 static Found
 look_up(const IdemKey *key, IdemAnswer *answer, Blocker *blocker)
 {
-	const IdemCatalog *cat = idem_catalog();
-	Relation	rel = table_open(cat->key_table, AccessShareLock);
+	Relation	rel;
 	SnapshotData dirty;
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -294,12 +294,20 @@ look_up(const IdemKey *key, IdemAnswer *answer, Blocker *blocker)
 	KeyRow		row;
 	Found		found;
 
+	/*
+	 * In a transaction under way, news of a change may not have come in yet.
+	 * With the lock come the last of them, so the index is asked for after it:
+	 * REINDEX CONCURRENTLY puts a new one in its place.
+	 */
+	AcceptInvalidationMessages();
+	rel = table_open(idem_catalog()->key_table, AccessShareLock);
+
 	InitDirtySnapshot(dirty);
 	ScanKeyInit(&keys[0], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(key->scope));
 	ScanKeyInit(&keys[1], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(key->key));
-	scan = systable_beginscan(rel, cat->key_index, true, &dirty, 2, keys);
+	scan = systable_beginscan(rel, idem_catalog()->key_index, true, &dirty, 2, keys);
 	tuple = systable_getnext(scan);
 
 	if (!HeapTupleIsValid(tuple))

@@ -78,7 +78,10 @@ text_column(HeapTuple tuple, TupleDesc desc, AttrNumber number)
 	return TextDatumGetCString(heap_getattr(tuple, number, desc, &isnull));
 }
 
-/* Rows of one of the two tables whose first column is the machine's name. */
+/*
+ * Rows of one of the two tables whose first column is the machine's name.  The
+ * index is to be asked for once the table is locked, lest it be replaced.
+ */
 static SysScanDesc
 begin_scan(Relation rel, Oid index, const char *name)
 {
@@ -94,7 +97,7 @@ static const char *
 read_initial(const IdemCatalog *cat, const char *name)
 {
 	Relation	rel = table_open(cat->machine_table, AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, cat->machine_index, name);
+	SysScanDesc scan = begin_scan(rel, idem_catalog()->machine_index, name);
 	HeapTuple	tuple = systable_getnext(scan);
 	const char *initial = NULL;
 
@@ -110,7 +113,8 @@ read_edges(const IdemCatalog *cat, IdemMachine *machine)
 {
 	Relation	rel = table_open(cat->edge_table, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
-	SysScanDesc scan = begin_scan(rel, cat->edge_index, machine->name);
+	SysScanDesc scan = begin_scan(rel, idem_catalog()->edge_index,
+								  machine->name);
 	HeapTuple	tuple;
 	int			room = 16;
 
