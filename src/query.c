@@ -22,9 +22,12 @@
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "catalog.h"
@@ -45,18 +48,12 @@ struct IdemPlan
 	dlist_node	node;			/* in plans_used */
 	SPIPlanPtr	plan;			/* owned, kept by SPI_keepplan */
 	bool		stale;			/* have roles changed since it was made? */
+	int			running;		/* executions under way: it must stay */
 };
 
 static HTAB *plans = NULL;
 static int	nplans = 0;
-static dlist_head plans_used = DLIST_STATIC_INIT(plans_used);
-
-/*
- * How many of the caller's statements are being run.  One may call idem again
- * from a trigger, and a plan must not be freed under an execution of it, so
- * freeing waits until none runs.
- */
-static int	depth = 0;
+static dlist_head plans_used = DLIST_STATIC_INIT(plans_used);	/* last first */
 
 /* Have roles changed since a plan was last looked for? */
 static bool roles_changed = false;
@@ -211,37 +208,6 @@ ready_own(IdemStatement *statement, const IdemCatalog *cat)
 	pfree(sql);
 }
 
-/* Whom to be again after a statement of idem's own. */
-typedef struct Caller
-{
-	Oid			user;
-	int			context;
-} Caller;
-
-/* Connects as the owner of idem's tables, with the statement's plan ready. */
-static Caller
-begin_own(IdemStatement *statement)
-{
-	const IdemCatalog *cat = idem_catalog();
-	Caller		caller;
-
-	GetUserIdAndSecContext(&caller.user, &caller.context);
-	SetUserIdAndSecContext(cat->owner, caller.context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION |
-						   SECURITY_NOFORCE_RLS);
-	connect_spi();
-	ready_own(statement, cat);
-	return caller;
-}
-
-static void
-end_own(Caller caller)
-{
-	finish_spi();
-	SetUserIdAndSecContext(caller.user, caller.context);
-}
-
 /*
  * Runs a statement of idem's own as the owner of idem's tables.
  *
@@ -252,25 +218,48 @@ uint64
 idem_query_own(IdemStatement *statement, Datum *args, const char *nulls,
 			   int ncols, Datum *values, bool *isnull)
 {
-	Caller		caller = begin_own(statement);
+	const IdemCatalog *cat = idem_catalog();
+	Oid			user;
+	int			context;
 	uint64		rows;
 
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(cat->owner, context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
+	connect_spi();
+	ready_own(statement, cat);
 	rows = run_plan(statement->plan, args, nulls, ncols, values, isnull);
-	end_own(caller);
+	finish_spi();
+	SetUserIdAndSecContext(user, context);
 	return rows;
 }
 
-/* The same for a result of many rows: calls back with each of them. */
-void
-idem_query_own_each(IdemStatement *statement, Datum *args, const char *nulls,
-					IdemRowCallback callback, void *state)
+/* Locks the tables that a plan names, as running it would. */
+static void
+lock_tables(SPIPlanPtr plan)
 {
-	Caller		caller = begin_own(statement);
+	ListCell   *lc;
 
-	run_plan(statement->plan, args, nulls, 0, NULL, NULL);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		callback(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, state);
-	end_own(caller);
+	foreach(lc, SPI_plan_get_plan_sources(plan))
+	{
+		CachedPlanSource *source = lfirst(lc);
+		ListCell   *lq;
+
+		foreach(lq, source->query_list)
+		{
+			ListCell   *lt;
+
+			foreach(lt, lfirst_node(Query, lq)->rtable)
+			{
+				RangeTblEntry *rte = lfirst_node(RangeTblEntry, lt);
+
+				if (rte->rtekind == RTE_RELATION)
+					LockRelationOid(rte->relid, rte->rellockmode);
+			}
+		}
+	}
 }
 
 /*
@@ -297,6 +286,10 @@ make_table(void)
 /*
  * The plan kept under a signature, or NULL if none is or it is out of date.
  * The pointer is good until the next call of this room.
+ *
+ * Its tables are locked before it is judged.  Otherwise running it might wait
+ * for somebody who alters one of them, and the plan cache would then make the
+ * plan anew from a text that no longer fits, and call it valid from then on.
  */
 IdemPlan *
 idem_query_find(const char *signature, int length)
@@ -305,6 +298,11 @@ idem_query_find(const char *signature, int length)
 	IdemPlan   *entry;
 
 	make_table();
+	entry = hash_search(plans, &key, HASH_FIND, NULL);
+	if (entry == NULL || !plan_is_current(entry))
+		return NULL;
+	lock_tables(entry->plan);
+
 	if (roles_changed)
 	{
 		dlist_iter	iter;
@@ -313,31 +311,46 @@ idem_query_find(const char *signature, int length)
 		dlist_foreach(iter, &plans_used)
 			dlist_container(IdemPlan, node, iter.cur)->stale = true;
 	}
-	entry = hash_search(plans, &key, HASH_FIND, NULL);
-	if (entry == NULL || !plan_is_current(entry))
+	if (!plan_is_current(entry))
 		return NULL;
 	dlist_move_head(&plans_used, &entry->node);
 	return entry;
 }
 
-/* Frees plans that are out of date or over the limit. */
+/* Of the plans that are not being run; NULL if all are. */
+static IdemPlan *
+least_recently_used(void)
+{
+	dlist_iter	iter;
+
+	dlist_reverse_foreach(iter, &plans_used)
+	{
+		IdemPlan   *entry = dlist_container(IdemPlan, node, iter.cur);
+
+		if (entry->running == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/*
+ * Frees plans that are out of date or over the limit, except those that are
+ * being run: a statement may call idem again from a trigger.
+ */
 static void
 make_room(void)
 {
 	dlist_mutable_iter iter;
+	IdemPlan   *entry;
 
-	if (depth > 0)
-		return;
 	dlist_foreach_modify(iter, &plans_used)
 	{
-		IdemPlan   *entry = dlist_container(IdemPlan, node, iter.cur);
-
-		if (!plan_is_current(entry))
+		entry = dlist_container(IdemPlan, node, iter.cur);
+		if (entry->running == 0 && !plan_is_current(entry))
 			plan_forget(entry);
 	}
-	while (nplans >= MAX_PLANS)
-		plan_forget(dlist_container(IdemPlan, node,
-									dlist_tail_node(&plans_used)));
+	while (nplans >= MAX_PLANS && (entry = least_recently_used()) != NULL)
+		plan_forget(entry);
 }
 
 /*
@@ -365,9 +378,9 @@ idem_query_keep(const char *signature, int length,
 	if (entry != NULL)
 	{
 		/*
-		 * Out of date, yet not freed, so one of its executions may be under
-		 * way below us.  That one holds on to the old plan, which is left
-		 * behind: this takes a table that is altered by its own trigger.
+		 * Out of date, yet not freed, so one of its executions is under way
+		 * below us.  That one holds on to the old plan, which is left behind:
+		 * this takes a table that is altered by its own trigger.
 		 */
 		entry->plan = plan;
 		entry->stale = false;
@@ -380,6 +393,7 @@ idem_query_keep(const char *signature, int length,
 	entry = hash_search(plans, &key, HASH_ENTER, &found);
 	entry->plan = plan;
 	entry->stale = false;
+	entry->running = 0;
 	dlist_push_head(&plans_used, &entry->node);
 	nplans++;
 	return entry;
@@ -396,14 +410,14 @@ idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 	uint64		rows;
 
 	connect_spi();
-	depth++;
+	plan->running++;
 	PG_TRY();
 	{
 		rows = run_plan(plan->plan, args, nulls, ncols, values, isnull);
 	}
 	PG_FINALLY();
 	{
-		depth--;
+		plan->running--;
 	}
 	PG_END_TRY();
 	finish_spi();

@@ -25,18 +25,12 @@ typedef struct IdemStatement
 	uint64		generation;		/* of the catalog that plan was made for */
 } IdemStatement;
 
-/* Gets each row of a result; what it keeps it must copy. */
-typedef void (*IdemRowCallback) (HeapTuple tuple, TupleDesc desc, void *state);
-
 /* A statement on a table of the caller's, kept under its signature. */
 typedef struct IdemPlan IdemPlan;
 
 extern uint64 idem_query_own(IdemStatement *statement, Datum *args,
 							 const char *nulls, int ncols, Datum *values,
 							 bool *isnull);
-extern void idem_query_own_each(IdemStatement *statement, Datum *args,
-								const char *nulls, IdemRowCallback callback,
-								void *state);
 
 extern IdemPlan *idem_query_find(const char *signature, int length);
 extern IdemPlan *idem_query_keep(const char *signature, int length,
