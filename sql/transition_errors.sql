@@ -315,6 +315,20 @@ SET ROLE regress_idem_stranger;
 SELECT * FROM order_transition('orders', 3, 'PROCESSING', key => 'who', scope => 'test_transition_errors');
 RESET ROLE;
 
+-- neither does a cast of whoever owns the type of the state, here in the
+-- hands of a superuser
+CREATE TYPE mood AS ENUM ('PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED');
+CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'cast runs as %', current_user;
+	RETURN 'in a mood';
+END $$;
+CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood) AS ASSIGNMENT;
+CREATE TABLE moody (id int PRIMARY KEY, status mood NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+INSERT INTO moody VALUES (1);
+SELECT idem_attach('moody', 'order');
+SELECT * FROM order_transition('moody', 1, 'PROCESSING');
+
 -- names that come first in the caller's search_path change nothing
 CREATE SCHEMA test_transition_evil;
 CREATE FUNCTION test_transition_evil.evil_eq(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT true';

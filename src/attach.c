@@ -199,18 +199,27 @@ check_rows(Relation rel, const char *status, const char *name,
 	bool		isnull;
 	ListCell   *lc;
 	int			count = 0;
+	char	   *state;
 	char	   *sql;
 
 	foreach(lc, states)
 		elements[count++] = CStringGetTextDatum(lfirst(lc));
 	args[0] = PointerGetDatum(construct_array(elements, count, TEXTOID, -1,
 											  false, TYPALIGN_INT));
-	sql = psprintf("SELECT r.%s::pg_catalog.text FROM %s%s AS r"
-				   " WHERE (r.%s::pg_catalog.text"
+
+	/*
+	 * As the type's output function gives it, which no cast of the table's
+	 * owner can change, and byte for byte, as the machine compares states.
+	 */
+	state = psprintf("CASE WHEN r.%s IS NOT NULL"
+					 " THEN pg_catalog.format('%%s', r.%s) END",
+					 quote_identifier(status), quote_identifier(status));
+	sql = psprintf("SELECT %s FROM %s%s AS r"
+				   " WHERE (%s COLLATE pg_catalog.\"C\""
 				   " OPERATOR(pg_catalog.=) ANY ($1)) IS NOT TRUE LIMIT 1",
-				   quote_identifier(status),
+				   state,
 				   rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-				   qualified_name(rel), quote_identifier(status));
+				   qualified_name(rel), state);
 	if (idem_query_caller(idem_query_keep(sql, strlen(sql), sql, 1, argtypes),
 						  args, NULL, 1, &value, &isnull) == 0)
 		return;

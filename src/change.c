@@ -137,7 +137,7 @@ write_sql(const Table *table, Statement which)
 	only = table->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ";
 	name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table->rel)),
 									  RelationGetRelationName(table->rel));
-	columns = psprintf("idem_row.%s::pg_catalog.text, idem_row.%s::pg_catalog.int8",
+	columns = psprintf("idem_row.%s, idem_row.%s::pg_catalog.int8",
 					   status, column_name(table, table->lifecycle.version));
 
 	initStringInfo(&buf);
@@ -170,6 +170,8 @@ run(Table *table, Statement which, const char **state, int64 *version)
 	IdemPlan   *plan;
 	Datum		values[2];
 	bool		isnull[2];
+	Oid			function;
+	bool		isvarlena;
 
 	/* Row security is planned for a role, hence a plan for each. */
 	memset(&signature, 0, sizeof(signature));
@@ -184,7 +186,10 @@ run(Table *table, Statement which, const char **state, int64 *version)
 
 	if (idem_query_caller(plan, table->args, NULL, 2, values, isnull) == 0)
 		return false;
-	*state = isnull[0] ? NULL : TextDatumGetCString(values[0]);
+
+	/* Read as the trigger does: a type's owner may cast it to other texts. */
+	getTypeOutputInfo(table->types[table->key.ncolumns], &function, &isvarlena);
+	*state = isnull[0] ? NULL : OidOutputFunctionCall(function, values[0]);
 	*version = isnull[1] ? 0 : DatumGetInt64(values[1]);
 	return true;
 }
