@@ -329,6 +329,13 @@ INSERT INTO moody VALUES (1);
 SELECT idem_attach('moody', 'order');
 SELECT * FROM order_transition('moody', 1, 'PROCESSING');
 
+-- whoever may write to the table of keys can spoil an answer, not the server
+SELECT outcome FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');
+UPDATE idem_key SET response = NULL WHERE scope = 'test_transition_errors' AND key = 'spoilt';
+SELECT * FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');
+UPDATE idem_key SET response = '[1, 2]' WHERE scope = 'test_transition_errors' AND key = 'spoilt';
+SELECT * FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');
+
 -- names that come first in the caller's search_path change nothing
 CREATE SCHEMA test_transition_evil;
 CREATE FUNCTION test_transition_evil.evil_eq(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT true';

@@ -67,19 +67,29 @@ string_field(Jsonb *response, const char *name)
 	return pnstrdup(v.val.string.val, v.val.string.len);
 }
 
+/*
+ * What a key remembers, as a change.  Whoever may write to the table of keys can
+ * have left anything there, and nothing of that may bring the server down.
+ */
 static void
 read_answer(const IdemAnswer *answer, IdemChange *change)
 {
-	Jsonb	   *response = DatumGetJsonbP(answer->response);
+	Jsonb	   *response = answer->response_isnull ? NULL :
+		DatumGetJsonbP(answer->response);
 	JsonbValue	v;
+
+	if (response == NULL || !JB_ROOT_IS_OBJECT(response) ||
+		getKeyJsonValueFromContainer(&response->root, "version",
+									 strlen("version"), &v) == NULL ||
+		v.type != jbvNumeric)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the key does not hold the answer of a transition"),
+				 errhint("Use a new key.")));
 
 	change->outcome = answer->outcome;
 	change->from = string_field(response, "from");
 	change->to = string_field(response, "to");
-	if (getKeyJsonValueFromContainer(&response->root, "version",
-									 strlen("version"), &v) == NULL ||
-		v.type != jbvNumeric)
-		elog(ERROR, "response of a transition has no version");
 	change->version = DatumGetInt64(DirectFunctionCall1(numeric_int8,
 														NumericGetDatum(v.val.numeric)));
 }
