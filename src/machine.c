@@ -299,7 +299,8 @@ trigger_column(Relation rel, const Trigger *trigger, int i)
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("column \"%s\" of relation \"%s\" does not exist",
 					name, RelationGetRelationName(rel)),
-			 errdetail("Trigger \"%s\" names it.", trigger->tgname)));
+			 errdetail("Trigger \"%s\" names it.", trigger->tgname),
+			 errhint("If the column was renamed, call idem_detach() and idem_attach() again.")));
 }
 
 /* Raises 42804 unless a column is of a type that can hold a version. */

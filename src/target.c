@@ -14,6 +14,7 @@
 #include "catalog/pg_index.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
+#include "rewrite/prs2lock.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -89,6 +90,20 @@ need_column(Relation rel, const char *name)
 	return number;
 }
 
+/* Do rules make something else of an INSERT or UPDATE? */
+static bool
+is_rewritten(Relation rel)
+{
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+	{
+		CmdType		event = rel->rd_rules->rules[i]->event;
+
+		if (event == CMD_INSERT || event == CMD_UPDATE)
+			return true;
+	}
+	return false;
+}
+
 /* Refuses what an upsert cannot be done on, or not be answered truthfully. */
 static void
 check_relation(Relation rel)
@@ -112,6 +127,12 @@ check_relation(Relation rel)
 				 errmsg("cannot upsert into temporary table \"%s\"",
 						RelationGetRelationName(rel)),
 				 errdetail("The key would outlive the row, and no other session could retry.")));
+	if (is_rewritten(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot upsert into \"%s\"", RelationGetRelationName(rel)),
+				 errdetail("It has a rule for INSERT or UPDATE, so what becomes of the row cannot be told."),
+				 errhint("Use triggers instead of rules.")));
 }
 
 /*
@@ -246,7 +267,8 @@ idem_target_open(IdemTarget *target, const IdemShape *shape)
 
 	memset(target, 0, sizeof(IdemTarget));
 	target->shape = shape;
-	target->rel = table_open(shape->target, AccessShareLock);
+	/* the statement's own lock, so that what is read now is so until it runs */
+	target->rel = table_open(shape->target, RowExclusiveLock);
 	check_relation(target->rel);
 
 	target->fields = palloc(sizeof(AttrNumber) * (list_length(shape->fields) + 1));
