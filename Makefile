@@ -22,6 +22,7 @@ OBJS = \
 	src/lifecycle.o \
 	src/machine.o \
 	src/movement.o \
+	src/plans.o \
 	src/purge.o \
 	src/purger.o \
 	src/query.o \

@@ -18,88 +18,15 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
-#include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
+#include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
-#include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/syscache.h"
 
 #include "catalog.h"
+#include "plans.h"
 #include "query.h"
-
-/* Plans kept for the caller's statements; the least recently used goes first. */
-#define MAX_PLANS	256
-
-typedef struct PlanKey
-{
-	const char *signature;
-	int			length;
-} PlanKey;
-
-struct IdemPlan
-{
-	PlanKey		key;			/* hash key, must be first */
-	dlist_node	node;			/* in plans_used */
-	SPIPlanPtr	plan;			/* owned, kept by SPI_keepplan */
-	bool		stale;			/* have roles changed since it was made? */
-	int			running;		/* executions under way: it must stay */
-};
-
-static HTAB *plans = NULL;
-static int	nplans = 0;
-static dlist_head plans_used = DLIST_STATIC_INIT(plans_used);	/* last first */
-
-/* Have roles changed since a plan was last looked for? */
-static bool roles_changed = false;
-
-static void
-role_changed(Datum arg, int cacheid, uint32 hashvalue)
-{
-	roles_changed = true;
-}
-
-static uint32
-plan_key_hash(const void *key, Size keysize)
-{
-	const PlanKey *k = key;
-
-	return hash_bytes((const unsigned char *) k->signature, k->length);
-}
-
-static int
-plan_key_compare(const void *a, const void *b, Size keysize)
-{
-	const PlanKey *ka = a;
-	const PlanKey *kb = b;
-
-	if (ka->length != kb->length)
-		return 1;
-	return memcmp(ka->signature, kb->signature, ka->length);
-}
-
-static bool
-plan_is_current(const IdemPlan *entry)
-{
-	return !entry->stale && SPI_plan_is_valid(entry->plan);
-}
-
-static void
-plan_forget(IdemPlan *entry)
-{
-	char	   *signature = unconstify(char *, entry->key.signature);
-
-	dlist_delete(&entry->node);
-	nplans--;
-	SPI_freeplan(entry->plan);
-	hash_search(plans, &entry->key, HASH_REMOVE, NULL);
-	pfree(signature);
-}
 
 static void
 connect_spi(void)
@@ -236,51 +163,43 @@ idem_query_own(IdemStatement *statement, Datum *args, const char *nulls,
 	return rows;
 }
 
-/* Locks the tables that a plan names, as running it would. */
+/* Locks the tables that a query names, also in its subqueries. */
+static bool
+lock_tables(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		/* a subquery that was a view has the view's OID */
+		if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
+			OidIsValid(rte->relid))
+			LockRelationOid(rte->relid, rte->rellockmode);
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, lock_tables, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, lock_tables, context);
+}
+
+/* Locks the tables that a plan uses, as running it would. */
 static void
-lock_tables(SPIPlanPtr plan)
+lock_plan(SPIPlanPtr plan)
 {
 	ListCell   *lc;
 
 	foreach(lc, SPI_plan_get_plan_sources(plan))
-	{
-		CachedPlanSource *source = lfirst(lc);
-		ListCell   *lq;
-
-		foreach(lq, source->query_list)
-		{
-			ListCell   *lt;
-
-			foreach(lt, lfirst_node(Query, lq)->rtable)
-			{
-				RangeTblEntry *rte = lfirst_node(RangeTblEntry, lt);
-
-				if (rte->rtekind == RTE_RELATION)
-					LockRelationOid(rte->relid, rte->rellockmode);
-			}
-		}
-	}
+		(void) lock_tables((Node *) ((CachedPlanSource *) lfirst(lc))->query_list,
+						   NULL);
 }
 
-/*
- * Makes the table of plans, if there is none, and listens for changes of roles
- * from then on.
- */
-static void
-make_table(void)
+static bool
+plan_is_current(const IdemPlan *entry)
 {
-	HASHCTL		ctl = {0};
-
-	if (plans != NULL)
-		return;
-	ctl.keysize = sizeof(PlanKey);
-	ctl.entrysize = sizeof(IdemPlan);
-	ctl.hash = plan_key_hash;
-	ctl.match = plan_key_compare;
-	plans = hash_create("idem plans", 64, &ctl,
-						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
-	CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
+	return !entry->stale && SPI_plan_is_valid(entry->plan);
 }
 
 /*
@@ -294,63 +213,35 @@ make_table(void)
 IdemPlan *
 idem_query_find(const char *signature, int length)
 {
-	PlanKey		key = {signature, length};
-	IdemPlan   *entry;
+	IdemPlan   *entry = idem_plans_find((IdemSignature) {signature, length});
 
-	make_table();
-	entry = hash_search(plans, &key, HASH_FIND, NULL);
 	if (entry == NULL || !plan_is_current(entry))
 		return NULL;
-	lock_tables(entry->plan);
-
-	if (roles_changed)
-	{
-		dlist_iter	iter;
-
-		roles_changed = false;
-		dlist_foreach(iter, &plans_used)
-			dlist_container(IdemPlan, node, iter.cur)->stale = true;
-	}
-	if (!plan_is_current(entry))
-		return NULL;
-	dlist_move_head(&plans_used, &entry->node);
-	return entry;
-}
-
-/* Of the plans that are not being run; NULL if all are. */
-static IdemPlan *
-least_recently_used(void)
-{
-	dlist_iter	iter;
-
-	dlist_reverse_foreach(iter, &plans_used)
-	{
-		IdemPlan   *entry = dlist_container(IdemPlan, node, iter.cur);
-
-		if (entry->running == 0)
-			return entry;
-	}
-	return NULL;
+	lock_plan(entry->plan);
+	idem_plans_heed_roles();
+	return plan_is_current(entry) ? entry : NULL;
 }
 
 /*
- * Frees plans that are out of date or over the limit, except those that are
- * being run: a statement may call idem again from a trigger.
+ * Frees plans that are out of date or over the limit, except under an
+ * execution: a statement that is being run may call idem again, from a trigger
+ * for one.
  */
 static void
 make_room(void)
 {
-	dlist_mutable_iter iter;
-	IdemPlan   *entry;
+	IdemPlan   *next;
 
-	dlist_foreach_modify(iter, &plans_used)
+	for (IdemPlan *entry = idem_plans_next(NULL); entry != NULL; entry = next)
 	{
-		entry = dlist_container(IdemPlan, node, iter.cur);
-		if (entry->running == 0 && !plan_is_current(entry))
-			plan_forget(entry);
+		next = idem_plans_next(entry);
+		if (entry->running == 0 &&
+			(idem_plans_full() || !plan_is_current(entry)))
+		{
+			SPI_freeplan(entry->plan);
+			idem_plans_remove(entry);
+		}
 	}
-	while (nplans >= MAX_PLANS && (entry = least_recently_used()) != NULL)
-		plan_forget(entry);
 }
 
 /*
@@ -362,40 +253,28 @@ IdemPlan *
 idem_query_keep(const char *signature, int length,
 				const char *sql, int nargs, Oid *argtypes)
 {
-	PlanKey		key = {signature, length};
+	IdemSignature key = {signature, length};
 	SPIPlanPtr	plan;
 	IdemPlan   *entry;
-	char	   *copy;
-	bool		found;
 
-	make_table();
 	connect_spi();
 	plan = make_plan(sql, nargs, argtypes);
 	finish_spi();
 
 	make_room();
-	entry = hash_search(plans, &key, HASH_FIND, NULL);
-	if (entry != NULL)
-	{
-		/*
-		 * Out of date, yet not freed, so one of its executions is under way
-		 * below us.  That one holds on to the old plan, which is left behind:
-		 * this takes a table that is altered by its own trigger.
-		 */
-		entry->plan = plan;
-		entry->stale = false;
-		return entry;
-	}
+	entry = idem_plans_find(key);
+	if (entry == NULL)
+		return idem_plans_add(key, plan);
 
-	copy = MemoryContextAlloc(TopMemoryContext, length);
-	memcpy(copy, signature, length);
-	key.signature = copy;
-	entry = hash_search(plans, &key, HASH_ENTER, &found);
+	/*
+	 * Where one of its executions is under way below us, that one holds on to
+	 * the old plan, which is left behind: this takes a table that is altered
+	 * by its own trigger.
+	 */
+	if (entry->running == 0)
+		SPI_freeplan(entry->plan);
 	entry->plan = plan;
 	entry->stale = false;
-	entry->running = 0;
-	dlist_push_head(&plans_used, &entry->node);
-	nplans++;
 	return entry;
 }
 
@@ -414,6 +293,57 @@ idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 	PG_TRY();
 	{
 		rows = run_plan(plan->plan, args, nulls, ncols, values, isnull);
+	}
+	PG_FINALLY();
+	{
+		plan->running--;
+	}
+	PG_END_TRY();
+	finish_spi();
+
+	return rows;
+}
+
+/*
+ * Runs a plan with the arguments that bind makes for it, in memory that is
+ * freed afterwards, and sends its rows to dest.
+ */
+static uint64
+send_rows(SPIPlanPtr plan, IdemBindCallback bind, void *state,
+		  DestReceiver *dest)
+{
+	SPIExecuteOptions options = {0};
+	int			nargs = SPI_getargcount(plan);
+	Oid		   *types = palloc(sizeof(Oid) * (nargs + 1));
+	int			rc;
+
+	for (int i = 0; i < nargs; i++)
+		types[i] = SPI_getargtypeid(plan, i);
+	options.params = bind(nargs, types, state);
+	options.dest = dest;
+	rc = SPI_execute_plan_extended(plan, &options);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan_extended returned %s",
+			 SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/*
+ * Runs a kept plan with the caller's rights, sends the rows, if it returns
+ * any, to dest, and returns the number of rows processed.  Making the arguments
+ * may run code of the caller's, such as a type's input function.
+ */
+uint64
+idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind, void *state,
+					   DestReceiver *dest)
+{
+	uint64		rows;
+
+	connect_spi();
+	plan->running++;
+	PG_TRY();
+	{
+		rows = send_rows(plan->plan, bind, state, dest);
 	}
 	PG_FINALLY();
 	{

@@ -25,8 +25,12 @@ typedef struct IdemStatement
 	uint64		generation;		/* of the catalog that plan was made for */
 } IdemStatement;
 
-/* A statement on a table of the caller's, kept under its signature. */
+/* A statement of the caller's, kept under its signature. */
 typedef struct IdemPlan IdemPlan;
+
+/* Makes the arguments of a statement that takes these types. */
+typedef ParamListInfo (*IdemBindCallback) (int nargs, const Oid *types,
+										   void *state);
 
 extern uint64 idem_query_own(IdemStatement *statement, Datum *args,
 							 const char *nulls, int ncols, Datum *values,
@@ -37,6 +41,8 @@ extern IdemPlan *idem_query_keep(const char *signature, int length,
 								 const char *sql, int nargs, Oid *argtypes);
 extern uint64 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 								int ncols, Datum *values, bool *isnull);
+extern uint64 idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind,
+									 void *state, DestReceiver *dest);
 extern void idem_query_command(const char *sql);
 
 #endif							/* IDEM_QUERY_H */
