@@ -14,7 +14,9 @@ OBJS = \
 	src/attach.o \
 	src/catalog.o \
 	src/change.o \
+	src/command.o \
 	src/error.o \
+	src/execute.o \
 	src/fingerprint.o \
 	src/idem.o \
 	src/key.o \
@@ -22,12 +24,14 @@ OBJS = \
 	src/lifecycle.o \
 	src/machine.o \
 	src/movement.o \
+	src/params.o \
 	src/plans.o \
 	src/purge.o \
 	src/purger.o \
 	src/query.o \
 	src/result.o \
 	src/rowid.o \
+	src/rows.o \
 	src/settings.o \
 	src/shape.o \
 	src/target.o \

@@ -86,6 +86,17 @@ COMMENT ON FUNCTION @extschema@.idem_upsert_met(boolean, jsonb, bigint,
 	boolean) IS
 'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
 
+CREATE FUNCTION @extschema@.idem_execute(
+	key text, command text, params jsonb DEFAULT '[]',
+	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT result jsonb, OUT processed bigint)
+AS 'MODULE_PATHNAME', 'idem_execute'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
+	interval) IS
+'run a statement once per key, and replay its rows';
+
 --
 -- State machines
 --

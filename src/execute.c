@@ -1,0 +1,149 @@
+/*
+ * execute.c
+ *	  SQL: idem_execute(), any one statement of the caller's, once per key.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "command.h"
+#include "error.h"
+#include "fingerprint.h"
+#include "key.h"
+#include "params.h"
+#include "query.h"
+#include "result.h"
+#include "rows.h"
+
+PG_FUNCTION_INFO_V1(idem_execute);
+
+/*
+ * The command counts by its text.  Where its names lead, which is a matter of
+ * search_path, is no part of the request.
+ */
+static int64
+fingerprint(const char *command, Jsonb *params)
+{
+	IdemFingerprint fp;
+
+	idem_fingerprint_init(&fp, "execute");
+	idem_fingerprint_string(&fp, command);
+	idem_fingerprint_jsonb(&fp, params);
+	return idem_fingerprint_value(&fp);
+}
+
+/* Runs the command; what the key is to remember is {"rows", "processed"}. */
+static void
+run(const char *command, Jsonb *params, IdemAnswer *answer)
+{
+	IdemRows	rows;
+	uint64		processed;
+	StringInfoData response;
+
+	initStringInfo(&response);
+	appendStringInfoString(&response, "{\"rows\": ");
+	idem_rows_init(&rows, &response);
+	processed = idem_query_caller_send(idem_command_plan(command),
+									   idem_params_bind, params,
+									   &rows.receiver);
+
+	if (rows.any_set)
+		appendStringInfoString(&response, ", ");
+	else
+	{
+		resetStringInfo(&response);
+		appendStringInfoChar(&response, '{');
+	}
+	appendStringInfo(&response, "\"processed\": " UINT64_FORMAT "}", processed);
+
+	answer->outcome = IDEM_EXECUTED;
+	answer->response = DirectFunctionCall1(jsonb_in,
+										   CStringGetDatum(response.data));
+	answer->response_isnull = false;
+}
+
+/* Takes a field of the answer; false if it is not there. */
+static bool
+field(Jsonb *response, const char *name, JsonbValue *v)
+{
+	return getKeyJsonValueFromContainer(&response->root, name, strlen(name),
+										v) != NULL;
+}
+
+/*
+ * The rows and their number, as the key remembers them.  Whoever may write to
+ * the table of keys can have left anything there, and nothing of that may bring
+ * the server down.
+ */
+static void
+read_answer(const IdemAnswer *answer, Datum *rows, bool *no_rows,
+			Datum *processed)
+{
+	Jsonb	   *response = answer->response_isnull ? NULL :
+		DatumGetJsonbP(answer->response);
+	JsonbValue	v;
+
+	if (response == NULL || !JB_ROOT_IS_OBJECT(response) ||
+		!field(response, "processed", &v) || v.type != jbvNumeric)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the key does not hold the answer of a command"),
+				 errhint("Use a new key.")));
+
+	*processed = DirectFunctionCall1(numeric_int8,
+									 NumericGetDatum(v.val.numeric));
+	*no_rows = !field(response, "rows", &v);
+	if (!*no_rows)
+		*rows = JsonbPGetDatum(JsonbValueToJsonb(&v));
+}
+
+/*
+ * idem_execute(key text, command text, params jsonb, scope text, ttl interval)
+ *		-> outcome idem_outcome, replayed boolean, result jsonb,
+ *		   processed bigint
+ *
+ * Runs command with params as $1, $2, ... and remembers its rows and their
+ * number under the key; or tells what the key remembers.  Errors: those of
+ * idem_key_claim, idem_command_plan and idem_params_bind, and whatever the
+ * command raises.
+ */
+Datum
+idem_execute(PG_FUNCTION_ARGS)
+{
+	IdemKey		key;
+	IdemAnswer	answer = {0};
+	char	   *command;
+	Jsonb	   *params;
+	Datum		values[4];
+	bool		nulls[4] = {false};
+	bool		replayed;
+
+	idem_key_init(&key, "idem_execute()",
+				  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+				  PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3),
+				  PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+	if (PG_ARGISNULL(1))
+		idem_error_null("command");
+	if (PG_ARGISNULL(2))
+		idem_error_null("params");
+	command = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	params = PG_GETARG_JSONB_P(2);
+	idem_params_check(params);
+	key.fingerprint = fingerprint(command, params);
+
+	replayed = !idem_key_claim(&key, &answer);
+	if (!replayed)
+	{
+		run(command, params, &answer);
+		idem_key_finish(&key, &answer);
+	}
+
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
+	values[1] = BoolGetDatum(replayed);
+	read_answer(&answer, &values[2], &nulls[2], &values[3]);
+	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+}
