@@ -6,25 +6,20 @@
 use strict;
 use warnings;
 
-use IO::Handle;
-use IPC::Open2;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
 use List::Util qw(shuffle);
-use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Storm;
 use Test::More;
 
 use constant {
-	CLIENTS => 8,
 	REQUESTS => 1000,
 	ORDERS => 100,
-	CRASHES => 3,
-	TERMINATE_EVERY => 80,    # acknowledgements
-	CUT_ONE_IN => 60,         # lines of answers, before which a client hangs up
-	DEADLINE => 300,          # seconds, for a whole storm
 };
 
-my $parent = $$;    # clients end with the test that started them
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
 $node->append_conf('postgresql.conf', "restart_after_crash = on\n");
@@ -58,161 +53,9 @@ SQL
 $node->safe_psql('postgres',
 	'INSERT INTO orders SELECT i FROM generate_series(1, ' . ORDERS . ') AS i');
 
-# One connection of a client: a psql that ends when its connection is lost.
-sub connect_psql
-{
-	my ($name) = @_;
-	my $pid = open2(my $out, my $in,
-		'sh', '-c', 'exec "$0" "$@" 2>/dev/null',
-		$node->installed_command('psql'), '-XAtq',
-		'-d', $node->connstr('postgres') . " application_name=$name");
-	$in->autoflush(1);
-	return { pid => $pid, in => $in, out => $out };
-}
-
-sub disconnect_psql
-{
-	my ($connection) = @_;
-
-	kill 'KILL', $connection->{pid};
-	close $connection->{in};
-	close $connection->{out};
-	waitpid $connection->{pid}, 0;
-}
-
-# Sends a statement until it is answered.  Returns the row, or the SQLSTATE of
-# an error that retrying does not help against.
-sub send_until_answered
-{
-	my ($connection, $sql) = @_;
-
-	while (1)
-	{
-		my ($row, $state);
-
-		POSIX::_exit(1) if getppid() != $parent;
-		$$connection //= connect_psql('client');
-		if (print {$$connection->{in}} "$sql;\n\\echo SQLSTATE :SQLSTATE\n")
-		{
-			my $out = $$connection->{out};
-
-			while (rand() > 1 / CUT_ONE_IN && defined(my $line = <$out>))
-			{
-				chomp $line;
-				($state) = $line =~ /^SQLSTATE (.*)/ and last;
-				$row = $line;
-			}
-		}
-		if (($state // '') eq '')
-		{
-			disconnect_psql($$connection);
-			undef $$connection;
-		}
-		elsif ($state eq '00000')
-		{
-			return $row;
-		}
-		elsif ($state !~ /^(40|57P)/)
-		{
-			return $state;
-		}
-	}
-}
-
-# A client process: sends its statements and tells the parent, through a pipe,
-# what it was answered.
-sub run_client
-{
-	my ($number, $pipe, $statements) = @_;
-	my $connection;
-
-	srand($number);
-	$SIG{PIPE} = 'IGNORE';
-	foreach my $statement ($statements->())
-	{
-		my ($key, $sql) = @$statement;
-		my $answer = send_until_answered(\$connection, $sql);
-
-		# shorter than PIPE_BUF, so lines of several clients do not mix
-		syswrite $pipe, substr("$key\t$answer", 0, 500) . "\n";
-	}
-	disconnect_psql($connection) if $connection;
-	POSIX::_exit(0);
-}
-
-# Lets the clients loose, and terminates and crashes at their progress.
-# Returns the answers by key, as lists.
-sub storm
-{
-	my ($expected, $check_acknowledged, $statements) = @_;
-	my (%answers, @clients, $count, $crashes, $terminated);
-
-	pipe(my $read, my $write) or die "pipe: $!";
-	foreach my $number (1 .. CLIENTS)
-	{
-		my $pid = fork() // die "fork: $!";
-
-		run_client($number, $write, $statements) if $pid == 0;
-		push @clients, $pid;
-	}
-	close $write;
-
-	local $SIG{ALRM} = sub { die 'the storm did not end' };
-	alarm DEADLINE;
-	while (my $line = <$read>)
-	{
-		chomp $line;
-		my ($key, $answer) = split /\t/, $line, 2;
-		push @{ $answers{$key} }, $answer;
-		$count++;
-
-		if ($count % int($expected / (CRASHES + 1)) == 0 && $crashes++ < CRASHES)
-		{
-			my $victim = connect_psql('victim');
-			my @acknowledged = keys %answers;
-			my $log_end = -s $node->logfile;
-
-			print { $victim->{in} } "SELECT pg_backend_pid();\n";
-			ok(kill('KILL', scalar readline $victim->{out}),
-				"backend killed at $count answers");
-			ok($node->wait_for_log(
-					qr/all server processes terminated.*ready to accept connections/s,
-					$log_end),
-				'the server recovers');
-			is($check_acknowledged->(@acknowledged), 0,
-				'all ' . @acknowledged . ' acknowledged are there');
-			disconnect_psql($victim);
-		}
-		elsif ($count % TERMINATE_EVERY == 0)
-		{
-			$node->safe_psql('postgres',
-				"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'client' ORDER BY random() LIMIT 1"
-			);
-			$terminated++;
-		}
-	}
-	alarm 0;
-	waitpid $_, 0 foreach @clients;
-	note "$count answers, $terminated backends terminated";
-	is($count, $expected, 'every request of every client was answered');
-	return %answers;
-}
-
-sub all_equal
-{
-	my ($answers) = @_;
-
-	return !grep { $_ ne $answers->[0] } @$answers;
-}
-
-sub key_list
-{
-	return join(', ', map { "('$_')" } @_);
-}
-
 # Upserts: REQUESTS requests, each sent by every client.
 my %answers = storm(
-	CLIENTS * REQUESTS,
+	$node, CLIENTS * REQUESTS,
 	sub {
 		my $keys = key_list(@_);
 
@@ -250,7 +93,7 @@ is( $node->safe_psql('postgres',
 my @states = qw(PROCESSING SHIPPED DELIVERED);
 
 %answers = storm(
-	CLIENTS * ORDERS * @states,
+	$node, CLIENTS * ORDERS * @states,
 	sub {
 		my $keys = key_list(@_);
 
