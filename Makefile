@@ -24,6 +24,7 @@ OBJS = \
 	src/lifecycle.o \
 	src/machine.o \
 	src/movement.o \
+	src/newkey.o \
 	src/params.o \
 	src/plans.o \
 	src/purge.o \

@@ -97,6 +97,20 @@ COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
 	interval) IS
 'run a statement once per key, and replay its rows';
 
+CREATE FUNCTION @extschema@.idem_new_key()
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_new_key'
+LANGUAGE C VOLATILE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_new_key() IS
+'a key that nobody has, a version 7 UUID that sorts after those made before in the session';
+
+CREATE FUNCTION @extschema@.idem_derive_key(VARIADIC parts text[])
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_derive_key'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_derive_key(text[]) IS
+'the key that the same parts always give, a version 8 UUID made of their SHA-256 digest';
+
 --
 -- State machines
 --
