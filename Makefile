@@ -20,6 +20,7 @@ OBJS = \
 	src/fingerprint.o \
 	src/idem.o \
 	src/key.o \
+	src/keyrow.o \
 	src/launcher.o \
 	src/lifecycle.o \
 	src/machine.o \

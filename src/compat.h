@@ -11,6 +11,11 @@
 #error "idem needs PostgreSQL 15 or newer"
 #endif
 
+/* What is in a varlena; in postgres.h before. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn			pg_attribute_noreturn()
 #endif

@@ -8,7 +8,7 @@
 #include "datatype/timestamp.h"
 #include "utils/timestamp.h"
 
-#include "catalog.h"
+#include "keyrow.h"
 
 /* A key as one call uses it. */
 typedef struct IdemKey
@@ -35,6 +35,8 @@ typedef struct IdemAnswer
 
 extern void idem_key_init(IdemKey *key, const char *function, text *name,
 						  text *scope, Interval *ttl);
+extern IdemFound idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
+extern void idem_key_unlock(const IdemKey *key);
 extern bool idem_key_claim(IdemKey *key, IdemAnswer *answer);
 extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);
 

@@ -1,0 +1,295 @@
+/*
+ * keyrow.c
+ *	  The rows of idem_key: found as they are committed now, and written.
+ *
+ * Rows are found without regard to the transaction's snapshot and without
+ * taking part in serializable conflict detection, and written by statements of
+ * idem's own.  Who may do which of that when is for the callers to know; they
+ * hold the lock of the key while they find a row and write it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "error.h"
+#include "keyrow.h"
+#include "query.h"
+
+/* Columns of idem_key. */
+enum
+{
+	COLUMN_CREATED_AT = 1,
+	COLUMN_EXPIRES_AT,
+	COLUMN_FENCE,
+	COLUMN_FINGERPRINT,
+	COLUMN_LEASE_UNTIL,
+	COLUMN_OUTCOME,
+	COLUMN_SCOPE,
+	COLUMN_KEY,
+	COLUMN_CLAIMED_BY,
+	COLUMN_RESPONSE
+};
+
+/* The parameters of the statements: what a row says, then whose row it is. */
+enum
+{
+	ARG_OUTCOME,
+	ARG_FINGERPRINT,
+	ARG_RESPONSE,
+	ARG_FENCE,
+	ARG_CLAIMED_BY,
+	ARG_CREATED_AT,
+	ARG_EXPIRES_AT,
+	ARG_LEASE_UNTIL,
+	ARG_SCOPE,
+	ARG_KEY,
+	ARGS
+};
+
+#define ROW_ARGTYPES \
+	InvalidOid, INT8OID, JSONBOID, INT8OID, TEXTOID, TIMESTAMPTZOID, \
+	TIMESTAMPTZOID, TIMESTAMPTZOID
+
+#define KEY_VALUES \
+	" (outcome, fingerprint, response, fence, claimed_by, created_at," \
+	" expires_at, lease_until, scope, key)" \
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+
+/*
+ * The row of a key that has none.  That needs no ON CONFLICT, whose
+ * speculative insertion costs a second look-up and a WAL record.
+ */
+static IdemStatement insert_row = {
+	.text = "INSERT INTO @.idem_key" KEY_VALUES,
+	.nargs = ARGS,
+	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
+};
+
+/* The row of a key whose former row has expired and may be purged any time. */
+static IdemStatement renew_row = {
+	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES
+	" ON CONFLICT (scope, key) DO UPDATE SET"
+	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
+	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
+	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
+	" expires_at = excluded.expires_at, lease_until = excluded.lease_until"
+	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
+	.nargs = ARGS,
+	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
+};
+
+/*
+ * Takes a row apart.  Another session may update the extension, and add
+ * columns, while we have this library loaded.
+ */
+static void
+read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
+		   bool with_response, IdemKeyRow *row)
+{
+	Datum		values[MaxHeapAttributeNumber];
+	bool		isnull[MaxHeapAttributeNumber];
+	TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+	heap_deform_tuple(tuple, desc, values, isnull);
+	row->created_at = DatumGetTimestampTz(values[COLUMN_CREATED_AT - 1]);
+	row->expires_at = DatumGetTimestampTz(values[COLUMN_EXPIRES_AT - 1]);
+	row->leased = !isnull[COLUMN_LEASE_UNTIL - 1];
+	if (row->leased)
+		row->lease_until = DatumGetTimestampTz(values[COLUMN_LEASE_UNTIL - 1]);
+	row->fingerprint_isnull = isnull[COLUMN_FINGERPRINT - 1];
+	if (!row->fingerprint_isnull)
+		row->fingerprint = DatumGetInt64(values[COLUMN_FINGERPRINT - 1]);
+	row->outcome =
+		idem_catalog_outcome(DatumGetObjectId(values[COLUMN_OUTCOME - 1]));
+	row->fence = DatumGetInt64(values[COLUMN_FENCE - 1]);
+	row->claimed_by = TextDatumGetCString(values[COLUMN_CLAIMED_BY - 1]);
+	row->response_isnull = isnull[COLUMN_RESPONSE - 1];
+	if (with_response && !row->response_isnull && row->expires_at > now)
+		row->response =
+			PointerGetDatum(PG_DETOAST_DATUM_COPY(values[COLUMN_RESPONSE - 1]));
+
+	row->ctid = tuple->t_self;
+	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	row->ours = TransactionIdIsCurrentTransactionId(xmin);
+	row->unseen = IsolationUsesXactSnapshot() && !row->ours &&
+		XidInMVCCSnapshot(xmin, GetTransactionSnapshot());
+}
+
+/*
+ * Finds the row of a key as it is committed now, whatever our snapshot sees,
+ * without taking part in serializable conflict detection: the primary key and
+ * the lock already give what a predicate lock would, which would fall on the
+ * neighbours of the key as well.
+ *
+ * Found without the key's lock, nothing may be a row that was just updated: its
+ * new version may enter the index after we have read there, and the old one be
+ * dead when we get to it.  On a standby there is no such lock, but there are no
+ * serializable transactions either, so an MVCC snapshot does.
+ *
+ * One function, since an engine that spreads the table over machines will need
+ * a query in its place.
+ */
+IdemFound
+idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
+				 IdemKeyRow *row)
+{
+	Relation	rel;
+	bool		standby = RecoveryInProgress();
+	SnapshotData dirty;
+	Snapshot	latest = NULL;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	IdemFound	found;
+
+	/*
+	 * In a transaction under way, news of a change may not have come in yet.
+	 * With the lock come the last of them, so the index is asked for after it:
+	 * REINDEX CONCURRENTLY puts a new one in its place.
+	 */
+	AcceptInvalidationMessages();
+	rel = table_open(idem_catalog()->key_table, AccessShareLock);
+
+	memset(row, 0, sizeof(IdemKeyRow));
+	InitDirtySnapshot(dirty);
+	if (standby)
+		latest = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyInit(&keys[0], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(scope));
+	ScanKeyInit(&keys[1], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(key));
+	scan = systable_beginscan(rel, idem_catalog()->key_index, true,
+							  standby ? latest : &dirty, 2, keys);
+	tuple = systable_getnext(scan);
+
+	if (!HeapTupleIsValid(tuple))
+		found = IDEM_FOUND_NOTHING;
+	else if (!standby && (TransactionIdIsValid(dirty.xmin) ||
+						  TransactionIdIsValid(dirty.xmax)))
+	{
+		found = IDEM_FOUND_BUSY;
+		row->writer = TransactionIdIsValid(dirty.xmin) ?
+			dirty.xmin : dirty.xmax;
+		row->speculative_token = dirty.speculativeToken;
+	}
+	else
+	{
+		read_tuple(tuple, RelationGetDescr(rel), now, with_response, row);
+		if (row->expires_at <= now)
+			found = IDEM_FOUND_EXPIRED;
+		else if (row->outcome == IDEM_IN_PROGRESS && row->leased &&
+				 row->lease_until <= now)
+			found = IDEM_FOUND_LAPSED;
+		else
+			found = IDEM_FOUND_LIVE;
+	}
+
+	systable_endscan(scan);
+	if (standby)
+		UnregisterSnapshot(latest);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Waits for the end of the transaction that writes a busy row. */
+void
+idem_keyrow_wait(const IdemKeyRow *row)
+{
+	if (row->speculative_token != 0)
+		SpeculativeInsertionWait(row->writer, row->speculative_token);
+	else
+		XactLockTableWait(row->writer, NULL, NULL, XLTW_None);
+}
+
+/*
+ * Raises 42501 unless the role that claimed the key is one whose rights we
+ * have.  A role that has been dropped since leaves its keys to superusers.
+ */
+void
+idem_keyrow_check_owner(const IdemKeyRow *row, const char *key)
+{
+	Oid			role = get_role_oid(row->claimed_by, true);
+
+	if (OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for key \"%s\"", key),
+			 errdetail("The key belongs to a role that you are not a member of."),
+			 errhint("Use a scope of your own to keep your keys apart from those of others.")));
+}
+
+/* Raises ID001 unless the key is being used for the same request. */
+void
+idem_keyrow_check_request(const IdemKeyRow *row, const char *key, bool same)
+{
+	if (same)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_KEY_MISMATCH),
+			 errmsg("key \"%s\" was used for a different request", key),
+			 errdetail("It was used at %s by role \"%s\".",
+					   timestamptz_to_str(row->created_at), row->claimed_by),
+			 errhint("Send exactly the same request to retry it, or use a new key for a new request.")));
+}
+
+/* What a row says, as parameters; nulls as SPI takes them. */
+static void
+bind_row(const IdemKeyRow *row, Datum *args, char *nulls)
+{
+	args[ARG_OUTCOME] = ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
+	args[ARG_FINGERPRINT] = Int64GetDatum(row->fingerprint);
+	nulls[ARG_FINGERPRINT] = row->fingerprint_isnull ? 'n' : ' ';
+	args[ARG_RESPONSE] = row->response;
+	nulls[ARG_RESPONSE] = row->response_isnull ? 'n' : ' ';
+	args[ARG_FENCE] = Int64GetDatum(row->fence);
+	args[ARG_CLAIMED_BY] = CStringGetTextDatum(row->claimed_by);
+	args[ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
+	args[ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
+	args[ARG_LEASE_UNTIL] = TimestampTzGetDatum(row->lease_until);
+	nulls[ARG_LEASE_UNTIL] = row->leased ? ' ' : 'n';
+}
+
+static uint64
+run(IdemStatement *statement, text *scope, text *key, const IdemKeyRow *row)
+{
+	char		nulls[ARGS + 1] = "          ";
+	Datum		args[ARGS];
+
+	bind_row(row, args, nulls);
+	args[ARG_SCOPE] = PointerGetDatum(scope);
+	args[ARG_KEY] = PointerGetDatum(key);
+	return idem_query_own(statement, args, nulls, 0, NULL, NULL);
+}
+
+/* Inserts the row of a key that has none. */
+void
+idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
+{
+	(void) run(&insert_row, scope, key, row);
+}
+
+/*
+ * Inserts the row of a key, or puts it in the place of one that has expired,
+ * with a fence one higher.  False if a row is there that has not.
+ */
+bool
+idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row)
+{
+	return run(&renew_row, scope, key, row) > 0;
+}

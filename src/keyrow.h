@@ -1,0 +1,56 @@
+/*
+ * keyrow.h
+ *	  The rows of idem_key: found as they are committed now, and written.
+ */
+#ifndef IDEM_KEYROW_H
+#define IDEM_KEYROW_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+
+#include "catalog.h"
+
+/* What is found of a key, as of a moment. */
+typedef enum IdemFound
+{
+	IDEM_FOUND_NOTHING,
+	IDEM_FOUND_EXPIRED,			/* a row past its time, which counts as none */
+	IDEM_FOUND_BUSY,			/* a row that a running transaction writes */
+	IDEM_FOUND_LAPSED,			/* a claim whose lease has run out */
+	IDEM_FOUND_LIVE				/* any other row */
+} IdemFound;
+
+typedef struct IdemKeyRow
+{
+	TimestampTz created_at;
+	TimestampTz expires_at;
+	TimestampTz lease_until;	/* if leased */
+	bool		leased;
+	bool		fingerprint_isnull;
+	bool		response_isnull;
+	IdemOutcome outcome;
+	int64		fence;
+	int64		fingerprint;
+	const char *claimed_by;
+	Datum		response;		/* jsonb; only if asked for */
+	/* set by finding: which version of the row this is */
+	ItemPointerData ctid;
+	TransactionId xmin;
+	bool		ours;			/* written by the current transaction */
+	bool		unseen;			/* the transaction's one snapshot lacks it */
+	/* set by finding it busy, instead of all else: for whom to wait */
+	TransactionId writer;
+	uint32		speculative_token;	/* zero unless it may yet withdraw */
+} IdemKeyRow;
+
+extern IdemFound idem_keyrow_find(text *scope, text *key, TimestampTz now,
+								  bool with_response, IdemKeyRow *row);
+extern void idem_keyrow_wait(const IdemKeyRow *row);
+extern void idem_keyrow_check_owner(const IdemKeyRow *row, const char *key);
+extern void idem_keyrow_check_request(const IdemKeyRow *row, const char *key,
+									  bool same);
+
+extern void idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row);
+extern bool idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row);
+
+#endif							/* IDEM_KEYROW_H */
