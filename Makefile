@@ -14,6 +14,7 @@ OBJS = \
 	src/attach.o \
 	src/catalog.o \
 	src/change.o \
+	src/claim.o \
 	src/command.o \
 	src/error.o \
 	src/execute.o \
@@ -22,6 +23,7 @@ OBJS = \
 	src/key.o \
 	src/keyrow.o \
 	src/launcher.o \
+	src/lease.o \
 	src/lifecycle.o \
 	src/machine.o \
 	src/movement.o \

@@ -46,7 +46,7 @@ COMMENT ON COLUMN @extschema@.idem_key.outcome IS
 COMMENT ON COLUMN @extschema@.idem_key.fingerprint IS
 'digest of the request, to tell a retry from another request';
 COMMENT ON COLUMN @extschema@.idem_key.response IS
-'what a retry is answered';
+'what a retry is answered; the last checkpoint of a claim while lease_until is set';
 COMMENT ON COLUMN @extschema@.idem_key.fence IS
 'how often the key was claimed anew before its row was purged, counted from 1';
 COMMENT ON COLUMN @extschema@.idem_key.claimed_by IS
@@ -56,7 +56,7 @@ COMMENT ON COLUMN @extschema@.idem_key.created_at IS
 COMMENT ON COLUMN @extschema@.idem_key.expires_at IS
 'from when on the key counts as never used';
 COMMENT ON COLUMN @extschema@.idem_key.lease_until IS
-'until when a claim is held; null for a call that ran in one transaction';
+'until when a claim is held; null once it is answered, and for a call that ran in one transaction';
 
 -- Whoever installs idem may dump the keys and restore them, even where a
 -- superuser owns them.
@@ -110,6 +110,80 @@ AS 'MODULE_PATHNAME', 'idem_derive_key'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.idem_derive_key(text[]) IS
 'the key that the same parts always give, a version 8 UUID made of their SHA-256 digest';
+
+--
+-- Claims
+--
+
+CREATE FUNCTION @extschema@.idem_claim(
+	key text, request jsonb DEFAULT NULL, lease interval DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	wait boolean DEFAULT true,
+	OUT outcome @extschema@.idem_outcome, OUT response jsonb,
+	OUT fence bigint, OUT expires_at timestamp with time zone,
+	OUT lease_until timestamp with time zone)
+AS 'MODULE_PATHNAME', 'idem_claim'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_claim(text, jsonb, interval, text,
+	interval, boolean) IS
+'claim a key for the transaction or under a lease, or tell what came of it';
+
+CREATE FUNCTION @extschema@.idem_complete(
+	key text, response jsonb, fence bigint DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_complete'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_complete(text, jsonb, bigint, text,
+	interval) IS
+'end a claim whose work is done; false if it has ended already';
+
+CREATE FUNCTION @extschema@.idem_fail(
+	key text, error jsonb, fence bigint DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_fail'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_fail(text, jsonb, bigint, text,
+	interval) IS
+'end a claim whose work is refused for good; false if it has ended already';
+
+CREATE FUNCTION @extschema@.idem_release(
+	key text, fence bigint DEFAULT NULL, scope text DEFAULT '')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_release'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_release(text, bigint, text) IS
+'give up a claim, so that its key can be claimed again at once; false if it has ended already';
+
+CREATE FUNCTION @extschema@.idem_extend(
+	key text, fence bigint, lease interval, scope text DEFAULT '')
+RETURNS timestamp with time zone
+AS 'MODULE_PATHNAME', 'idem_extend'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_extend(text, bigint, interval, text) IS
+'prolong a claim''s lease, from now on, and return until when it is held';
+
+CREATE FUNCTION @extschema@.idem_checkpoint(
+	key text, fence bigint, name text, data jsonb DEFAULT NULL,
+	scope text DEFAULT '')
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_checkpoint'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, bigint, text, jsonb,
+	text) IS
+'record how far the holder of a claim has come, for whoever takes it over';
+
+CREATE FUNCTION @extschema@.idem_lookup(
+	key text, scope text DEFAULT '',
+	OUT outcome @extschema@.idem_outcome, OUT response jsonb,
+	OUT fence bigint, OUT created_at timestamp with time zone,
+	OUT expires_at timestamp with time zone,
+	OUT lease_until timestamp with time zone)
+AS 'MODULE_PATHNAME', 'idem_lookup'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
+'tell what came of a key, as committed now; all null if it was not used, or has expired';
 
 --
 -- State machines

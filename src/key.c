@@ -7,7 +7,8 @@
  * work is done and its row inserted.  From then on that row, although not
  * committed yet, stands in the way of others by itself: they find it, and wait
  * for the transaction that inserted it.  So locks are held only while work is
- * being done, and a statement may use any number of keys.
+ * being done, and a statement may use any number of keys.  Whoever changes the
+ * row of a key later on has the lock as well, from finding it to writing it.
  *
  * None of this is what correctness rests on.  Whoever gets past it, by writing
  * to the table directly, say, still meets the primary key.
@@ -17,9 +18,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -43,12 +45,27 @@ check_length(const char *argument, text *value, int least)
 				 errdetail("It has %d bytes.", length)));
 }
 
+static void
+check_writable(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errhint("Call it on the primary. Here idem_lookup() tells how a key stands.")));
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s in a read-only transaction", function),
+				 errhint("Call it in a transaction that may write. In this one idem_lookup() tells how a key stands.")));
+}
+
 /*
  * Takes a key from a function's arguments, NULL where one is null.
  *
- * function is the name to complain with where nothing may be written.  Raises
- * 22004 for a null key or scope, 22023 for one of a wrong length, 25006 in a
- * read-only transaction and on a standby.
+ * function is the name to complain with where nothing may be written, or NULL
+ * for one that only reads.  Raises 22004 for a null key or scope, 22023 for one
+ * of a wrong length, 25006 in a read-only transaction and on a standby.
  */
 void
 idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
@@ -56,9 +73,8 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 {
 	uint64		scope_hash;
 
-	PreventCommandIfReadOnly(function);
-	PreventCommandDuringRecovery(function);
-
+	if (function != NULL)
+		check_writable(function);
 	if (name == NULL)
 		idem_error_null("key");
 	if (scope == NULL)
@@ -78,23 +94,31 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 									VARSIZE_ANY_EXHDR(name), scope_hash);
 }
 
-/* Reads the clock for a claim, and from it until when the result is kept. */
+/* The moment so long after the clock, which must be positive. */
+static TimestampTz
+later(TimestampTz now, Interval *span, const char *argument)
+{
+	TimestampTz when =
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												TimestampTzGetDatum(now),
+												IntervalPGetDatum(span)));
+
+	if (when <= now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be positive", argument)));
+	return when;
+}
+
+/* Reads the clock, and works out what counts from it. */
 static void
 set_clock(IdemKey *key)
 {
 	key->now = GetCurrentTimestamp();
-	if (key->ttl == NULL)
-		key->expires_at = TimestampTzPlusMilliseconds(key->now,
-													  INT64CONST(1000) * idem_ttl_s);
-	else
-		key->expires_at =
-			DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													TimestampTzGetDatum(key->now),
-													IntervalPGetDatum(key->ttl)));
-	if (key->expires_at <= key->now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"ttl\" must be positive")));
+	key->expires_at = key->ttl ? later(key->now, key->ttl, "ttl") :
+		TimestampTzPlusMilliseconds(key->now, INT64CONST(1000) * idem_ttl_s);
+	if (key->lease != NULL)
+		key->lease_until = later(key->now, key->lease, "lease");
 }
 
 static void
@@ -143,14 +167,33 @@ idem_key_unlock(const IdemKey *key)
 }
 
 /*
+ * Finds the row of a key, if there is one.
+ *
+ * Raises 40001 when it was committed after our snapshot was taken: a
+ * transaction that keeps one snapshot must not act on what that cannot see,
+ * since the rows written with the key would seem to be missing.
+ */
+static IdemFound
+find_row(IdemKey *key, bool with_response, IdemKeyRow *row)
+{
+	IdemFound	found;
+
+	set_clock(key);
+	found = idem_keyrow_find(key->scope, key->key, key->now, with_response,
+							 row);
+	if (row->unseen)
+		idem_error_serialization(key->name);
+	return found;
+}
+
+/*
  * Finds out how a key stands, and locks it where something is to be done about
  * that: the lock is held on return if nothing, an expired or a lapsed row was
  * found, and is not if a live one was, which stands for itself.
  *
  * Waits for others who are at the same key, or, told not to wait, returns that
  * it is busy.  Raises 40001 when the row was committed after our snapshot was
- * taken: a transaction that keeps one snapshot must not act on what that
- * cannot see, since the rows written with the key would seem to be missing.
+ * taken.
  */
 IdemFound
 idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
@@ -159,12 +202,7 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 
 	for (;;)
 	{
-		IdemFound	found;
-
-		set_clock(key);
-		found = idem_keyrow_find(key->scope, key->key, key->now, true, row);
-		if (row->unseen)
-			idem_error_serialization(key->name);
+		IdemFound	found = find_row(key, true, row);
 
 		if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_BUSY)
 		{
@@ -183,6 +221,51 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 		else
 			return IDEM_FOUND_BUSY;
 	}
+}
+
+/*
+ * Finds out how a key stands, for somebody who will write its row if it is
+ * live: the lock is held on return, and the key not busy.  The response is not
+ * read.  Raises 40001 as idem_key_find does.
+ */
+IdemFound
+idem_key_hold(IdemKey *key, IdemKeyRow *row)
+{
+	for (;;)
+	{
+		IdemFound	found;
+
+		(void) lock_key(key, true);
+		found = find_row(key, false, row);
+		if (found != IDEM_FOUND_BUSY)
+			return found;
+		idem_key_unlock(key);
+		idem_keyrow_wait(row);
+	}
+}
+
+/*
+ * Finds out how a key stands, for somebody who only wants to know: waits for
+ * nobody and leaves no lock.  Raises 40001 as idem_key_find does.
+ */
+IdemFound
+idem_key_peek(IdemKey *key, IdemKeyRow *row)
+{
+	IdemFound	found = find_row(key, true, row);
+	LOCKTAG		tag;
+	LockAcquireResult lock;
+
+	if (found != IDEM_FOUND_NOTHING || RecoveryInProgress())
+		return found;
+
+	/* without the lock, a row that is just being updated can be overlooked */
+	set_locktag(&tag, key);
+	lock = LockAcquire(&tag, ExclusiveLock, false, true);
+	if (lock == LOCKACQUIRE_NOT_AVAIL)
+		return IDEM_FOUND_BUSY;
+	found = lock == LOCKACQUIRE_OK ? find_row(key, true, row) : IDEM_FOUND_BUSY;
+	idem_key_unlock(key);
+	return found;
 }
 
 /*

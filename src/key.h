@@ -17,11 +17,16 @@ typedef struct IdemKey
 	text	   *key;
 	const char *name;			/* key as a string, for messages */
 	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
-	int64		fingerprint;	/* of the request, to be set before claiming */
-	/* set by claiming, private to key.c */
-	uint64		hash;			/* names the key in the lock table */
-	TimestampTz now;			/* clock at the claim */
+	/* to be set before claiming */
+	int64		fingerprint;	/* of the request */
+	bool		fingerprint_isnull; /* for claims: not to be compared */
+	Interval   *lease;			/* how long to hold a claim; NULL: no lease */
+	/* set by finding how the key stands */
+	TimestampTz now;			/* the clock then */
 	TimestampTz expires_at;		/* until when the result is kept */
+	TimestampTz lease_until;	/* until when a claim is held */
+	/* private to key.c */
+	uint64		hash;			/* names the key in the lock table */
 	bool		expired;		/* an expired row is in the way */
 } IdemKey;
 
@@ -36,6 +41,8 @@ typedef struct IdemAnswer
 extern void idem_key_init(IdemKey *key, const char *function, text *name,
 						  text *scope, Interval *ttl);
 extern IdemFound idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
+extern IdemFound idem_key_hold(IdemKey *key, IdemKeyRow *row);
+extern IdemFound idem_key_peek(IdemKey *key, IdemKeyRow *row);
 extern void idem_key_unlock(const IdemKey *key);
 extern bool idem_key_claim(IdemKey *key, IdemAnswer *answer);
 extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);

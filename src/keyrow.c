@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -45,7 +46,7 @@ enum
 	COLUMN_RESPONSE
 };
 
-/* The parameters of the statements: what a row says, then whose row it is. */
+/* What a row says, as the first parameters of the statements that write it. */
 enum
 {
 	ARG_OUTCOME,
@@ -56,9 +57,7 @@ enum
 	ARG_CREATED_AT,
 	ARG_EXPIRES_AT,
 	ARG_LEASE_UNTIL,
-	ARG_SCOPE,
-	ARG_KEY,
-	ARGS
+	ROW_ARGS
 };
 
 #define ROW_ARGTYPES \
@@ -76,7 +75,7 @@ enum
  */
 static IdemStatement insert_row = {
 	.text = "INSERT INTO @.idem_key" KEY_VALUES,
-	.nargs = ARGS,
+	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
 };
 
@@ -89,8 +88,40 @@ static IdemStatement renew_row = {
 	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
 	" expires_at = excluded.expires_at, lease_until = excluded.lease_until"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
-	.nargs = ARGS,
+	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
+};
+
+/*
+ * A row that was found, as long as it is the very version that was found: to
+ * be read by its place in the table, since reading by the index would lock the
+ * neighbours of the key for serializable conflict detection.
+ */
+#define IS_FOUND(ctid, xmin) \
+	" WHERE k.ctid OPERATOR(pg_catalog.=) " ctid \
+	" AND k.xmin OPERATOR(pg_catalog.=) " xmin
+
+static IdemStatement lock_row = {
+	.text = "SELECT FROM @.idem_key AS k" IS_FOUND("$1", "$2")
+	" FOR NO KEY UPDATE SKIP LOCKED",
+	.nargs = 2,
+	.argtypes = {TIDOID, XIDOID}
+};
+
+/* A response that stays is not copied, which for a long one would cost. */
+static IdemStatement replace_row = {
+	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
+	" response = CASE WHEN $9 THEN $3 ELSE k.response END, fence = $4,"
+	" claimed_by = $5, created_at = $6, expires_at = $7, lease_until = $8"
+	IS_FOUND("$10", "$11"),
+	.nargs = ROW_ARGS + 3,
+	.argtypes = {ROW_ARGTYPES, BOOLOID, TIDOID, XIDOID}
+};
+
+static IdemStatement remove_row = {
+	.text = "DELETE FROM @.idem_key AS k" IS_FOUND("$1", "$2"),
+	.nargs = 2,
+	.argtypes = {TIDOID, XIDOID}
 };
 
 /*
@@ -266,22 +297,49 @@ bind_row(const IdemKeyRow *row, Datum *args, char *nulls)
 }
 
 static uint64
-run(IdemStatement *statement, text *scope, text *key, const IdemKeyRow *row)
+run_insert(IdemStatement *statement, text *scope, text *key,
+		   const IdemKeyRow *row)
 {
-	char		nulls[ARGS + 1] = "          ";
-	Datum		args[ARGS];
+	char		nulls[] = "          ";
+	Datum		args[ROW_ARGS + 2];
 
 	bind_row(row, args, nulls);
-	args[ARG_SCOPE] = PointerGetDatum(scope);
-	args[ARG_KEY] = PointerGetDatum(key);
+	args[ROW_ARGS] = PointerGetDatum(scope);
+	args[ROW_ARGS + 1] = PointerGetDatum(key);
 	return idem_query_own(statement, args, nulls, 0, NULL, NULL);
+}
+
+/*
+ * Runs a statement on a row that was found, whose last parameters, from first
+ * on, say which one that is.  The planner would rather read the whole of a
+ * small table, which locks it for serializable conflict detection.
+ */
+static bool
+run_found(IdemStatement *statement, Datum *args, const char *nulls, int first,
+		  const IdemKeyRow *row)
+{
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"},
+		{"enable_tidscan", "on"},
+	};
+	int			nestlevel = NewGUCNestLevel();
+	uint64		rows;
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	args[first] = PointerGetDatum(&row->ctid);
+	args[first + 1] = TransactionIdGetDatum(row->xmin);
+	rows = idem_query_own(statement, args, nulls, 0, NULL, NULL);
+	AtEOXact_GUC(true, nestlevel);
+	return rows > 0;
 }
 
 /* Inserts the row of a key that has none. */
 void
 idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 {
-	(void) run(&insert_row, scope, key, row);
+	(void) run_insert(&insert_row, scope, key, row);
 }
 
 /*
@@ -291,5 +349,43 @@ idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 bool
 idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row)
 {
-	return run(&renew_row, scope, key, row) > 0;
+	return run_insert(&renew_row, scope, key, row) > 0;
+}
+
+/*
+ * Locks a row that was found against all others who might write it, without
+ * waiting.  False if somebody is at it, or was.
+ */
+bool
+idem_keyrow_lock(const IdemKeyRow *row)
+{
+	Datum		args[2];
+
+	return run_found(&lock_row, args, NULL, 0, row);
+}
+
+/*
+ * Writes a row over what it was found as; its response only if that is new.
+ * False if the row has changed since.
+ */
+bool
+idem_keyrow_replace(const IdemKeyRow *row, bool new_response)
+{
+	char		nulls[] = "           ";
+	Datum		args[ROW_ARGS + 3];
+
+	bind_row(row, args, nulls);
+	if (!new_response)
+		nulls[ARG_RESPONSE] = 'n';
+	args[ROW_ARGS] = BoolGetDatum(new_response);
+	return run_found(&replace_row, args, nulls, ROW_ARGS + 1, row);
+}
+
+/* Deletes a row that was found.  False if the row has changed since. */
+bool
+idem_keyrow_remove(const IdemKeyRow *row)
+{
+	Datum		args[2];
+
+	return run_found(&remove_row, args, NULL, 0, row);
 }

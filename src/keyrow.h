@@ -52,5 +52,8 @@ extern void idem_keyrow_check_request(const IdemKeyRow *row, const char *key,
 
 extern void idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row);
 extern bool idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row);
+extern bool idem_keyrow_lock(const IdemKeyRow *row);
+extern bool idem_keyrow_replace(const IdemKeyRow *row, bool new_response);
+extern bool idem_keyrow_remove(const IdemKeyRow *row);
 
 #endif							/* IDEM_KEYROW_H */
