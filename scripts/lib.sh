@@ -132,6 +132,33 @@ install_missing() {
 	rm -f "$log"
 }
 
+# What only some of a script's tests need: programs in packages of their names.
+wanted=
+
+# A service that a package brings along is not to run: nobody asked for one.
+wanted_install='
+	export DEBIAN_FRONTEND=noninteractive
+	policy=/usr/sbin/policy-rc.d made=
+	[ -e $policy ] || { printf "#!/bin/sh\nexit 101\n" >$policy && chmod 755 $policy && made=$policy; }
+	trap "[ -z \"$made\" ] || rm -f $made" EXIT
+	install() { apt-get -y --no-install-recommends -o DPkg::Lock::Timeout=120 install "$@"; }
+	install "$@" || { apt-get -o DPkg::Lock::Timeout=120 update; install "$@"; } || exit
+	! command -v systemctl || systemctl disable "$@"
+'
+
+# Tries to install what is wanted.  Where that cannot be, the script goes on,
+# and the tests that need it say so.
+install_wanted() {
+	local program missing=
+	for program in $wanted; do
+		PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing="$missing $program"
+	done
+	[ -n "$missing" ] && command -v apt-get >/dev/null || return
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || return
+	say "Installing$missing from the system's packages (once) ..."
+	as_root bash -c "$wanted_install" install $missing </dev/null >/dev/null 2>&1
+}
+
 #
 # The throwaway place
 #
@@ -220,6 +247,7 @@ throwaway() {
 	top=$(cd "$(dirname "$0")/.." && pwd) || exit
 	pg_find && tools_found || { install_missing; pg_find && tools_found; } ||
 		die "PostgreSQL or a tool is missing although its package is installed"
+	install_wanted
 	# sockets live there, and the name of a socket may have 107 bytes
 	if [ "$(id -u)" -ne 0 ] && [ -n "${TMPDIR-}" ] && [ "${#TMPDIR}" -lt 40 ]; then
 		base=$TMPDIR
