@@ -157,7 +157,7 @@ error_lost(const IdemKey *key, const char *detail)
 			(errcode(ERRCODE_IDEM_LEASE_LOST),
 			 errmsg("claim of key \"%s\" is lost", key->name),
 			 errdetail_internal("%s", detail),
-			 errhint("Undo what was done under the claim, or claim the key again to learn how it stands.")));
+			 errhint("Roll back what was written under the claim, then claim the key again to learn how it stands.")));
 }
 
 /*
