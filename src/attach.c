@@ -55,9 +55,7 @@ open_own_table(Oid relid)
 	if (relkind != '\0')
 		rel = try_relation_open(relid, ShareRowExclusiveLock);
 	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+		idem_error_no_relation(relid);
 
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,

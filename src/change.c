@@ -90,10 +90,7 @@ open_table(Table *table, const IdemWish *wish)
 	/* the lock that the update takes, lest it be a stronger one than ours */
 	table->rel = try_relation_open(wish->target, RowExclusiveLock);
 	if (table->rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist",
-						wish->target)));
+		idem_error_no_relation(wish->target);
 	check_relation(table->rel, wish->keyed);
 	check_lifecycle(table, wish->machine);
 	if (!idem_unique_primary(&table->key, table->rel))

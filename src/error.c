@@ -16,6 +16,25 @@ idem_error_null(const char *argument)
 			 errmsg("\"%s\" must not be null", argument)));
 }
 
+/* There is no relation of that OID, or no longer. */
+void
+idem_error_no_relation(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u does not exist", relid)));
+}
+
+/* A relation has no column of that name. */
+void
+idem_error_no_column(Oid relid, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of relation \"%s\" does not exist",
+					name, get_rel_name(relid))));
+}
+
 /*
  * The row named by id (as text, for people) has another version than wanted;
  * actual is NULL if it has none.

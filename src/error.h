@@ -14,6 +14,8 @@
 #define ERRCODE_IDEM_ROW_NOT_FOUND		MAKE_SQLSTATE('I', 'D', '2', '0', '5')
 
 pg_noreturn extern void idem_error_null(const char *argument);
+pg_noreturn extern void idem_error_no_relation(Oid relid);
+pg_noreturn extern void idem_error_no_column(Oid relid, const char *name);
 pg_noreturn extern void idem_error_version(Oid relid, const char *id,
 										   const int64 *actual, int64 expected);
 pg_noreturn extern void idem_error_no_row(Oid relid, const char *id,

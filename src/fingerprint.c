@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
+#include "error.h"
 #include "fingerprint.h"
 
 #define MULTIPLIER	UINT64CONST(0xc6a4a7935bd1e995)
@@ -49,9 +50,8 @@ load_word(const char *data, int length)
 }
 
 /* Adds one item; tag says of what kind it is. */
-void
-idem_fingerprint_bytes(IdemFingerprint *fp, char tag,
-					   const char *data, int length)
+static void
+add_bytes(IdemFingerprint *fp, char tag, const char *data, int length)
 {
 	uint64		hash = mix(fp->state,
 						   ((uint64) (unsigned char) tag << 32) | (uint32) length);
@@ -68,8 +68,7 @@ add_text(IdemFingerprint *fp, char tag, const char *data, int length)
 {
 	char	   *utf8 = pg_server_to_any(data, length, PG_UTF8);
 
-	idem_fingerprint_bytes(fp, tag, utf8,
-						   utf8 == data ? length : (int) strlen(utf8));
+	add_bytes(fp, tag, utf8, utf8 == data ? length : (int) strlen(utf8));
 }
 
 /* Begins the fingerprint of an operation. */
@@ -111,7 +110,7 @@ add_scalar(IdemFingerprint *fp, char string_tag, const JsonbValue *v)
 			break;
 		case jbvNumeric:
 			digits = numeric_normalize(v->val.numeric);
-			idem_fingerprint_bytes(fp, 'n', digits, strlen(digits));
+			add_bytes(fp, 'n', digits, strlen(digits));
 			pfree(digits);
 			break;
 		case jbvBool:
@@ -159,9 +158,7 @@ idem_fingerprint_relation(IdemFingerprint *fp, Oid relid)
 	char	   *name = get_rel_name(relid);
 
 	if (schema == NULL || name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", relid)));
+		idem_error_no_relation(relid);
 	idem_fingerprint_string(fp, schema);
 	idem_fingerprint_string(fp, name);
 }

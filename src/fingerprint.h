@@ -13,8 +13,6 @@ typedef struct IdemFingerprint
 } IdemFingerprint;
 
 extern void idem_fingerprint_init(IdemFingerprint *fp, const char *operation);
-extern void idem_fingerprint_bytes(IdemFingerprint *fp, char tag,
-								   const char *data, int length);
 extern void idem_fingerprint_string(IdemFingerprint *fp, const char *string);
 extern void idem_fingerprint_int8(IdemFingerprint *fp, int64 value);
 extern void idem_fingerprint_null(IdemFingerprint *fp);

@@ -148,10 +148,7 @@ mismatch_error(const IdemRowId *id, Relation rel, const IdemUnique *key)
 	for (int i = 0; id->names != NULL && i < id->count; i++)
 	{
 		if (get_attnum(RelationGetRelid(rel), id->names[i]) <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of relation \"%s\" does not exist",
-							id->names[i], RelationGetRelationName(rel))));
+			idem_error_no_column(RelationGetRelid(rel), id->names[i]);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

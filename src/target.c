@@ -18,6 +18,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "error.h"
@@ -61,32 +62,14 @@ idem_target_arbitrates(const IdemTarget *target, AttrNumber number)
 	return false;
 }
 
-/* Number of the user column of that name, or zero. */
-static AttrNumber
-find_column(Relation rel, const char *name)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
-			return att->attnum;
-	}
-	return InvalidAttrNumber;
-}
-
+/* Number of the column of that name, which must be a user's. */
 static AttrNumber
 need_column(Relation rel, const char *name)
 {
-	AttrNumber	number = find_column(rel, name);
+	AttrNumber	number = get_attnum(RelationGetRelid(rel), name);
 
-	if (number == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist",
-						name, RelationGetRelationName(rel))));
+	if (number <= 0)
+		idem_error_no_column(RelationGetRelid(rel), name);
 	return number;
 }
 
@@ -244,7 +227,7 @@ find_version(IdemTarget *target)
 		return;
 	}
 
-	column = find_column(target->rel, "version");
+	column = get_attnum(target->shape->target, "version");
 	if (column == InvalidAttrNumber)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
