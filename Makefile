@@ -19,6 +19,7 @@ OBJS = \
 	src/error.o \
 	src/execute.o \
 	src/fingerprint.o \
+	src/follow.o \
 	src/idem.o \
 	src/key.o \
 	src/keyrow.o \

@@ -28,6 +28,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "error.h"
+#include "follow.h"
 #include "machine.h"
 #include "query.h"
 #include "unique.h"
@@ -169,7 +170,7 @@ check_status(Relation rel, Form_pg_attribute att, const char *name,
 static void
 check_version(Relation rel, Form_pg_attribute att)
 {
-	idem_machine_check_version(rel, att->attnum);
+	idem_follow_check_version(rel, att->attnum);
 	if (!att->attnotnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),

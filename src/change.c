@@ -18,6 +18,7 @@
 
 #include "change.h"
 #include "error.h"
+#include "follow.h"
 #include "machine.h"
 #include "query.h"
 #include "unique.h"
@@ -61,7 +62,7 @@ check_relation(Relation rel, bool keyed)
 static void
 check_lifecycle(Table *table, const char *machine)
 {
-	bool		attached = idem_machine_attached(&table->lifecycle, table->rel);
+	bool		attached = idem_follow_find(&table->lifecycle, table->rel);
 	const char *name = RelationGetRelationName(table->rel);
 
 	if (attached && strcmp(table->lifecycle.machine, machine) == 0)

@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "follow.h"
 #include "machine.h"
 #include "movement.h"
 
@@ -210,7 +211,7 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
  *
  * Errors: ID201 for a change of state that the machine does not allow, 23502
  * where state or version is null, 22003 when the version overflows, 39P01 for a
- * trigger of another kind, and those of idem_machine_lifecycle.
+ * trigger of another kind, and those of idem_follow_read.
  */
 Datum
 idem_lifecycle(PG_FUNCTION_ARGS)
@@ -223,7 +224,7 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		protocol_error("function \"idem_lifecycle\" must be fired for each row");
 
-	idem_machine_lifecycle(&lifecycle, trigdata->tg_relation,
+	idem_follow_read(&lifecycle, trigdata->tg_relation,
 						   trigdata->tg_trigger);
 	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))

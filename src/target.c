@@ -22,7 +22,7 @@
 #include "utils/rel.h"
 
 #include "error.h"
-#include "machine.h"
+#include "follow.h"
 #include "target.h"
 
 /* The attribute of a column. */
@@ -221,7 +221,7 @@ find_version(IdemTarget *target)
 	IdemLifecycle lifecycle;
 	AttrNumber	column;
 
-	if (idem_machine_attached(&lifecycle, target->rel))
+	if (idem_follow_find(&lifecycle, target->rel))
 	{
 		target->version = idem_target_name(target, lifecycle.version);
 		return;

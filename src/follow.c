@@ -1,0 +1,125 @@
+/*
+ * follow.c
+ *	  Which state machine a table follows, and in which columns.
+ *
+ * The arguments of the table's own triggers say so, which the relation cache
+ * holds: there is no registry, and what says it is dumped, dropped and
+ * replicated with the table.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+#include "follow.h"
+
+/* Number of the column that argument i of a trigger names. */
+static AttrNumber
+trigger_column(Relation rel, const Trigger *trigger, int i)
+{
+	const char *name = trigger->tgargs[i];
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int c = 0; c < desc->natts; c++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, c);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return att->attnum;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of relation \"%s\" does not exist",
+					name, RelationGetRelationName(rel)),
+			 errdetail("Trigger \"%s\" names it.", trigger->tgname),
+			 errhint("If the column was renamed, call idem_detach() and idem_attach() again.")));
+}
+
+/* Raises 42804 unless a column is of a type that can hold a version. */
+void
+idem_follow_check_version(Relation rel, AttrNumber column)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
+	Oid			type = getBaseType(att->atttypid);
+
+	if (type != INT2OID && type != INT4OID && type != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
+						NameStr(att->attname), RelationGetRelationName(rel)),
+				 errdetail("Its type is %s.", format_type_be(att->atttypid))));
+}
+
+/*
+ * Reads what a trigger on idem_lifecycle() says of its table.
+ *
+ * Raises 22023 for arguments that are not machine, status and version, 42703
+ * for columns that are not there, 42804 for a version that is no integer.
+ */
+void
+idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
+					   const Trigger *trigger)
+{
+	if (trigger->tgnargs != 3)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" must give idem_lifecycle() three arguments",
+						trigger->tgname),
+				 errhint("Name the state machine, the column with the state, and the column with the version.")));
+
+	lifecycle->machine = trigger->tgargs[0];
+	lifecycle->status = trigger_column(rel, trigger, 1);
+	lifecycle->version = trigger_column(rel, trigger, 2);
+
+	idem_follow_check_version(rel, lifecycle->version);
+}
+
+/* Will this trigger fire for every row updated now? */
+static bool
+watches_updates(const Trigger *trigger)
+{
+	char		asleep = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ?
+		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
+
+	return TRIGGER_FOR_ROW(trigger->tgtype) &&
+		TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+		TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+		trigger->tgnattr == 0 && trigger->tgqual == NULL &&
+		trigger->tgenabled != TRIGGER_DISABLED &&
+		trigger->tgenabled != asleep;
+}
+
+/*
+ * Does a table follow a machine, that is, has it a trigger that validates every
+ * update and raises the version?  If so, says how.  Raises what
+ * idem_follow_read raises.
+ */
+bool
+idem_follow_find(IdemLifecycle *lifecycle, Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+	Oid			function;
+
+	if (triggers == NULL || !triggers->trig_update_before_row)
+		return false;
+
+	function = idem_catalog()->lifecycle;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgfoid == function && watches_updates(trigger))
+		{
+			idem_follow_read(lifecycle, rel, trigger);
+			/* the relation cache may be rebuilt under an open relation */
+			lifecycle->machine = pstrdup(lifecycle->machine);
+			return true;
+		}
+	}
+	return false;
+}
