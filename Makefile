@@ -21,6 +21,7 @@ OBJS = \
 	src/fingerprint.o \
 	src/follow.o \
 	src/idem.o \
+	src/intent.o \
 	src/key.o \
 	src/keyrow.o \
 	src/launcher.o \
