@@ -2,7 +2,7 @@
  * purge.c
  *	  SQL: idem_purge(), and the batch that it and the worker are made of.
  *
- * A pass takes the expired rows in the order of their expiry.  Each batch goes
+ * A pass takes the expired rows of each table in the order of their expiry.  Each batch goes
  * on where the one before ended rather than at the start: as long as an old
  * snapshot is held open somewhere, the entries of deleted rows stay in the
  * index, and every batch would walk past all of them again.
@@ -26,30 +26,36 @@
 
 PG_FUNCTION_INFO_V1(idem_purge);
 
+/*
+ * A batch of a table's rows that have come to an end: $1 watermark, $2 what has
+ * ended by then goes, $3 limit.  The rows are locked before they are deleted,
+ * and tested again as they are: a key that was claimed anew meanwhile stays.
+ * The column that tells the end must have an index.
+ */
+#define PURGE(table, column, condition) { \
+	.text = "WITH batch AS MATERIALIZED (" \
+	" SELECT pg_catalog.array_agg(r.ctid) AS ctids, pg_catalog.count(*) AS rows," \
+	"  pg_catalog.max(r.ended) AS watermark" \
+	" FROM (SELECT k.ctid, k." column " AS ended FROM @." table " AS k" \
+	"  WHERE k." column " OPERATOR(pg_catalog.>=) $1" \
+	"  AND k." column " OPERATOR(pg_catalog.<=) $2" condition \
+	"  ORDER BY k." column " LIMIT $3 FOR UPDATE SKIP LOCKED) AS r)," \
+	" deleted AS (DELETE FROM @." table " AS k" \
+	"  WHERE k.ctid OPERATOR(pg_catalog.=) ANY ((SELECT b.ctids FROM batch AS b)::pg_catalog.tid[])" \
+	"  AND k." column " OPERATOR(pg_catalog.<=) $2" condition " RETURNING 1)" \
+	" SELECT (SELECT pg_catalog.count(*) FROM deleted), b.rows, b.watermark" \
+	" FROM batch AS b", \
+	.nargs = 3, \
+	.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID} \
+}
+
 /* A claim that is held by a lease is alive, whatever its expiry says. */
-#define IS_EXPIRED \
-	" k.expires_at OPERATOR(pg_catalog.<=) $2" \
+#define NOT_HELD \
 	" AND (k.lease_until IS NULL OR k.lease_until OPERATOR(pg_catalog.<=) $2)"
 
-/*
- * $1 watermark, $2 clock, $3 limit.  The rows are locked before they are
- * deleted, and tested again as they are: a key that was claimed anew meanwhile
- * stays.
- */
-static IdemStatement purge_keys = {
-	.text = "WITH batch AS MATERIALIZED ("
-	" SELECT pg_catalog.array_agg(r.ctid) AS ctids, pg_catalog.count(*) AS rows,"
-	"  pg_catalog.max(r.expires_at) AS watermark"
-	" FROM (SELECT k.ctid, k.expires_at FROM @.idem_key AS k"
-	"  WHERE k.expires_at OPERATOR(pg_catalog.>=) $1 AND" IS_EXPIRED
-	"  ORDER BY k.expires_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS r),"
-	" deleted AS (DELETE FROM @.idem_key AS k"
-	"  WHERE k.ctid OPERATOR(pg_catalog.=) ANY ((SELECT b.ctids FROM batch AS b)::pg_catalog.tid[])"
-	"  AND" IS_EXPIRED " RETURNING 1)"
-	" SELECT (SELECT pg_catalog.count(*) FROM deleted), b.rows, b.watermark"
-	" FROM batch AS b",
-	.nargs = 3,
-	.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+/* The tables that are purged, one after the other. */
+static IdemStatement stores[] = {
+	PURGE("idem_key", "expires_at", NOT_HELD),
 };
 
 /* Starts a pass, with the clock as it stands now. */
@@ -57,6 +63,7 @@ void
 idem_purge_begin(IdemPurge *purge)
 {
 	purge->now = GetCurrentTimestamp();
+	purge->store = 0;
 	purge->watermark = DT_NOBEGIN;
 	purge->purged = 0;
 }
@@ -85,6 +92,27 @@ force_index_order(void)
 	return nestlevel;
 }
 
+/* Deletes rows of the table that the pass has reached; how many it looked at. */
+static int64
+purge_store(IdemPurge *purge, int64 limit)
+{
+	Datum		args[3];
+	Datum		values[3];
+	bool		isnull[3];
+
+	args[0] = TimestampTzGetDatum(purge->watermark);
+	args[1] = TimestampTzGetDatum(purge->now);
+	args[2] = Int64GetDatum(limit);
+	if (idem_query_own(&stores[purge->store], args, NULL,
+					   3, values, isnull) != 1)
+		elog(ERROR, "a purge returned no counts");
+
+	purge->purged += DatumGetInt64(values[0]);
+	if (!isnull[2])
+		purge->watermark = DatumGetTimestampTz(values[2]);
+	return DatumGetInt64(values[1]);
+}
+
 /*
  * Deletes the next rows of a pass, at most limit, in the current transaction.
  * Returns whether there may be more.
@@ -93,21 +121,20 @@ bool
 idem_purge_batch(IdemPurge *purge, int64 limit)
 {
 	int			nestlevel = force_index_order();
-	Datum		args[3];
-	Datum		values[3];
-	bool		isnull[3];
 
-	args[0] = TimestampTzGetDatum(purge->watermark);
-	args[1] = TimestampTzGetDatum(purge->now);
-	args[2] = Int64GetDatum(limit);
-	if (idem_query_own(&purge_keys, args, NULL, 3, values, isnull) != 1)
-		elog(ERROR, "a purge returned no counts");
+	while (limit > 0 && purge->store < lengthof(stores))
+	{
+		int64		rows = purge_store(purge, limit);
+
+		if (rows < limit)
+		{
+			purge->store++;
+			purge->watermark = DT_NOBEGIN;
+		}
+		limit -= rows;
+	}
 	AtEOXact_GUC(true, nestlevel);
-
-	purge->purged += DatumGetInt64(values[0]);
-	if (!isnull[2])
-		purge->watermark = DatumGetTimestampTz(values[2]);
-	return DatumGetInt64(values[1]) == limit;
+	return purge->store < lengthof(stores);
 }
 
 /*

@@ -1,17 +1,18 @@
 /*
  * purge.h
- *	  Deleting keys that are past their time, a bounded batch at a time.
+ *	  Deleting what is past its time, a bounded batch at a time.
  */
 #ifndef IDEM_PURGE_H
 #define IDEM_PURGE_H
 
 #include "datatype/timestamp.h"
 
-/* One pass over the expired keys, oldest first. */
+/* One pass over what has expired, oldest first. */
 typedef struct IdemPurge
 {
 	TimestampTz now;			/* what has expired by then goes */
-	TimestampTz watermark;		/* expiry of the last row looked at */
+	int			store;			/* number of the table it has reached */
+	TimestampTz watermark;		/* expiry of the last row looked at there */
 	int64		purged;			/* rows deleted so far */
 } IdemPurge;
 
