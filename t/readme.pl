@@ -1,5 +1,6 @@
-# What README.md claims: its SQL is run from top to bottom, as if pasted into
-# psql, and each answer shown there is compared with the one that comes.
+# What README.md and the guides in docs claim: their SQL is run from top to
+# bottom, each file in a database of its own, as if pasted into psql, and each
+# answer shown there is compared with the one that comes.
 
 use strict;
 use warnings;
@@ -20,20 +21,28 @@ sub general
 	return $text =~ s/\n+\z//r;
 }
 
-my $readme = slurp_file(dirname(__FILE__) . '/../README.md');
-my (@statements, @answers);
-while ($readme =~ /^```(sql|text)\n(.*?)^```$/msg)
+# A file's blocks of SQL, and the answers that it shows to them.
+sub blocks
 {
-	if ($1 eq 'sql')
+	my ($file) = @_;
+	my (@statements, @answers);
+	my $text = slurp_file($file);
+
+	while ($text =~ /^```(sql|text)\n(.*?)^```$/msg)
 	{
-		push @statements, $2;
+		if ($1 eq 'sql')
+		{
+			push @statements, $2;
+		}
+		elsif (@statements)
+		{
+			$answers[$#statements] = $2;
+		}
 	}
-	elsif (@statements)
-	{
-		$answers[$#statements] = $2;
-	}
+	return (\@statements, \@answers);
 }
 
+my $top = dirname(__FILE__) . '/..';
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
 $node->append_conf('postgresql.conf',
@@ -44,29 +53,40 @@ $node->poll_query_until('postgres',
 	"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'idem launcher'")
   or die 'there is no launcher';
 
-# Standard error goes where standard output does, so that both keep their order.
-my $script = join '', map { "\\echo ==\n$_" } @statements;
-my $output;
+foreach my $file ("$top/README.md", sort glob "$top/docs/*.md")
 {
-	local $ENV{PSQLRC} = '/dev/null';
-	my $file = $node->basedir . '/readme.sql';
-	append_to_file($file, $script);
-	$output = qx(psql -X -d "@{[ $node->connstr('postgres') ]}" <"$file" 2>&1);
-}
+	my $name = basename($file, '.md');
+	my ($statements, $answers) = blocks($file);
 
-my (undef, @got) = split /^==\n/m, $output;
-is(scalar(@got), scalar(@statements), 'every block of SQL was run');
-foreach my $i (0 .. $#statements)
-{
-	my ($first) = split /\n/, $statements[$i];
+	next unless @$statements;
+	$node->safe_psql('postgres', qq(CREATE DATABASE "$name"));
 
-	if (defined $answers[$i])
+	# Standard error goes where standard output does, so that both keep their
+	# order.
+	my $script = join '', map { "\\echo ==\n$_" } @$statements;
+	my $output;
 	{
-		is(general($got[$i]), general($answers[$i]), "answer to: $first");
+		local $ENV{PSQLRC} = '/dev/null';
+		my $path = $node->basedir . "/$name.sql";
+		append_to_file($path, $script);
+		$output = qx(psql -X -d "@{[ $node->connstr($name) ]}" <"$path" 2>&1);
 	}
-	else
+
+	my (undef, @got) = split /^==\n/m, $output;
+	is(scalar(@got), scalar(@$statements), "$name: every block of SQL was run");
+	foreach my $i (0 .. $#$statements)
 	{
-		unlike($got[$i], qr/^ERROR:/m, "no error from: $first");
+		my ($first) = split /\n/, $statements->[$i];
+
+		if (defined $answers->[$i])
+		{
+			is(general($got[$i]), general($answers->[$i]),
+				"$name: answer to: $first");
+		}
+		else
+		{
+			unlike($got[$i], qr/^ERROR:/m, "$name: no error from: $first");
+		}
 	}
 }
 
