@@ -31,6 +31,7 @@ OBJS = \
 	src/movement.o \
 	src/newkey.o \
 	src/params.o \
+	src/place.o \
 	src/plans.o \
 	src/purge.o \
 	src/purger.o \

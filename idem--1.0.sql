@@ -295,6 +295,22 @@ COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
 -- Transitions
 --
 
+CREATE FUNCTION @extschema@.idem_place(internal)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'idem_place'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_place(internal) IS
+'planner support: lets a condition of idem''s statements know which row version it is about';
+
+CREATE FUNCTION @extschema@.idem_change_met(
+	state "any", version bigint,
+	relid oid DEFAULT NULL, place tid DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_change_met'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT @extschema@.idem_place;
+COMMENT ON FUNCTION @extschema@.idem_change_met("any", bigint, oid, tid) IS
+'for the statements of transitions: notes which row version is changed';
+
 CREATE FUNCTION @extschema@.order_transition(
 	target regclass, id text, new_status @extschema@.order_status,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,

@@ -60,6 +60,11 @@ SELECT * FROM order_transition('orders', 3, 'DELIVERED', key => 'd3', scope => '
 SELECT * FROM order_transition('orders', 3, 'SHIPPED', key => 'p3', scope => 'test_transition');
 SELECT * FROM order_transition('orders', 2, 'PROCESSING', key => 'p3', scope => 'test_transition');
 SELECT * FROM order_transition('orders', 3, 'PROCESSING', 1, key => 'p3', scope => 'test_transition');
+-- and other note
+SELECT replayed FROM order_transition('orders', 2, 'PROCESSING', note => '{"by": "van"}', key => 'n2', scope => 'test_transition');
+SELECT replayed FROM order_transition('orders', 2, 'PROCESSING', note => '{"by":"van"}', key => 'n2', scope => 'test_transition');
+SELECT replayed FROM order_transition('orders', 2, 'PROCESSING', note => '{"by": "ship"}', key => 'n2', scope => 'test_transition');
+SELECT replayed FROM order_transition('orders', 2, 'PROCESSING', key => 'n2', scope => 'test_transition');
 \set VERBOSITY default
 
 -- what is refused leaves its key free

@@ -121,7 +121,6 @@ SELECT * FROM order_transition('orders', NULL::jsonb, 'PROCESSING');
 SELECT * FROM order_transition('orders', jsonb 'null', 'PROCESSING');
 SELECT * FROM order_transition('orders', 1, NULL);
 SELECT * FROM order_transition('orders', 1, 'processing');
-SELECT * FROM order_transition('orders', 1, 'PROCESSING', note => '{}');
 SELECT * FROM order_transition(0, 1, 'PROCESSING');
 SELECT * FROM order_transition(0, 1, 'PROCESSING', key => 'k');
 
@@ -224,7 +223,6 @@ FROM unnest(ARRAY[
 	$$idem_detach('handmade')$$,
 	$$idem_lifecycle()$$,
 	$$order_transition('orders', 1, NULL)$$,
-	$$order_transition('orders', 1, 'PROCESSING', note => '{}')$$,
 	$$order_transition(0, 1, 'PROCESSING')$$,
 	$$order_transition('orders', 'one', 'PROCESSING')$$,
 	$$order_transition('orders', 10000000000, 'PROCESSING')$$,

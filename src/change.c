@@ -5,12 +5,15 @@
  * The row is locked first, by a statement of its own, and judged by what it is
  * then: nobody can change it between that and the update.  Both statements are
  * what a person would write and run with the caller's rights.  They run under
- * the caller's search_path, hence every name in them is qualified.
+ * the caller's search_path, hence every name in them is qualified.  The update
+ * tells by way of idem_change_met() which row version it is about, so that the
+ * row's triggers find the call's note and key.
  */
 #include "postgres.h"
 
 #include "access/relation.h"
 #include "catalog/pg_class.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -19,9 +22,12 @@
 #include "change.h"
 #include "error.h"
 #include "follow.h"
+#include "intent.h"
 #include "machine.h"
 #include "query.h"
 #include "unique.h"
+
+PG_FUNCTION_INFO_V1(idem_change_met);
 
 /* The statements, and their parameters: the key's columns, then the state. */
 typedef enum Statement
@@ -92,7 +98,7 @@ open_table(Table *table, const IdemWish *wish)
 	table->rel = try_relation_open(wish->target, RowExclusiveLock);
 	if (table->rel == NULL)
 		idem_error_no_relation(wish->target);
-	check_relation(table->rel, wish->keyed);
+	check_relation(table->rel, wish->key != NULL);
 	check_lifecycle(table, wish->machine);
 	if (!idem_unique_primary(&table->key, table->rel))
 		ereport(ERROR,
@@ -149,7 +155,8 @@ write_sql(const Table *table, Statement which)
 	if (which == LOCK_ROW)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 	else
-		appendStringInfo(&buf, " RETURNING %s", columns);
+		appendStringInfo(&buf, " AND %s.idem_change_met(%s) RETURNING %s",
+						 idem_catalog()->schema, columns, columns);
 	return buf.data;
 }
 
@@ -190,6 +197,26 @@ run(Table *table, Statement which, const char **state, int64 *version)
 	*state = isnull[0] ? NULL : OidOutputFunctionCall(function, values[0]);
 	*version = isnull[1] ? 0 : DatumGetInt64(values[1]);
 	return true;
+}
+
+/* Updates the row; false if it was not touched. */
+static bool
+update(Table *table, const IdemWish *wish, IdemChange *change)
+{
+	IdemIntent	intent = {.scope = wish->scope,.key = wish->key,.note = wish->note};
+	volatile bool updated;
+
+	idem_intent_begin(&intent);
+	PG_TRY();
+	{
+		updated = run(table, UPDATE_ROW, &change->to, &change->version);
+	}
+	PG_FINALLY();
+	{
+		idem_intent_end(&intent);
+	}
+	PG_END_TRY();
+	return updated;
 }
 
 /*
@@ -234,7 +261,7 @@ idem_change_make(const IdemWish *wish, IdemChange *change)
 	{
 		if (!allowed)
 			idem_machine_refuse(machine, table.rel, change->from, wish->to);
-		if (!run(&table, UPDATE_ROW, &change->to, &change->version))
+		if (!update(&table, wish, change))
 			ereport(ERROR,
 					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 					 errmsg("row %s of \"%s\" was kept from being updated",
@@ -244,4 +271,20 @@ idem_change_make(const IdemWish *wish, IdemChange *change)
 		change->outcome = IDEM_APPLIED;
 	}
 	relation_close(table.rel, NoLock);
+}
+
+/*
+ * idem_change_met(state any, version bigint, relid oid, place tid) -> boolean
+ *
+ * Stands in the condition of the update, which is evaluated anew when somebody
+ * else has changed the row meanwhile, so that the last row version it is told
+ * of is the one to be replaced.  Always true.  The last two arguments are for
+ * idem_place() to fill in.
+ */
+Datum
+idem_change_met(PG_FUNCTION_ARGS)
+{
+	if (!PG_ARGISNULL(2) && !PG_ARGISNULL(3))
+		idem_intent_meet(PG_GETARG_OID(2), (ItemPointer) PG_GETARG_POINTER(3));
+	PG_RETURN_BOOL(true);
 }

@@ -17,7 +17,9 @@ typedef struct IdemWish
 	const char *to;				/* state */
 	bool		versioned;		/* is a version expected? */
 	int64		expected_version;
-	bool		keyed;			/* will a key remember it? */
+	const char *scope;			/* of the key */
+	const char *key;			/* that will remember it; NULL: none */
+	Jsonb	   *note;			/* for the row's triggers; NULL: none */
 } IdemWish;
 
 /* What came of it. */

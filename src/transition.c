@@ -107,7 +107,10 @@ fingerprint(const IdemWish *wish)
 		idem_fingerprint_int8(&fp, wish->expected_version);
 	else
 		idem_fingerprint_null(&fp);
-	idem_fingerprint_null(&fp); /* no note */
+	if (wish->note != NULL)
+		idem_fingerprint_jsonb(&fp, wish->note);
+	else
+		idem_fingerprint_null(&fp);
 	return idem_fingerprint_value(&fp);
 }
 
@@ -153,11 +156,6 @@ transit(FunctionCallInfo fcinfo, const IdemRowId *id)
 		idem_error_null("target");
 	if (PG_ARGISNULL(2))
 		idem_error_null("new_status");
-	if (!PG_ARGISNULL(7))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"note\" is for the history of a table, which is not kept"),
-				 errhint("Leave \"note\" out.")));
 
 	wish.target = PG_GETARG_OID(0);
 	wish.id = id;
@@ -168,12 +166,16 @@ transit(FunctionCallInfo fcinfo, const IdemRowId *id)
 	if (wish.versioned)
 		wish.expected_version = PG_GETARG_INT64(3);
 
-	wish.keyed = !PG_ARGISNULL(4);
-	if (wish.keyed)
+	if (!PG_ARGISNULL(7))
+		wish.note = PG_GETARG_JSONB_P(7);
+
+	if (!PG_ARGISNULL(4))
 	{
 		idem_key_init(&key, "order_transition()", PG_GETARG_TEXT_PP(4),
 					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
 					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+		wish.scope = text_to_cstring(key.scope);
+		wish.key = key.name;
 		key.fingerprint = fingerprint(&wish);
 		replayed = !idem_key_claim(&key, &answer);
 	}
@@ -183,7 +185,7 @@ transit(FunctionCallInfo fcinfo, const IdemRowId *id)
 	else
 		idem_change_make(&wish, &change);
 
-	if (wish.keyed && !replayed)
+	if (wish.key != NULL && !replayed)
 	{
 		write_answer(&change, &answer);
 		idem_key_finish(&key, &answer);
