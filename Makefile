@@ -18,6 +18,7 @@ OBJS = \
 	src/command.o \
 	src/error.o \
 	src/execute.o \
+	src/field.o \
 	src/fingerprint.o \
 	src/follow.o \
 	src/idem.o \
@@ -28,6 +29,7 @@ OBJS = \
 	src/lease.o \
 	src/lifecycle.o \
 	src/machine.o \
+	src/merge.o \
 	src/movement.o \
 	src/newkey.o \
 	src/params.o \
@@ -43,6 +45,7 @@ OBJS = \
 	src/shape.o \
 	src/target.o \
 	src/transition.o \
+	src/union.o \
 	src/unique.o \
 	src/upsert.o \
 	src/worker.o

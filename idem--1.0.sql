@@ -68,12 +68,13 @@ CREATE FUNCTION @extschema@.idem_upsert(
 	key text, target regclass, data jsonb,
 	conflict text[] DEFAULT NULL, expected_version bigint DEFAULT NULL,
 	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	merge jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT result jsonb)
 AS 'MODULE_PATHNAME', 'idem_upsert'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
-	bigint, text, interval) IS
+	bigint, text, interval, jsonb) IS
 'insert or update a row of a table once per key, and replay the result';
 
 CREATE FUNCTION @extschema@.idem_upsert_met(
@@ -85,6 +86,20 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_upsert_met(boolean, jsonb, bigint,
 	boolean) IS
 'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
+
+CREATE FUNCTION @extschema@.idem_upsert_union(old anyarray, new anyarray)
+RETURNS anyarray
+AS 'MODULE_PATHNAME', 'idem_upsert_union_array'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_upsert_union(anyarray, anyarray) IS
+'for the statements of idem_upsert: the elements of both arrays, each once';
+
+CREATE FUNCTION @extschema@.idem_upsert_union(old jsonb, new jsonb)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'idem_upsert_union_jsonb'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_upsert_union(jsonb, jsonb) IS
+'for the statements of idem_upsert: the fields of both objects, or the elements of both arrays, each once';
 
 CREATE FUNCTION @extschema@.idem_execute(
 	key text, command text, params jsonb DEFAULT '[]',

@@ -10,103 +10,54 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "parser/parse_coerce.h"
-#include "utils/acl.h"
+#include "catalog/pg_collation.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "catalog.h"
+#include "field.h"
 #include "target.h"
 
+static void
+append_collation(StringInfo buf, Oid collation)
+{
+	HeapTuple	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Form_pg_collation form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for collation %u", collation);
+	form = (Form_pg_collation) GETSTRUCT(tuple);
+	appendStringInfo(buf, " COLLATE %s",
+					 quote_qualified_identifier(get_namespace_name(form->collnamespace),
+												NameStr(form->collname)));
+	ReleaseSysCache(tuple);
+}
+
 /*
- * Appends the value of a field, as it would be read from a literal that the
- * caller had typed.
- *
- * For most types that is the field's text, cast without a type modifier so
- * that the assignment applies it strictly.  For those where JSON structure
- * counts (arrays, composites), where the modifier tells how to read the literal
- * ('3' is hours for an interval hour), or where casting text means something
- * else, the server's own conversion is called, which is slower.
+ * Appends the value of field i as a new row gets it: a union of what is given
+ * with nothing, so that the same given again adds nothing to it.
  */
 static void
-append_value(StringInfo buf, const IdemTarget *target, AttrNumber column)
+append_new_value(StringInfo buf, const IdemTarget *target, int i)
 {
-	Form_pg_attribute att = idem_target_attribute(target, column);
-	char	   *name = NameStr(att->attname);
-	char	   *literal = quote_literal_cstr(name);
-	Oid			type = att->atttypid;
-	Oid			function;
+	Form_pg_attribute att = idem_target_attribute(target, target->fields[i]);
+	StringInfoData value;
 
-	if (type == JSONOID || type == JSONBOID)
-		appendStringInfo(buf, "CASE WHEN $1 OPERATOR(pg_catalog.->>) %s IS NOT NULL"
-						 " THEN ($1 OPERATOR(pg_catalog.->) %s)::pg_catalog.%s END",
-						 literal, literal, type == JSONOID ? "json" : "jsonb");
-	else if (type == TEXTOID || type == VARCHAROID || type == BPCHAROID)
-		appendStringInfo(buf, "($1 OPERATOR(pg_catalog.->>) %s)", literal);
-	else if (get_typtype(type) != TYPTYPE_DOMAIN &&
-			 !(type == INTERVALOID && att->atttypmod >= 0) &&
-			 get_typtype(type) != TYPTYPE_COMPOSITE &&
-			 !OidIsValid(get_element_type(type)) &&
-			 find_coercion_pathway(type, TEXTOID, COERCION_EXPLICIT,
-								   &function) == COERCION_PATH_COERCEVIAIO)
-		appendStringInfo(buf, "($1 OPERATOR(pg_catalog.->>) %s)::%s", literal,
-						 format_type_extended(type, -1,
-											  FORMAT_TYPE_TYPEMOD_GIVEN |
-											  FORMAT_TYPE_FORCE_QUALIFY));
-	else
-		appendStringInfo(buf, "(SELECT r.%s FROM pg_catalog.jsonb_to_record($1)"
-						 " AS r(%s %s))",
-						 quote_identifier(name), quote_identifier(name),
-						 format_type_extended(type, att->atttypmod,
-											  FORMAT_TYPE_TYPEMOD_GIVEN |
-											  FORMAT_TYPE_FORCE_QUALIFY));
-}
-
-/* Appends the value of a field as the column would hold it. */
-static void
-append_stored_value(StringInfo buf, const IdemTarget *target, AttrNumber column)
-{
-	Form_pg_attribute att = idem_target_attribute(target, column);
-
-	appendStringInfoString(buf, "CAST(");
-	append_value(buf, target, column);
-	appendStringInfo(buf, " AS %s)",
-					 format_type_extended(att->atttypid, att->atttypmod,
-										  FORMAT_TYPE_TYPEMOD_GIVEN |
-										  FORMAT_TYPE_FORCE_QUALIFY));
-}
-
-/* Appends the row as jsonb: all of it, or what the caller may read of it. */
-static void
-append_row(StringInfo buf, const IdemTarget *target)
-{
-	TupleDesc	desc = RelationGetDescr(target->rel);
-	bool		first = true;
-
-	if (target->reads_all)
+	initStringInfo(&value);
+	idem_field_value(&value, att);
+	if (target->rules[i] != IDEM_MERGE_UNION)
 	{
-		appendStringInfoString(buf, "pg_catalog.to_jsonb(idem_row.*)");
+		appendStringInfoString(buf, value.data);
 		return;
 	}
-
-	appendStringInfoString(buf, "(SELECT pg_catalog.to_jsonb(r.*) FROM (SELECT ");
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (att->attisdropped ||
-			pg_attribute_aclcheck(target->shape->target, att->attnum,
-								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-			continue;
-		appendStringInfo(buf, "%sidem_row.%s", first ? "" : ", ",
-						 idem_target_name(target, att->attnum));
-		first = false;
-	}
-	appendStringInfoString(buf, ") AS r)");
+	/* what is equal must not depend on whether the row was there */
+	if (OidIsValid(att->attcollation))
+		append_collation(&value, att->attcollation);
+	idem_merge_values(buf, IDEM_MERGE_UNION, att, "NULL", value.data);
 }
 
 /* Appends the version of the row, as a caller would expect one. */
@@ -139,7 +90,7 @@ static void
 write_read(StringInfo buf, const IdemTarget *target, const char *table)
 {
 	appendStringInfoString(buf, "SELECT ");
-	append_row(buf, target);
+	idem_field_row(buf, target->rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);
 	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ",
@@ -154,12 +105,12 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 						 i ? " AND " : "", name,
 						 idem_unique_operator(&target->arbiter, i),
 						 quote_literal_cstr(NameStr(att->attname)));
-		append_stored_value(buf, target, column);
+		idem_field_stored(buf, att);
 		appendStringInfoString(buf, " END");
 		if (target->arbiter.nulls_equal)
 		{
 			appendStringInfo(buf, " OR idem_row.%s IS NULL AND ", name);
-			append_stored_value(buf, target, column);
+			idem_field_stored(buf, att);
 			appendStringInfoString(buf, " IS NULL");
 		}
 		appendStringInfoChar(buf, ')');
@@ -167,7 +118,8 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 }
 
 /*
- * ON CONFLICT ... DO UPDATE of what the data names, where it differs.  Where
+ * ON CONFLICT ... DO UPDATE of what the data names, where it differs from what
+ * the row has, or is not yet part of it where it is to be merged.  Where
  * nothing is to be updated the row is handed over as it is, while it is locked
  * and in sight: neither the data nor RETURNING can name it then.
  */
@@ -186,12 +138,18 @@ append_update(StringInfo buf, const IdemTarget *target)
 	for (int i = 0; i < target->nfields; i++)
 	{
 		const char *name = idem_target_name(target, target->fields[i]);
+		StringInfoData merged;
 
 		if (idem_target_arbitrates(target, target->fields[i]))
 			continue;
-		appendStringInfo(buf, "%s%s = excluded.%s", first ? "" : ", ", name, name);
+		initStringInfo(&merged);
+		idem_merge_values(&merged, target->rules[i],
+						  idem_target_attribute(target, target->fields[i]),
+						  psprintf("idem_row.%s", name),
+						  psprintf("excluded.%s", name));
+		appendStringInfo(buf, "%s%s = %s", first ? "" : ", ", name, merged.data);
 		appendStringInfo(&old, "%sidem_row.%s", first ? "" : ", ", name);
-		appendStringInfo(&new, "%sexcluded.%s", first ? "" : ", ", name);
+		appendStringInfo(&new, "%s%s", first ? "" : ", ", merged.data);
 		first = false;
 	}
 	if (target->raise_version)
@@ -206,7 +164,7 @@ append_update(StringInfo buf, const IdemTarget *target)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
 						 target->version);
 	appendStringInfo(buf, " THEN %s(true) ELSE %s(false, ", met, met);
-	append_row(buf, target);
+	idem_field_row(buf, target->rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);
 	appendStringInfo(buf, ", %s) END", target->version != NULL ? differs : "false");
@@ -229,7 +187,7 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 		{
 			if (i > 0)
 				appendStringInfoString(buf, ", ");
-			append_value(buf, target, target->fields[i]);
+			append_new_value(buf, target, i);
 		}
 		appendStringInfoChar(buf, ')');
 	}
@@ -248,7 +206,7 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 	}
 
 	appendStringInfoString(buf, " RETURNING ");
-	append_row(buf, target);
+	idem_field_row(buf, target->rel);
 }
 
 /*

@@ -12,7 +12,10 @@
 typedef struct IdemShape
 {
 	Oid			target;			/* the table */
+	bool		keyed;			/* will a key remember it? */
 	List	   *fields;			/* names (char *) of the fields of data */
+	List	   *rules;			/* how each is merged, an IdemMergeRule; NIL:
+								 * set them all */
 	bool		by_primary_key; /* else by the columns of conflict */
 	List	   *conflict;		/* names (char *) of unique columns */
 	bool		versioned;		/* is a version expected? */

@@ -12,11 +12,9 @@
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteHandler.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -89,7 +87,7 @@ is_rewritten(Relation rel)
 
 /* Refuses what an upsert cannot be done on, or not be answered truthfully. */
 static void
-check_relation(Relation rel)
+check_relation(Relation rel, bool keyed)
 {
 	char		relkind = rel->rd_rel->relkind;
 
@@ -104,7 +102,7 @@ check_relation(Relation rel)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied: \"%s\" is a system catalog",
 						RelationGetRelationName(rel))));
-	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+	if (keyed && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot upsert into temporary table \"%s\"",
@@ -212,6 +210,33 @@ find_arbiter(IdemTarget *target)
 		if (!has_field(target, column) && makes_new(target->rel, column))
 			target->has_arbiter = false;
 	}
+	if (!target->has_arbiter && !shape->keyed)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"key\" must not be null"),
+				 errdetail("The table makes up a key column that is not in data, so nothing else would tell a repeat."),
+				 errhint("Give \"key\", or all columns of the primary key.")));
+}
+
+/* Takes the rules by which the fields are merged. */
+static void
+find_rules(IdemTarget *target)
+{
+	for (int i = 0; target->shape->rules != NIL && i < target->nfields; i++)
+	{
+		IdemMergeRule rule = list_nth_int(target->shape->rules, i);
+		Form_pg_attribute att = idem_target_attribute(target, target->fields[i]);
+
+		if (rule != IDEM_MERGE_NONE &&
+			idem_target_arbitrates(target, target->fields[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot have a merge rule",
+							NameStr(att->attname)),
+					 errdetail("It tells which row is meant, and is the same in both.")));
+		idem_merge_check(rule, target->rel, att);
+		target->rules[i] = rule;
+	}
 }
 
 /* Finds the column that holds the row's version, and who raises it. */
@@ -252,15 +277,15 @@ idem_target_open(IdemTarget *target, const IdemShape *shape)
 	target->shape = shape;
 	/* the statement's own lock, so that what is read now is so until it runs */
 	target->rel = table_open(shape->target, RowExclusiveLock);
-	check_relation(target->rel);
+	check_relation(target->rel, shape->keyed);
 
 	target->fields = palloc(sizeof(AttrNumber) * (list_length(shape->fields) + 1));
+	target->rules = palloc0(sizeof(IdemMergeRule) * (list_length(shape->fields) + 1));
 	foreach(lc, shape->fields)
 		target->fields[target->nfields++] = need_column(target->rel, lfirst(lc));
 
 	find_arbiter(target);
+	find_rules(target);
 	if (shape->versioned)
 		find_version(target);
-	target->reads_all = pg_class_aclcheck(shape->target, GetUserId(),
-										  ACL_SELECT) == ACLCHECK_OK;
 }

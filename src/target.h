@@ -8,6 +8,7 @@
 #include "catalog/pg_attribute.h"
 #include "utils/relcache.h"
 
+#include "merge.h"
 #include "shape.h"
 #include "unique.h"
 
@@ -18,12 +19,12 @@ typedef struct IdemTarget
 	const IdemShape *shape;
 	int			nfields;
 	AttrNumber *fields;			/* columns that the data names */
+	IdemMergeRule *rules;		/* how each of them is merged */
 	IdemUnique	arbiter;		/* tells rows of the table apart */
 	bool		has_arbiter;	/* may the row be there already, by the
 								 * arbiter? */
 	const char *version;		/* column with the version; NULL: not wanted */
 	bool		raise_version;	/* is raising it left to us? */
-	bool		reads_all;		/* may the caller read the whole table? */
 } IdemTarget;
 
 extern void idem_target_open(IdemTarget *target, const IdemShape *shape);

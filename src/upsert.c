@@ -16,8 +16,10 @@
 #include "utils/rls.h"
 
 #include "error.h"
+#include "field.h"
 #include "fingerprint.h"
 #include "key.h"
+#include "merge.h"
 #include "query.h"
 #include "result.h"
 #include "shape.h"
@@ -30,6 +32,7 @@ typedef struct Upsert
 {
 	IdemShape	shape;
 	Jsonb	   *data;
+	Jsonb	   *merge;			/* NULL: none */
 	int64		expected_version;	/* if shape.versioned */
 } Upsert;
 
@@ -47,34 +50,6 @@ typedef struct Meeting
 
 /* That of the innermost upsert being run, or NULL. */
 static Meeting *meeting = NULL;
-
-/* The names of an object's fields, in jsonb's own order. */
-static List *
-field_names(Jsonb *data)
-{
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	v;
-	List	   *names = NIL;
-
-	if (!JB_ROOT_IS_OBJECT(data))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"data\" must be a JSON object"),
-				 errdetail("It is of type %s.",
-						   TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
-																   JsonbPGetDatum(data)))),
-				 errhint("Name each column with its value: {\"id\": 1, \"status\": \"PENDING\"}.")));
-
-	it = JsonbIteratorInit(&data->root);
-	(void) JsonbIteratorNext(&it, &v, false);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			names = lappend(names, pnstrdup(v.val.string.val, v.val.string.len));
-	}
-	return names;
-}
 
 /* The names in an array of text. */
 static List *
@@ -124,6 +99,7 @@ plan_for(const Upsert *upsert, IdemShapeStatement which)
 	static Oid	argtypes[] = {JSONBOID, INT8OID};
 	const IdemShape *shape = &upsert->shape;
 	StringInfoData signature;
+	ListCell   *lc;
 	IdemPlan   *plan;
 	Oid			user = GetUserId();
 
@@ -132,10 +108,13 @@ plan_for(const Upsert *upsert, IdemShapeStatement which)
 	appendStringInfoChar(&signature, (char) which);
 	appendStringInfoChar(&signature, shape->versioned ? 'v' : '-');
 	appendStringInfoChar(&signature, shape->by_primary_key ? 'p' : '-');
+	appendStringInfoChar(&signature, shape->keyed ? 'k' : '-');
 	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
 	appendBinaryStringInfo(&signature, (char *) &shape->target, sizeof(Oid));
 	append_names(&signature, shape->conflict);
 	append_names(&signature, shape->fields);
+	foreach(lc, shape->rules)
+		appendStringInfoChar(&signature, (char) lfirst_int(lc));
 
 	plan = idem_query_find(signature.data, signature.len);
 	if (plan == NULL)
@@ -321,18 +300,59 @@ fingerprint(const Upsert *upsert)
 	else
 		idem_fingerprint_null(&fp);
 	idem_fingerprint_jsonb(&fp, upsert->data);
+	if (upsert->merge != NULL)
+		idem_fingerprint_jsonb(&fp, upsert->merge);
 	return idem_fingerprint_value(&fp);
 }
 
 /*
+ * Without a key a repeat is told by the row alone, and a null in its key is not
+ * equal to itself.
+ */
+static void
+check_conflict_values(const Upsert *upsert)
+{
+	ListCell   *lc;
+
+	foreach(lc, upsert->shape.conflict)
+	{
+		const char *name = lfirst(lc);
+		JsonbValue	v;
+
+		if (getKeyJsonValueFromContainer(&upsert->data->root, name,
+										 strlen(name), &v) != NULL &&
+			v.type == jbvNull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("\"key\" must not be null"),
+					 errdetail("Conflict column \"%s\" is null, so nothing else would tell a repeat.",
+							   name)));
+	}
+}
+
+/* Does the work of a key, or tells what it remembers; false if it is new. */
+static bool
+upsert_once(const Upsert *upsert, IdemKey *key, IdemAnswer *answer)
+{
+	key->fingerprint = fingerprint(upsert);
+	if (!idem_key_claim(key, answer))
+		return true;
+	write_row(upsert, answer);
+	idem_key_finish(key, answer);
+	return false;
+}
+
+/*
  * idem_upsert(key text, target regclass, data jsonb, conflict text[],
- *			   expected_version bigint, scope text, ttl interval)
+ *			   expected_version bigint, scope text, ttl interval, merge jsonb)
  *		-> outcome idem_outcome, replayed boolean, result jsonb
  *
  * Inserts data into target, or updates the row that is there, and remembers
- * the row under the key; or tells what the key remembers.  Errors: those of
- * idem_key_claim and idem_shape_sql, ID203 and ID205 for a version expected in
- * vain, and whatever the statement raises.
+ * the row under the key; or tells what the key remembers.  With merge rules,
+ * which make the repeat harmless, the key may be null, and nothing is
+ * remembered.  Errors: those of idem_key_claim, idem_merge_rules and
+ * idem_shape_sql, ID203 and ID205 for a version expected in vain, and whatever
+ * the statement raises.
  */
 Datum
 idem_upsert(PG_FUNCTION_ARGS)
@@ -342,32 +362,41 @@ idem_upsert(PG_FUNCTION_ARGS)
 	IdemAnswer	answer = {0};
 	Datum		values[3];
 	bool		nulls[3] = {false};
-	bool		replayed;
+	bool		replayed = false;
 
-	idem_key_init(&key, "idem_upsert()",
-				  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
-				  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
-				  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+	upsert.shape.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
+	if (!upsert.shape.keyed)
+		PreventCommandIfReadOnly("idem_upsert()");
+	else
+		idem_key_init(&key, "idem_upsert()",
+					  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
+					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
 	if (PG_ARGISNULL(1))
 		idem_error_null("target");
 	if (PG_ARGISNULL(2))
 		idem_error_null("data");
 	upsert.shape.target = PG_GETARG_OID(1);
 	upsert.data = PG_GETARG_JSONB_P(2);
-	upsert.shape.fields = field_names(upsert.data);
+	upsert.shape.fields = idem_field_names(upsert.data, "data");
 	upsert.shape.by_primary_key = PG_ARGISNULL(3);
 	if (!PG_ARGISNULL(3))
 		upsert.shape.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
 	upsert.shape.versioned = !PG_ARGISNULL(4);
 	if (upsert.shape.versioned)
 		upsert.expected_version = PG_GETARG_INT64(4);
-	key.fingerprint = fingerprint(&upsert);
-
-	replayed = !idem_key_claim(&key, &answer);
-	if (!replayed)
+	if (!PG_ARGISNULL(7))
 	{
+		upsert.merge = PG_GETARG_JSONB_P(7);
+		upsert.shape.rules = idem_merge_rules(upsert.merge, upsert.shape.fields);
+	}
+
+	if (upsert.shape.keyed)
+		replayed = upsert_once(&upsert, &key, &answer);
+	else
+	{
+		check_conflict_values(&upsert);
 		write_row(&upsert, &answer);
-		idem_key_finish(&key, &answer);
 	}
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);

@@ -1,0 +1,137 @@
+/*
+ * field.c
+ *	  Columns of a table as fields of a JSON object, and the other way round.
+ *
+ * What is written here is SQL, for statements that take the object as $1 (jsonb)
+ * and call the table's row idem_row.  It runs under the caller's search_path,
+ * hence every name in it is qualified, operators too.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "parser/parse_coerce.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "field.h"
+
+/*
+ * The names (char *) of the fields of an object, in jsonb's own order.  Raises
+ * 22023 for an argument that is not an object.
+ */
+List *
+idem_field_names(Jsonb *object, const char *argument)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	List	   *names = NIL;
+
+	if (!JB_ROOT_IS_OBJECT(object))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be a JSON object", argument),
+				 errdetail("It is of type %s.",
+						   TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
+																   JsonbPGetDatum(object)))),
+				 errhint("Name each column with its value: {\"total\": 12.50, \"status\": \"PENDING\"}.")));
+
+	it = JsonbIteratorInit(&object->root);
+	(void) JsonbIteratorNext(&it, &v, false);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			names = lappend(names, pnstrdup(v.val.string.val, v.val.string.len));
+	}
+	return names;
+}
+
+/*
+ * Appends the value of a column's field, as it would be read from a literal
+ * that the caller had typed.
+ *
+ * For most types that is the field's text, cast without a type modifier so
+ * that the assignment applies it strictly.  For those where JSON structure
+ * counts (arrays, composites), where the modifier tells how to read the literal
+ * ('3' is hours for an interval hour), or where casting text means something
+ * else, the server's own conversion is called, which is slower.
+ */
+void
+idem_field_value(StringInfo buf, Form_pg_attribute att)
+{
+	char	   *name = NameStr(att->attname);
+	char	   *literal = quote_literal_cstr(name);
+	Oid			type = att->atttypid;
+	Oid			function;
+
+	if (type == JSONOID || type == JSONBOID)
+		appendStringInfo(buf, "CASE WHEN $1 OPERATOR(pg_catalog.->>) %s IS NOT NULL"
+						 " THEN ($1 OPERATOR(pg_catalog.->) %s)::pg_catalog.%s END",
+						 literal, literal, type == JSONOID ? "json" : "jsonb");
+	else if (type == TEXTOID || type == VARCHAROID || type == BPCHAROID)
+		appendStringInfo(buf, "($1 OPERATOR(pg_catalog.->>) %s)", literal);
+	else if (get_typtype(type) != TYPTYPE_DOMAIN &&
+			 !(type == INTERVALOID && att->atttypmod >= 0) &&
+			 get_typtype(type) != TYPTYPE_COMPOSITE &&
+			 !OidIsValid(get_element_type(type)) &&
+			 find_coercion_pathway(type, TEXTOID, COERCION_EXPLICIT,
+								   &function) == COERCION_PATH_COERCEVIAIO)
+		appendStringInfo(buf, "($1 OPERATOR(pg_catalog.->>) %s)::%s", literal,
+						 format_type_extended(type, -1,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY));
+	else
+		appendStringInfo(buf, "(SELECT r.%s FROM pg_catalog.jsonb_to_record($1)"
+						 " AS r(%s %s))",
+						 quote_identifier(name), quote_identifier(name),
+						 format_type_extended(type, att->atttypmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+/* Appends the value of a column's field as the column would hold it. */
+void
+idem_field_stored(StringInfo buf, Form_pg_attribute att)
+{
+	appendStringInfoString(buf, "CAST(");
+	idem_field_value(buf, att);
+	appendStringInfo(buf, " AS %s)",
+					 format_type_extended(att->atttypid, att->atttypmod,
+										  FORMAT_TYPE_TYPEMOD_GIVEN |
+										  FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+/* Appends the row as jsonb: all of it, or what the caller may read of it. */
+void
+idem_field_row(StringInfo buf, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Oid			relid = RelationGetRelid(rel);
+	bool		first = true;
+
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+	{
+		appendStringInfoString(buf, "pg_catalog.to_jsonb(idem_row.*)");
+		return;
+	}
+
+	appendStringInfoString(buf, "(SELECT pg_catalog.to_jsonb(r.*) FROM (SELECT ");
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped ||
+			pg_attribute_aclcheck(relid, att->attnum, GetUserId(),
+								  ACL_SELECT) != ACLCHECK_OK)
+			continue;
+		appendStringInfo(buf, "%sidem_row.%s", first ? "" : ", ",
+						 quote_identifier(NameStr(att->attname)));
+		first = false;
+	}
+	appendStringInfoString(buf, ") AS r)");
+}
