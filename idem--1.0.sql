@@ -322,9 +322,11 @@ CREATE FUNCTION @extschema@.idem_change_met(
 	relid oid DEFAULT NULL, place tid DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_change_met'
-LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT @extschema@.idem_place;
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+COST 1000 -- to be asked of the right row only: after all other conditions
+SUPPORT @extschema@.idem_place;
 COMMENT ON FUNCTION @extschema@.idem_change_met("any", bigint, oid, tid) IS
-'for the statements of transitions: notes which row version is changed';
+'for the statements of transitions: tells whether the row that was found may change, and notes it';
 
 CREATE FUNCTION @extschema@.order_transition(
 	target regclass, id text, new_status @extschema@.order_status,

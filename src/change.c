@@ -2,12 +2,16 @@
  * change.c
  *	  A change of a row's state, as a transition makes it.
  *
- * The row is locked first, by a statement of its own, and judged by what it is
- * then: nobody can change it between that and the update.  Both statements are
- * what a person would write and run with the caller's rights.  They run under
- * the caller's search_path, hence every name in them is qualified.  The update
- * tells by way of idem_change_met() which row version it is about, so that the
- * row's triggers find the call's note and key.
+ * Most transitions are good, and one UPDATE makes them: in its condition stands
+ * idem_change_met(), which judges the row version that was found.  The server
+ * evaluates that anew when it has to wait for somebody else's change, so the
+ * last version that was judged is the one that is replaced.  Where the UPDATE
+ * touches nothing, the row is locked by a statement of its own, and judged by
+ * what it is then: nobody can change it between that and what is said of it.
+ *
+ * The statements are what a person would write and run with the caller's
+ * rights.  They run under the caller's search_path, hence every name in them is
+ * qualified.
  */
 #include "postgres.h"
 
@@ -36,6 +40,15 @@ typedef enum Statement
 	UPDATE_ROW
 } Statement;
 
+/* What there is to say of a change. */
+typedef enum Verdict
+{
+	GOOD,
+	THERE_ALREADY,
+	WRONG_VERSION,
+	NO_EDGE
+} Verdict;
+
 typedef struct Table
 {
 	Relation	rel;
@@ -44,6 +57,19 @@ typedef struct Table
 	Oid			types[INDEX_MAX_KEYS + 1];
 	Datum		args[INDEX_MAX_KEYS + 1];
 } Table;
+
+/* An UPDATE under way. */
+typedef struct Attempt
+{
+	IdemIntent	intent;
+	const Table *table;
+	const IdemWish *wish;
+	MemoryContext memory;		/* of the call */
+	const char *from;			/* state of the row version met last */
+} Attempt;
+
+/* That of the innermost change being made, or NULL. */
+static Attempt *attempt = NULL;
 
 static void
 check_relation(Relation rel, bool keyed)
@@ -160,6 +186,17 @@ write_sql(const Table *table, Statement which)
 	return buf.data;
 }
 
+/* A state as the trigger reads it: a type's owner may cast it to other texts. */
+static const char *
+state_text(const Table *table, Datum state)
+{
+	Oid			function;
+	bool		isvarlena;
+
+	getTypeOutputInfo(table->types[table->key.ncolumns], &function, &isvarlena);
+	return OidOutputFunctionCall(function, state);
+}
+
 /* Runs a statement; false if it touched no row. */
 static bool
 run(Table *table, Statement which, const char **state, int64 *version)
@@ -175,8 +212,6 @@ run(Table *table, Statement which, const char **state, int64 *version)
 	IdemPlan   *plan;
 	Datum		values[2];
 	bool		isnull[2];
-	Oid			function;
-	bool		isvarlena;
 
 	/* Row security is planned for a role, hence a plan for each. */
 	memset(&signature, 0, sizeof(signature));
@@ -191,36 +226,92 @@ run(Table *table, Statement which, const char **state, int64 *version)
 
 	if (idem_query_caller(plan, table->args, NULL, 2, values, isnull) == 0)
 		return false;
-
-	/* Read as the trigger does: a type's owner may cast it to other texts. */
-	getTypeOutputInfo(table->types[table->key.ncolumns], &function, &isvarlena);
-	*state = isnull[0] ? NULL : OidOutputFunctionCall(function, values[0]);
+	*state = isnull[0] ? NULL : state_text(table, values[0]);
 	*version = isnull[1] ? 0 : DatumGetInt64(values[1]);
 	return true;
 }
 
-/* Updates the row; false if it was not touched. */
+static Verdict
+judge(const IdemWish *wish, const char *from, int64 version)
+{
+	const IdemMachine *machine = idem_machine_find(wish->machine);
+	bool		allowed = idem_machine_allows(machine, from, wish->to);
+	bool		there = !allowed && from != NULL && strcmp(from, wish->to) == 0;
+
+	/* one past it, in the wanted state: our own lost acknowledgement */
+	if (wish->versioned && version != wish->expected_version &&
+		!(there && version - 1 == wish->expected_version))
+		return WRONG_VERSION;
+	if (there)
+		return THERE_ALREADY;
+	return allowed ? GOOD : NO_EDGE;
+}
+
+/* Updates the row if that is good; false if nothing was touched. */
 static bool
 update(Table *table, const IdemWish *wish, IdemChange *change)
 {
-	IdemIntent	intent = {.scope = wish->scope,.key = wish->key,.note = wish->note};
+	Attempt		ours = {0};
+	Attempt    *outer = attempt;
 	volatile bool updated;
 
-	idem_intent_begin(&intent);
+	ours.intent.scope = wish->scope;
+	ours.intent.key = wish->key;
+	ours.intent.note = wish->note;
+	ours.table = table;
+	ours.wish = wish;
+	ours.memory = CurrentMemoryContext;
+
+	idem_intent_begin(&ours.intent);
+	attempt = &ours;
 	PG_TRY();
 	{
 		updated = run(table, UPDATE_ROW, &change->to, &change->version);
 	}
 	PG_FINALLY();
 	{
-		idem_intent_end(&intent);
+		attempt = outer;
+		idem_intent_end(&ours.intent);
 	}
 	PG_END_TRY();
-	return updated;
+
+	if (!updated)
+		return false;
+	change->outcome = IDEM_APPLIED;
+	change->from = ours.from;
+	return true;
 }
 
 /*
- * Locks the row, judges it, and brings it into the wanted state.
+ * Locks the row, and raises what is to be said against a change; true if there
+ * is nothing to be said, and nothing to be done either.
+ */
+static bool
+lock_there(Table *table, const IdemWish *wish, IdemChange *change)
+{
+	if (!run(table, LOCK_ROW, &change->from, &change->version))
+		idem_error_no_row(wish->target, wish->id->text, NULL);
+
+	switch (judge(wish, change->from, change->version))
+	{
+		case GOOD:
+			break;
+		case THERE_ALREADY:
+			change->outcome = IDEM_NOOP;
+			change->to = change->from;
+			return true;
+		case WRONG_VERSION:
+			idem_error_version(wish->target, wish->id->text,
+							   &change->version, wish->expected_version);
+		case NO_EDGE:
+			idem_machine_refuse(idem_machine_find(wish->machine), table->rel,
+								change->from, wish->to);
+	}
+	return false;
+}
+
+/*
+ * Brings a row into the wanted state.
  *
  * Raises 42P01 and 42809 for what is not a table, 0A000 for a temporary one
  * under a key, 55000 for one that does not follow the machine, 42P10 for want
@@ -232,59 +323,50 @@ void
 idem_change_make(const IdemWish *wish, IdemChange *change)
 {
 	Table		table;
-	const IdemMachine *machine;
-	bool		allowed;
-	bool		there;
 
 	open_table(&table, wish);
-	if (!run(&table, LOCK_ROW, &change->from, &change->version))
-		idem_error_no_row(wish->target, wish->id->text, NULL);
-
-	machine = idem_machine_find(wish->machine);
-	allowed = idem_machine_allows(machine, change->from, wish->to);
-	there = !allowed && change->from != NULL &&
-		strcmp(change->from, wish->to) == 0;
-
-	/* one past it, in the wanted state: our own lost acknowledgement */
-	if (wish->versioned &&
-		change->version != wish->expected_version &&
-		(!there || change->version - 1 != wish->expected_version))
-		idem_error_version(wish->target, wish->id->text,
-						   &change->version, wish->expected_version);
-
-	if (there)
-	{
-		change->outcome = IDEM_NOOP;
-		change->to = change->from;
-	}
-	else
-	{
-		if (!allowed)
-			idem_machine_refuse(machine, table.rel, change->from, wish->to);
-		if (!update(&table, wish, change))
-			ereport(ERROR,
-					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-					 errmsg("row %s of \"%s\" was kept from being updated",
-							wish->id->text,
-							RelationGetRelationName(table.rel)),
-					 errhint("A trigger or rule of the table suppresses the update.")));
-		change->outcome = IDEM_APPLIED;
-	}
+	if (!update(&table, wish, change) &&
+		!lock_there(&table, wish, change) &&
+		!update(&table, wish, change))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("row %s of \"%s\" was kept from being updated",
+						wish->id->text, RelationGetRelationName(table.rel)),
+				 errhint("A trigger or rule of the table suppresses the update.")));
 	relation_close(table.rel, NoLock);
 }
 
 /*
  * idem_change_met(state any, version bigint, relid oid, place tid) -> boolean
  *
- * Stands in the condition of the update, which is evaluated anew when somebody
- * else has changed the row meanwhile, so that the last row version it is told
- * of is the one to be replaced.  Always true.  The last two arguments are for
- * idem_place() to fill in.
+ * Stands in the condition of the UPDATE.  Tells whether the row that was found
+ * may be brought into the state that the innermost change wants, and notes it.
+ * The last two arguments are for idem_place() to fill in.  Raises 55000 when
+ * there is no change that it could be about.
  */
 Datum
 idem_change_met(PG_FUNCTION_ARGS)
 {
+	MemoryContext former;
+	const Table *table;
+
+	if (attempt == NULL ||
+		get_fn_expr_argtype(fcinfo->flinfo, 0) !=
+		attempt->table->types[attempt->table->key.ncolumns])
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("function \"%s\" was not called by a transition",
+						"idem_change_met"),
+				 errhint("It is for the statements of idem's transitions only.")));
+
+	table = attempt->table;
+	former = MemoryContextSwitchTo(attempt->memory);
+	attempt->from = PG_ARGISNULL(0) ? NULL :
+		state_text(table, PG_GETARG_DATUM(0));
+	MemoryContextSwitchTo(former);
 	if (!PG_ARGISNULL(2) && !PG_ARGISNULL(3))
 		idem_intent_meet(PG_GETARG_OID(2), (ItemPointer) PG_GETARG_POINTER(3));
-	PG_RETURN_BOOL(true);
+
+	PG_RETURN_BOOL(judge(attempt->wish, attempt->from,
+						 PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1)) == GOOD);
 }
