@@ -39,6 +39,7 @@ OBJS = \
 	src/purger.o \
 	src/query.o \
 	src/result.o \
+	src/revision.o \
 	src/rowid.o \
 	src/rows.o \
 	src/settings.o \
@@ -48,6 +49,7 @@ OBJS = \
 	src/union.o \
 	src/unique.o \
 	src/upsert.o \
+	src/version.o \
 	src/worker.o
 DATA = $(wildcard idem--*.sql)
 PGFILEDESC = "idem - makes retries safe inside the database"

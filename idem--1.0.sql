@@ -288,6 +288,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_lifecycle() IS
 'trigger that validates changes of state and raises the version of each updated row; its arguments are the state machine, the column with the state, and the column with the version';
 
+CREATE FUNCTION @extschema@.idem_version() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_version'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_version() IS
+'trigger that raises the version of each updated row; its argument is the column with the version';
+
 CREATE FUNCTION @extschema@.idem_attach(
 	target regclass, machine text,
 	status name DEFAULT 'status', version name DEFAULT 'version',

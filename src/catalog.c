@@ -104,6 +104,7 @@ catalog_load(Oid schema)
 	catalog.edge_table = relation(schema, "idem_machine_edge");
 	catalog.edge_index = relation(schema, "idem_machine_edge_pkey");
 	catalog.lifecycle = trigger_function(schema, "idem_lifecycle");
+	catalog.version = trigger_function(schema, "idem_version");
 
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(catalog.key_table));
 	if (!HeapTupleIsValid(tuple))

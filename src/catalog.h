@@ -38,6 +38,7 @@ typedef struct IdemCatalog
 	Oid			edge_table;		/* idem_machine_edge */
 	Oid			edge_index;		/* its primary key: (machine, ...) */
 	Oid			lifecycle;		/* idem_lifecycle(), the trigger function */
+	Oid			version;		/* idem_version(), the trigger function */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
 } IdemCatalog;

@@ -1,6 +1,6 @@
 /*
  * follow.c
- *	  Which state machine a table follows, and in which columns.
+ *	  Which state machine a table follows, and which column holds the version.
  *
  * The arguments of the table's own triggers say so, which the relation cache
  * holds: there is no registry, and what says it is dumped, dropped and
@@ -18,9 +18,12 @@
 #include "catalog.h"
 #include "follow.h"
 
-/* Number of the column that argument i of a trigger names. */
+/*
+ * Number of the column that argument i of a trigger names; remedy says what to
+ * do where it was renamed.
+ */
 static AttrNumber
-trigger_column(Relation rel, const Trigger *trigger, int i)
+trigger_column(Relation rel, const Trigger *trigger, int i, const char *remedy)
 {
 	const char *name = trigger->tgargs[i];
 	TupleDesc	desc = RelationGetDescr(rel);
@@ -37,7 +40,7 @@ trigger_column(Relation rel, const Trigger *trigger, int i)
 			 errmsg("column \"%s\" of relation \"%s\" does not exist",
 					name, RelationGetRelationName(rel)),
 			 errdetail("Trigger \"%s\" names it.", trigger->tgname),
-			 errhint("If the column was renamed, call idem_detach() and idem_attach() again.")));
+			 errhint("If the column was renamed, %s.", remedy)));
 }
 
 /* Raises 42804 unless a column is of a type that can hold a version. */
@@ -63,8 +66,10 @@ idem_follow_check_version(Relation rel, AttrNumber column)
  */
 void
 idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
-					   const Trigger *trigger)
+				 const Trigger *trigger)
 {
+	const char *remedy = "call idem_detach() and idem_attach() again";
+
 	if (trigger->tgnargs != 3)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -73,10 +78,32 @@ idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
 				 errhint("Name the state machine, the column with the state, and the column with the version.")));
 
 	lifecycle->machine = trigger->tgargs[0];
-	lifecycle->status = trigger_column(rel, trigger, 1);
-	lifecycle->version = trigger_column(rel, trigger, 2);
+	lifecycle->status = trigger_column(rel, trigger, 1, remedy);
+	lifecycle->version = trigger_column(rel, trigger, 2, remedy);
 
 	idem_follow_check_version(rel, lifecycle->version);
+}
+
+/*
+ * Reads what a trigger on idem_version() says of its table: the column with the
+ * version.  Raises 22023 for arguments that are not just that, 42703 and 42804
+ * as idem_follow_read does.
+ */
+AttrNumber
+idem_follow_read_version(Relation rel, const Trigger *trigger)
+{
+	AttrNumber	column;
+
+	if (trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" must give idem_version() one argument",
+						trigger->tgname),
+				 errhint("Name the column with the version.")));
+
+	column = trigger_column(rel, trigger, 0, "create the trigger anew");
+	idem_follow_check_version(rel, column);
+	return column;
 }
 
 /* Will this trigger fire for every row updated now? */
@@ -94,6 +121,24 @@ watches_updates(const Trigger *trigger)
 		trigger->tgenabled != asleep;
 }
 
+/* The trigger that calls a function for every row updated now, or NULL. */
+static const Trigger *
+find_trigger(Relation rel, Oid function)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	if (triggers == NULL || !triggers->trig_update_before_row)
+		return NULL;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgfoid == function && watches_updates(trigger))
+			return trigger;
+	}
+	return NULL;
+}
+
 /*
  * Does a table follow a machine, that is, has it a trigger that validates every
  * update and raises the version?  If so, says how.  Raises what
@@ -102,24 +147,34 @@ watches_updates(const Trigger *trigger)
 bool
 idem_follow_find(IdemLifecycle *lifecycle, Relation rel)
 {
-	TriggerDesc *triggers = rel->trigdesc;
-	Oid			function;
+	const Trigger *trigger = find_trigger(rel, idem_catalog()->lifecycle);
+	const char *machine;
 
-	if (triggers == NULL || !triggers->trig_update_before_row)
+	if (trigger == NULL)
 		return false;
 
-	function = idem_catalog()->lifecycle;
-	for (int i = 0; i < triggers->numtriggers; i++)
-	{
-		const Trigger *trigger = &triggers->triggers[i];
+	/*
+	 * The relation cache may be rebuilt under an open relation, at any look
+	 * into a catalog.
+	 */
+	machine = trigger->tgnargs > 0 ? pstrdup(trigger->tgargs[0]) : NULL;
+	idem_follow_read(lifecycle, rel, trigger);
+	lifecycle->machine = machine;
+	return true;
+}
 
-		if (trigger->tgfoid == function && watches_updates(trigger))
-		{
-			idem_follow_read(lifecycle, rel, trigger);
-			/* the relation cache may be rebuilt under an open relation */
-			lifecycle->machine = pstrdup(lifecycle->machine);
-			return true;
-		}
-	}
-	return false;
+/*
+ * The column with the version that a trigger raises on every update, or
+ * InvalidAttrNumber.  Raises what reading the trigger raises.
+ */
+AttrNumber
+idem_follow_version(Relation rel)
+{
+	IdemLifecycle lifecycle;
+	const Trigger *trigger;
+
+	if (idem_follow_find(&lifecycle, rel))
+		return lifecycle.version;
+	trigger = find_trigger(rel, idem_catalog()->version);
+	return trigger ? idem_follow_read_version(rel, trigger) : InvalidAttrNumber;
 }

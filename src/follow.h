@@ -1,6 +1,6 @@
 /*
  * follow.h
- *	  Which state machine a table follows, and in which columns.
+ *	  Which state machine a table follows, and which column holds the version.
  */
 #ifndef IDEM_FOLLOW_H
 #define IDEM_FOLLOW_H
@@ -20,6 +20,9 @@ typedef struct IdemLifecycle
 extern void idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
 							 const Trigger *trigger);
 extern bool idem_follow_find(IdemLifecycle *lifecycle, Relation rel);
+extern AttrNumber idem_follow_read_version(Relation rel,
+										   const Trigger *trigger);
+extern AttrNumber idem_follow_version(Relation rel);
 extern void idem_follow_check_version(Relation rel, AttrNumber column);
 
 #endif							/* IDEM_FOLLOW_H */

@@ -23,6 +23,7 @@
 #include "follow.h"
 #include "machine.h"
 #include "movement.h"
+#include "revision.h"
 
 PG_FUNCTION_INFO_V1(idem_lifecycle);
 
@@ -72,60 +73,11 @@ static int64
 version_of(HeapTuple tuple, Relation rel, AttrNumber number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, rel, number, &isnull);
+	int64		version = idem_revision_get(tuple, rel, number, &isnull);
 
 	if (isnull)
 		null_error(rel, number);
-	switch (TupleDescAttr(RelationGetDescr(rel), number - 1)->attlen)
-	{
-		case sizeof(int16):
-			return DatumGetInt16(value);
-		case sizeof(int32):
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
-}
-
-/* The row with its version set, in a tuple of its own. */
-static HeapTuple
-set_version(HeapTuple tuple, Relation rel, AttrNumber number, int64 version)
-{
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), number - 1);
-	int			column_number = number;
-	bool		isnull = false;
-	Datum		value;
-
-	if (att->attlen == sizeof(int16))
-		value = Int16GetDatum((int16) version);
-	else if (att->attlen == sizeof(int32))
-		value = Int32GetDatum((int32) version);
-	else
-		value = Int64GetDatum(version);
-
-	/* The executor checks a domain on values it assigns, not on ours. */
-	if (get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
-		domain_check(value, false, att->atttypid, NULL, NULL);
-	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(rel), 1,
-									 &column_number, &value, &isnull);
-}
-
-/* The version that follows; 22003 where the column cannot hold it. */
-static int64
-next_version(Relation rel, AttrNumber number, int64 version)
-{
-	int			length = TupleDescAttr(RelationGetDescr(rel), number - 1)->attlen;
-	int64		greatest = length == sizeof(int16) ? PG_INT16_MAX :
-		length == sizeof(int32) ? PG_INT32_MAX : PG_INT64_MAX;
-
-	if (version >= greatest)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("version of a row of \"%s\" is out of range",
-						RelationGetRelationName(rel)),
-				 errhint("Give the column \"%s\" a larger integer type.",
-						 NameStr(TupleDescAttr(RelationGetDescr(rel), number - 1)->attname))));
-	return version + 1;
+	return version;
 }
 
 /* Where rows of a partition belong. */
@@ -157,8 +109,8 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 		trigdata->tg_trigger->tgqual != NULL)
 		protocol_error("function \"idem_lifecycle\" must be fired by every update");
 
-	version = next_version(rel, lifecycle->version,
-						   version_of(old, rel, lifecycle->version));
+	version = idem_revision_next(rel, lifecycle->version,
+								 version_of(old, rel, lifecycle->version));
 
 	if (idem_movement_changed(rel, lifecycle->status, old, new))
 	{
@@ -173,7 +125,7 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 			idem_machine_refuse(machine, rel, from, to);
 	}
 
-	new = set_version(new, rel, lifecycle->version, version);
+	new = idem_revision_set(new, rel, lifecycle->version, version);
 	if (rel->rd_rel->relispartition &&
 		idem_movement_leaves(placement_of(rel, flinfo), rel, old, new))
 	{

@@ -3,7 +3,7 @@
  *	  What an upsert has to know of the table it writes to.
  *
  * Which rows are the same row is for a unique index to say; which column holds
- * the version, for the table's lifecycle triggers or the column's name.
+ * the version, for the table's triggers or the column's name.
  */
 #include "postgres.h"
 
@@ -243,12 +243,11 @@ find_rules(IdemTarget *target)
 static void
 find_version(IdemTarget *target)
 {
-	IdemLifecycle lifecycle;
-	AttrNumber	column;
+	AttrNumber	column = idem_follow_version(target->rel);
 
-	if (idem_follow_find(&lifecycle, target->rel))
+	if (column != InvalidAttrNumber)
 	{
-		target->version = idem_target_name(target, lifecycle.version);
+		target->version = idem_target_name(target, column);
 		return;
 	}
 
