@@ -33,6 +33,7 @@ OBJS = \
 	src/movement.o \
 	src/newkey.o \
 	src/params.o \
+	src/patch.o \
 	src/place.o \
 	src/plans.o \
 	src/purge.o \
@@ -44,11 +45,14 @@ OBJS = \
 	src/rows.o \
 	src/settings.o \
 	src/shape.o \
+	src/table.o \
 	src/target.o \
 	src/transition.o \
 	src/union.o \
 	src/unique.o \
+	src/update.o \
 	src/upsert.o \
+	src/value.o \
 	src/version.o \
 	src/worker.o
 DATA = $(wildcard idem--*.sql)

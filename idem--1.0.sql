@@ -383,6 +383,58 @@ COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
 'move the order with this primary key to its next state, once per key if one is given';
 
 --
+-- Updates
+--
+
+CREATE FUNCTION @extschema@.idem_update(
+	target regclass, id text, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT result jsonb, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_update_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, text, jsonb, bigint,
+	text, text, interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_update(
+	target regclass, id bigint, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT result jsonb, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_update_bigint'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, bigint, jsonb, bigint,
+	text, text, interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_update(
+	target regclass, id uuid, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT result jsonb, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_update_uuid'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, uuid, jsonb, bigint,
+	text, text, interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_update(
+	target regclass, id jsonb, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT result jsonb, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_update_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint,
+	text, text, interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+
+--
 -- Purging
 --
 

@@ -9,18 +9,15 @@
 
 #include "access/genam.h"
 #include "access/table.h"
-#include "catalog/catalog.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "optimizer/optimizer.h"
-#include "rewrite/prs2lock.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "error.h"
-#include "follow.h"
+#include "table.h"
 #include "target.h"
 
 /* The attribute of a column. */
@@ -69,51 +66,6 @@ need_column(Relation rel, const char *name)
 	if (number <= 0)
 		idem_error_no_column(RelationGetRelid(rel), name);
 	return number;
-}
-
-/* Do rules make something else of an INSERT or UPDATE? */
-static bool
-is_rewritten(Relation rel)
-{
-	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
-	{
-		CmdType		event = rel->rd_rules->rules[i]->event;
-
-		if (event == CMD_INSERT || event == CMD_UPDATE)
-			return true;
-	}
-	return false;
-}
-
-/* Refuses what an upsert cannot be done on, or not be answered truthfully. */
-static void
-check_relation(Relation rel, bool keyed)
-{
-	char		relkind = rel->rd_rel->relkind;
-
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot upsert into \"%s\"", RelationGetRelationName(rel)),
-				 errdetail_relkind_not_supported(relkind),
-				 errhint("Name the table itself.")));
-	if (IsCatalogRelation(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog",
-						RelationGetRelationName(rel))));
-	if (keyed && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot upsert into temporary table \"%s\"",
-						RelationGetRelationName(rel)),
-				 errdetail("The key would outlive the row, and no other session could retry.")));
-	if (is_rewritten(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot upsert into \"%s\"", RelationGetRelationName(rel)),
-				 errdetail("It has a rule for INSERT or UPDATE, so what becomes of the row cannot be told."),
-				 errhint("Use triggers instead of rules.")));
 }
 
 /*
@@ -243,23 +195,13 @@ find_rules(IdemTarget *target)
 static void
 find_version(IdemTarget *target)
 {
-	AttrNumber	column = idem_follow_version(target->rel);
+	AttrNumber	column = idem_table_version(target->rel, true,
+											&target->raise_version);
 
-	if (column != InvalidAttrNumber)
-	{
-		target->version = idem_target_name(target, column);
-		return;
-	}
-
-	column = get_attnum(target->shape->target, "version");
-	if (column == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" has no version to expect",
-						RelationGetRelationName(target->rel)),
-				 errhint("Add a column \"version bigint NOT NULL DEFAULT 1\", or leave \"expected_version\" out.")));
 	target->version = idem_target_name(target, column);
-	target->raise_version = !has_field(target, column);
+	/* one that the data names is the data's */
+	if (has_field(target, column))
+		target->raise_version = false;
 }
 
 /*
@@ -276,7 +218,7 @@ idem_target_open(IdemTarget *target, const IdemShape *shape)
 	target->shape = shape;
 	/* the statement's own lock, so that what is read now is so until it runs */
 	target->rel = table_open(shape->target, RowExclusiveLock);
-	check_relation(target->rel, shape->keyed);
+	idem_table_check(target->rel, IDEM_TABLE_UPSERT, shape->keyed);
 
 	target->fields = palloc(sizeof(AttrNumber) * (list_length(shape->fields) + 1));
 	target->rules = palloc0(sizeof(IdemMergeRule) * (list_length(shape->fields) + 1));
