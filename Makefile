@@ -11,16 +11,24 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control
 
 MODULE_big = idem
 OBJS = \
+	src/allowed.o \
 	src/attach.o \
 	src/catalog.o \
+	src/census.o \
 	src/change.o \
 	src/claim.o \
 	src/command.o \
+	src/compile.o \
+	src/define.o \
+	src/definition.o \
 	src/error.o \
 	src/execute.o \
 	src/field.o \
 	src/fingerprint.o \
 	src/follow.o \
+	src/followers.o \
+	src/graph.o \
+	src/guard.o \
 	src/idem.o \
 	src/intent.o \
 	src/key.o \
@@ -45,6 +53,8 @@ OBJS = \
 	src/rows.o \
 	src/settings.o \
 	src/shape.o \
+	src/shipped.o \
+	src/status.o \
 	src/table.o \
 	src/target.o \
 	src/transition.o \

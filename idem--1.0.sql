@@ -213,6 +213,9 @@ COMMENT ON TYPE @extschema@.order_status IS
 CREATE TABLE @extschema@.idem_machine (
 	name text COLLATE "C" NOT NULL,
 	initial text COLLATE "C" NOT NULL,
+	states text[] COLLATE "C" NOT NULL DEFAULT '{}',
+	owner text COLLATE "C" NOT NULL DEFAULT CURRENT_USER,
+	shipped boolean NOT NULL DEFAULT false,
 	CONSTRAINT idem_machine_pkey PRIMARY KEY (name)
 );
 COMMENT ON TABLE @extschema@.idem_machine IS
@@ -221,11 +224,19 @@ COMMENT ON COLUMN @extschema@.idem_machine.name IS
 'name of the state machine';
 COMMENT ON COLUMN @extschema@.idem_machine.initial IS
 'state that a row begins in';
+COMMENT ON COLUMN @extschema@.idem_machine.states IS
+'all states, those that a row reaches first first';
+COMMENT ON COLUMN @extschema@.idem_machine.owner IS
+'name of the role that defined the state machine, and may change it';
+COMMENT ON COLUMN @extschema@.idem_machine.shipped IS
+'true for a state machine that came with idem and was not changed since';
 
 CREATE TABLE @extschema@.idem_machine_edge (
 	machine text COLLATE "C" NOT NULL,
 	from_state text COLLATE "C" NOT NULL,
 	to_state text COLLATE "C" NOT NULL,
+	guard text,
+	shipped boolean NOT NULL DEFAULT false,
 	CONSTRAINT idem_machine_edge_pkey
 		PRIMARY KEY (machine, from_state, to_state),
 	CONSTRAINT idem_machine_edge_machine_fkey
@@ -240,17 +251,28 @@ COMMENT ON COLUMN @extschema@.idem_machine_edge.from_state IS
 'state that a row may leave';
 COMMENT ON COLUMN @extschema@.idem_machine_edge.to_state IS
 'state that it may go to';
+COMMENT ON COLUMN @extschema@.idem_machine_edge.guard IS
+'qualified name of the function that decides about each row; null: every row may go';
+COMMENT ON COLUMN @extschema@.idem_machine_edge.shipped IS
+'true for a transition of a state machine that came with idem and was not changed since';
 
--- The order machine comes with every installation; only others are dumped.
-INSERT INTO @extschema@.idem_machine VALUES ('order', 'PENDING');
-INSERT INTO @extschema@.idem_machine_edge VALUES
-	('order', 'PENDING', 'PROCESSING'),
-	('order', 'PROCESSING', 'SHIPPED'),
-	('order', 'SHIPPED', 'DELIVERED');
+INSERT INTO @extschema@.idem_machine (name, initial, states, owner, shipped)
+	SELECT 'order', 'PENDING',
+		'{PENDING, PROCESSING, SHIPPED, DELIVERED}',
+		pg_catalog.pg_get_userbyid(e.extowner), true
+	FROM pg_catalog.pg_extension AS e
+	WHERE e.extname OPERATOR(pg_catalog.=) 'idem';
+INSERT INTO @extschema@.idem_machine_edge
+	(machine, from_state, to_state, shipped) VALUES
+	('order', 'PENDING', 'PROCESSING', true),
+	('order', 'PROCESSING', 'SHIPPED', true),
+	('order', 'SHIPPED', 'DELIVERED', true);
+
+-- What comes with every installation is not dumped, unless it was changed.
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine',
-	$$WHERE name OPERATOR(pg_catalog.<>) 'order'$$);
+	'WHERE NOT shipped');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge',
-	$$WHERE machine OPERATOR(pg_catalog.<>) 'order'$$);
+	'WHERE NOT shipped');
 
 REVOKE ALL ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
 	FROM PUBLIC;
@@ -282,6 +304,58 @@ ALTER TABLE @extschema@.idem_machine_edge
 COMMENT ON TRIGGER idem_machine_changed ON @extschema@.idem_machine_edge IS
 'tells all sessions that the state machines have changed';
 
+-- ALWAYS, too: whatever copies the tables meets what came with idem.
+CREATE FUNCTION @extschema@.idem_machine_restored() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_machine_restored'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_machine_restored() IS
+'lets a state machine that is restored take the place of the one that came with idem';
+REVOKE ALL ON FUNCTION @extschema@.idem_machine_restored() FROM PUBLIC;
+
+CREATE TRIGGER idem_machine_restored
+	BEFORE INSERT ON @extschema@.idem_machine
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_restored();
+ALTER TABLE @extschema@.idem_machine
+	ENABLE ALWAYS TRIGGER idem_machine_restored;
+COMMENT ON TRIGGER idem_machine_restored ON @extschema@.idem_machine IS
+'lets a state machine that is restored take the place of the one that came with idem';
+CREATE TRIGGER idem_machine_restored
+	BEFORE INSERT ON @extschema@.idem_machine_edge
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_restored();
+ALTER TABLE @extschema@.idem_machine_edge
+	ENABLE ALWAYS TRIGGER idem_machine_restored;
+COMMENT ON TRIGGER idem_machine_restored ON @extschema@.idem_machine_edge IS
+'lets a state machine that is restored take the place of the one that came with idem';
+
+CREATE FUNCTION @extschema@.idem_machine_define(
+	name text, initial text, transitions jsonb, force boolean DEFAULT false)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_machine_define'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
+	boolean) IS
+'make or change a state machine; false if it is as described already';
+REVOKE ALL ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
+	boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
+	boolean) TO @extowner@;
+
+CREATE FUNCTION @extschema@.idem_machine_drop(name text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_machine_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_machine_drop(text) IS
+'drop a state machine that no table follows; false if there is none of that name';
+REVOKE ALL ON FUNCTION @extschema@.idem_machine_drop(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_drop(text) TO @extowner@;
+
+CREATE FUNCTION @extschema@.idem_machine_graph(name text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_machine_graph'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_machine_graph(text) IS
+'picture of a state machine as a Mermaid state diagram';
+
 CREATE FUNCTION @extschema@.idem_lifecycle() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_lifecycle'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -311,6 +385,34 @@ AS 'MODULE_PATHNAME', 'idem_detach'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
 'let a table no longer follow a state machine';
+
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id text)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, text) IS
+'states that a row may go to now';
+
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id bigint)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed_bigint'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, bigint) IS
+'states that a row may go to now';
+
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id uuid)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed_uuid'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, uuid) IS
+'states that a row may go to now';
+
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id jsonb)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
+'states that a row may go to now';
 
 --
 -- Transitions

@@ -8,7 +8,7 @@ SET search_path = test_lifecycle, public;
 \set SHOW_CONTEXT never
 
 -- the machine that comes with idem
-SELECT * FROM idem_machine WHERE name = 'order';
+SELECT name, initial, states, shipped FROM idem_machine WHERE name = 'order';
 SELECT * FROM idem_machine_edge WHERE machine = 'order' ORDER BY from_state;
 
 CREATE TABLE orders (

@@ -15,22 +15,23 @@
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "catalog.h"
+#include "census.h"
 #include "compat.h"
 #include "error.h"
 #include "follow.h"
+#include "guard.h"
 #include "machine.h"
 #include "query.h"
+#include "status.h"
 #include "unique.h"
 
 PG_FUNCTION_INFO_V1(idem_attach);
@@ -120,50 +121,19 @@ need_column(Relation rel, const char *name, const char *definition)
 	return att;
 }
 
-/* The labels that an enum lacks to hold all states of a machine, or NULL. */
-static const char *
-missing_labels(Oid type, const IdemMachine *machine)
-{
-	StringInfoData buf;
-	ListCell   *lc;
-
-	initStringInfo(&buf);
-	foreach(lc, idem_machine_states(machine))
-	{
-		const char *state = lfirst(lc);
-
-		/* a label has the length of a name */
-		if (strlen(state) >= NAMEDATALEN ||
-			!SearchSysCacheExists2(ENUMTYPOIDNAME, ObjectIdGetDatum(type),
-								   CStringGetDatum(state)))
-			appendStringInfo(&buf, "%s\"%s\"", buf.len ? ", " : "", state);
-	}
-	return buf.len > 0 ? buf.data : NULL;
-}
-
 static void
 check_status(Relation rel, Form_pg_attribute att, const char *name,
-			 const IdemMachine *machine)
+			 List *states)
 {
-	Oid			type = getBaseType(att->atttypid);
-	const char *missing;
+	const char *complaint = idem_status_complaint(att, states);
 
-	if (get_typtype(type) == TYPTYPE_ENUM)
-	{
-		missing = missing_labels(type, machine);
-		if (missing != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("type %s cannot hold the states of state machine \"%s\"",
-							format_type_be(type), name),
-					 errdetail("It has no value %s.", missing)));
-	}
-	else if (type != TEXTOID && type != VARCHAROID)
+	if (complaint != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" cannot hold a state",
-						NameStr(att->attname), RelationGetRelationName(rel)),
-				 errdetail("Its type is %s.", format_type_be(att->atttypid)),
+				 errmsg("column \"%s\" of relation \"%s\" cannot hold the states of state machine \"%s\"",
+						NameStr(att->attname), RelationGetRelationName(rel), name),
+				 errdetail_internal("%s", complaint),
+				 idem_status_possible(att) ? 0 :
 				 errhint("Use text, character varying or an enum.")));
 }
 
@@ -183,52 +153,20 @@ check_version(Relation rel, Form_pg_attribute att)
 
 /*
  * Refuses a table with rows that are in no state of the machine, and could not
- * leave it.  They are looked for as the caller would, under the transaction's
- * snapshot.
+ * leave it.
  */
 static void
-check_rows(Relation rel, const char *status, const char *name,
-		   const IdemMachine *machine)
+check_rows(Relation rel, AttrNumber status, const char *name, List *states)
 {
-	List	   *states = idem_machine_states(machine);
-	Datum	   *elements = palloc(sizeof(Datum) * list_length(states));
-	Oid			argtypes[] = {TEXTARRAYOID};
-	Datum		args[1];
-	Datum		value;
-	bool		isnull;
-	ListCell   *lc;
-	int			count = 0;
-	char	   *state;
-	char	   *sql;
+	const char *found = idem_census_beyond(rel, status, states);
 
-	foreach(lc, states)
-		elements[count++] = CStringGetTextDatum(lfirst(lc));
-	args[0] = PointerGetDatum(construct_array(elements, count, TEXTOID, -1,
-											  false, TYPALIGN_INT));
-
-	/*
-	 * As the type's output function gives it, which no cast of the table's
-	 * owner can change, and byte for byte, as the machine compares states.
-	 */
-	state = psprintf("CASE WHEN r.%s IS NOT NULL"
-					 " THEN pg_catalog.format('%%s', r.%s) END",
-					 quote_identifier(status), quote_identifier(status));
-	sql = psprintf("SELECT %s FROM %s%s AS r"
-				   " WHERE (%s COLLATE pg_catalog.\"C\""
-				   " OPERATOR(pg_catalog.=) ANY ($1)) IS NOT TRUE LIMIT 1",
-				   state,
-				   rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-				   qualified_name(rel), state);
-	if (idem_query_caller(idem_query_keep(sql, strlen(sql), sql, 1, argtypes),
-						  args, NULL, 1, &value, &isnull) == 0)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_CHECK_VIOLATION),
-			 errmsg("table \"%s\" has rows in no state of state machine \"%s\"",
-					RelationGetRelationName(rel), name),
-			 isnull ? errdetail("One has no state at all.") :
-			 errdetail("One is in state \"%s\".", TextDatumGetCString(value)),
-			 errhint("Bring all rows into states of the machine first.")));
+	if (found != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("table \"%s\" has rows in no state of state machine \"%s\"",
+						RelationGetRelationName(rel), name),
+				 errdetail("Rows by state: %s.", found),
+				 errhint("Bring all rows into states of the machine first.")));
 }
 
 /*
@@ -238,8 +176,8 @@ check_rows(Relation rel, const char *status, const char *name,
  * Lets a table follow a machine.  Raises 42501 unless the caller owns the
  * table, 42809 for what is not a table, 42710 if it follows one already, 42704
  * for a machine that does not exist, 42P10 for want of a primary key, 42703,
- * 42804 and 42P16 for columns that cannot serve, 23514 for rows that are in no
- * state of the machine.
+ * 42804 and 42P16 for columns that cannot serve, 42883 and 42804 for guards that
+ * do not take its rows, 23514 for rows that are in no state of the machine.
  */
 Datum
 idem_attach(PG_FUNCTION_ARGS)
@@ -253,7 +191,11 @@ idem_attach(PG_FUNCTION_ARGS)
 	const char *call;
 	const char *table;
 	const IdemMachine *machine;
+	const char *initial;
+	List	   *states;
+	List	   *edges;
 	Form_pg_attribute att;
+	AttrNumber	column;
 	IdemUnique	key;
 	Relation	rel;
 
@@ -271,6 +213,8 @@ idem_attach(PG_FUNCTION_ARGS)
 				 errmsg("keeping a history of transitions is not supported"),
 				 errhint("Leave \"history\" out.")));
 
+	/* Against a change of the machine until our triggers can be seen. */
+	LockRelationOid(idem_catalog()->machine_table, RowShareLock);
 	rel = open_own_table(PG_GETARG_OID(0));
 	if (trigger_names(rel) != NIL)
 		ereport(ERROR,
@@ -280,6 +224,9 @@ idem_attach(PG_FUNCTION_ARGS)
 				 errhint("Call idem_detach() first.")));
 
 	machine = idem_machine_find(machine_name);
+	initial = pstrdup(idem_machine_initial(machine));
+	states = idem_machine_states(machine);
+	edges = idem_machine_edges(machine);
 	if (!idem_unique_primary(&key, rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
@@ -289,11 +236,13 @@ idem_attach(PG_FUNCTION_ARGS)
 				 errhint("Add a primary key.")));
 	att = need_column(rel, status,
 					  psprintf("text NOT NULL DEFAULT %s",
-							   quote_literal_cstr(idem_machine_initial(machine))));
-	check_status(rel, att, machine_name, machine);
+							   quote_literal_cstr(initial)));
+	column = att->attnum;
+	check_status(rel, att, machine_name, states);
 	att = need_column(rel, version, "bigint NOT NULL DEFAULT 1");
 	check_version(rel, att);
-	check_rows(rel, status, machine_name, machine);
+	idem_guard_accept(rel, edges);
+	check_rows(rel, column, machine_name, states);
 
 	table = qualified_name(rel);
 	relation_close(rel, NoLock);

@@ -27,6 +27,32 @@
 	object_ownercheck(RelationRelationId, relid, role)
 #endif
 
+/* A search_path for code that runs with another's rights. */
+#if PG_VERSION_NUM >= 170000
+#define idem_restrict_search_path()		RestrictSearchPath()
+#else
+#define idem_restrict_search_path() \
+	((void) set_config_option("search_path", "pg_catalog, pg_temp", \
+							  PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, \
+							  true, 0, false))
+#endif
+
+/* Looking functions up by a name as SQL has it. */
+#if PG_VERSION_NUM >= 160000
+#define IDEM_NAME_LIST(name)	stringToQualifiedNameList(name, NULL)
+#else
+#define IDEM_NAME_LIST(name)	stringToQualifiedNameList(name)
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#define IDEM_CANDIDATES(names, nargs) \
+	FuncnameGetCandidates(names, nargs, NIL, false, false, false, true, \
+						  &(int) {0})
+#else
+#define IDEM_CANDIDATES(names, nargs) \
+	FuncnameGetCandidates(names, nargs, NIL, false, false, false, true)
+#endif
+
 /* A wait event of one's own, by the name that pg_stat_activity shows. */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_WAIT_EVENT(name)	WaitEventExtensionNew(name)

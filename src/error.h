@@ -11,6 +11,7 @@
 #define ERRCODE_IDEM_LEASE_LOST			MAKE_SQLSTATE('I', 'D', '0', '0', '2')
 #define ERRCODE_IDEM_TRANSITION			MAKE_SQLSTATE('I', 'D', '2', '0', '1')
 #define ERRCODE_IDEM_VERSION_CONFLICT	MAKE_SQLSTATE('I', 'D', '2', '0', '3')
+#define ERRCODE_IDEM_GUARD				MAKE_SQLSTATE('I', 'D', '2', '0', '4')
 #define ERRCODE_IDEM_ROW_NOT_FOUND		MAKE_SQLSTATE('I', 'D', '2', '0', '5')
 
 pg_noreturn extern void idem_error_null(const char *argument);

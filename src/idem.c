@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "catalog.h"
+#include "guard.h"
 #include "machine.h"
 #include "settings.h"
 #include "worker.h"
@@ -21,6 +22,7 @@ _PG_init(void)
 {
 	idem_settings_init();
 	idem_catalog_init();
+	idem_guard_init();
 	idem_machine_init();
 	idem_worker_init();
 }

@@ -2,7 +2,8 @@
  * lifecycle.c
  *	  SQL: idem_lifecycle(), the trigger of tables that follow a state machine.
  *
- * BEFORE UPDATE it validates the change of state and raises the version; AFTER
+ * BEFORE UPDATE it validates the change of state, asks the guard of it, and
+ * raises the version; AFTER
  * INSERT it sees to it that the row begins in the machine's initial state.  Not
  * BEFORE INSERT, which also fires for an upsert that ends as an update.
  *
@@ -21,6 +22,8 @@
 #include "utils/rel.h"
 
 #include "follow.h"
+#include "guard.h"
+#include "intent.h"
 #include "machine.h"
 #include "movement.h"
 #include "revision.h"
@@ -80,19 +83,64 @@ version_of(HeapTuple tuple, Relation rel, AttrNumber number)
 	return version;
 }
 
+/* What a trigger keeps for the statement that fires it, as its flinfo lives. */
+typedef struct Kept
+{
+	IdemPlacement *placement;	/* where rows of the partition belong */
+	IdemGuards *guards;
+} Kept;
+
+static Kept *
+kept(FmgrInfo *flinfo)
+{
+	if (flinfo->fn_extra == NULL)
+		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Kept));
+	return flinfo->fn_extra;
+}
+
 /* Where rows of a partition belong. */
 static const IdemPlacement *
 placement_of(Relation rel, FmgrInfo *flinfo)
 {
-	/* A trigger's flinfo lives as long as the statement that fires it. */
-	if (flinfo->fn_extra == NULL)
+	if (kept(flinfo)->placement == NULL)
 	{
 		MemoryContext former = MemoryContextSwitchTo(flinfo->fn_mcxt);
 
-		flinfo->fn_extra = idem_movement_placement(rel);
+		kept(flinfo)->placement = idem_movement_placement(rel);
 		MemoryContextSwitchTo(former);
 	}
-	return flinfo->fn_extra;
+	return kept(flinfo)->placement;
+}
+
+static IdemGuards *
+guards_of(Relation rel, FmgrInfo *flinfo)
+{
+	if (kept(flinfo)->guards == NULL)
+	{
+		MemoryContext former = MemoryContextSwitchTo(flinfo->fn_mcxt);
+
+		kept(flinfo)->guards = idem_guard_make(rel);
+		MemoryContextSwitchTo(former);
+	}
+	return kept(flinfo)->guards;
+}
+
+/* Validates a change of state; gives the edge if its guard is to be asked. */
+static const IdemEdge *
+validate(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+{
+	Relation	rel = trigdata->tg_relation;
+	const IdemMachine *machine = idem_machine_find(lifecycle->machine);
+	const char *from = state_of(trigdata->tg_trigtuple, rel, lifecycle->status);
+	const char *to = state_of(trigdata->tg_newtuple, rel, lifecycle->status);
+
+	if (to == NULL)
+		null_error(rel, lifecycle->status);
+	if (!idem_machine_allows(machine, from, to) &&
+		(from == NULL || strcmp(from, to) != 0))
+		idem_machine_refuse(machine, rel, from, to);
+
+	return idem_machine_guarded(machine, from, to);
 }
 
 static HeapTuple
@@ -102,8 +150,9 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
 	HeapTuple	new = trigdata->tg_newtuple;
+	const IdemIntent *intent = idem_intent_of(RelationGetRelid(rel), &old->t_self);
+	const IdemEdge *guarded = NULL;
 	int64		version;
-	char	   *to;
 
 	if (trigdata->tg_trigger->tgnattr > 0 ||
 		trigdata->tg_trigger->tgqual != NULL)
@@ -112,26 +161,22 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 	version = idem_revision_next(rel, lifecycle->version,
 								 version_of(old, rel, lifecycle->version));
 
-	if (idem_movement_changed(rel, lifecycle->status, old, new))
-	{
-		const IdemMachine *machine = idem_machine_find(lifecycle->machine);
-		char	   *from = state_of(old, rel, lifecycle->status);
-
-		to = state_of(new, rel, lifecycle->status);
-		if (to == NULL)
-			null_error(rel, lifecycle->status);
-		if (!idem_machine_allows(machine, from, to) &&
-			(from == NULL || strcmp(from, to) != 0))
-			idem_machine_refuse(machine, rel, from, to);
-	}
+	/* A transition that leads back to the state it leaves changes nothing. */
+	if (idem_movement_changed(rel, lifecycle->status, old, new) ||
+		intent != NULL)
+		guarded = validate(trigdata, lifecycle);
 
 	new = idem_revision_set(new, rel, lifecycle->version, version);
+	if (guarded != NULL)
+		idem_guard_require(guards_of(rel, flinfo), lifecycle->machine, guarded,
+						   new, intent != NULL ? intent->note : NULL);
 	if (rel->rd_rel->relispartition &&
 		idem_movement_leaves(placement_of(rel, flinfo), rel, old, new))
 	{
-		to = state_of(new, rel, lifecycle->status);
-		if (to != NULL)
-			idem_movement_depart(placement_of(rel, flinfo), to, version);
+		char	   *state = state_of(new, rel, lifecycle->status);
+
+		if (state != NULL)
+			idem_movement_depart(placement_of(rel, flinfo), state, version);
 	}
 	return new;
 }
@@ -161,9 +206,10 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 /*
  * idem_lifecycle('machine', 'status', 'version') -> trigger
  *
- * Errors: ID201 for a change of state that the machine does not allow, 23502
- * where state or version is null, 22003 when the version overflows, 39P01 for a
- * trigger of another kind, and those of idem_follow_read.
+ * Errors: ID201 for a change of state that the machine does not allow, ID204 for
+ * one that its guard refuses, and what the guard raises itself, 23502 where state
+ * or version is null, 22003 when the version overflows, 39P01 for a trigger of
+ * another kind, and those of idem_follow_read.
  */
 Datum
 idem_lifecycle(PG_FUNCTION_ARGS)

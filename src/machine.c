@@ -2,50 +2,25 @@
  * machine.c
  *	  State machines, compiled.
  *
- * A machine is rows of idem_machine and idem_machine_edge.  Backends keep the
- * machines they use in compiled form.  Whoever changes those tables fires
- * idem_machine_changed(), which sends a relcache invalidation for them, as if
- * the table itself had been altered; on its arrival what has been compiled is
- * only flagged, and compiled again at the next use.
- *
- * Machines are read from their tables directly and under a snapshot of the
- * moment, as catalogs are.  A transaction's own snapshot would do harm: one
- * that is older than the change would leave the backend with the old machine
- * after the invalidation had come and gone.
+ * Backends keep the machines they use in compiled form.  Whoever changes the
+ * tables of machines fires idem_machine_changed(), which sends a relcache
+ * invalidation for them, as if the table itself had been altered; on its arrival
+ * what has been compiled is only flagged, and compiled again at the next use.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/pg_collation.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
+#include "compile.h"
 #include "error.h"
 #include "machine.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_changed);
-
-typedef struct Edge
-{
-	const char *from;
-	const char *to;
-} Edge;
-
-struct IdemMachine
-{
-	const char *name;
-	const char *initial;		/* state that a row begins in */
-	int			nedges;
-	Edge	   *edges;			/* sorted, to be searched */
-};
 
 static List *machines = NIL;	/* of IdemMachine, in machines_context */
 static MemoryContext machines_context = NULL;
@@ -54,103 +29,23 @@ static uint64 machines_generation;	/* of the catalog they were read by */
 static Oid	machine_table = InvalidOid; /* where they were read from */
 static Oid	edge_table = InvalidOid;
 
-static int
-edge_compare(const void *a, const void *b)
+/* Compiles a machine; NULL if there is none of that name. */
+static const IdemMachine *
+add_machine(const IdemCatalog *cat, const char *name)
 {
-	const Edge *ea = a;
-	const Edge *eb = b;
-	int			order = strcmp(ea->from, eb->from);
-
-	return order != 0 ? order : strcmp(ea->to, eb->to);
-}
-
-static char *
-text_column(HeapTuple tuple, TupleDesc desc, AttrNumber number)
-{
-	bool		isnull;
-
-	return TextDatumGetCString(heap_getattr(tuple, number, desc, &isnull));
-}
-
-/*
- * Rows of one of the two tables whose first column is the machine's name.  The
- * index is to be asked for once the table is locked, lest it be replaced.
- */
-static SysScanDesc
-begin_scan(Relation rel, Oid index, const char *name)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(name));
-	return systable_beginscan(rel, index, true, NULL, 1, &key);
-}
-
-/* The state the machine begins with, or NULL if there is no such machine. */
-static const char *
-read_initial(const IdemCatalog *cat, const char *name)
-{
-	Relation	rel = table_open(cat->machine_table, AccessShareLock);
-	SysScanDesc scan = begin_scan(rel, idem_catalog()->machine_index, name);
-	HeapTuple	tuple = systable_getnext(scan);
-	const char *initial = NULL;
-
-	if (HeapTupleIsValid(tuple))
-		initial = text_column(tuple, RelationGetDescr(rel), 2);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return initial;
-}
-
-static void
-read_edges(const IdemCatalog *cat, IdemMachine *machine)
-{
-	Relation	rel = table_open(cat->edge_table, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	SysScanDesc scan = begin_scan(rel, idem_catalog()->edge_index,
-								  machine->name);
-	HeapTuple	tuple;
-	int			room = 16;
-
-	machine->edges = palloc(sizeof(Edge) * room);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Edge	   *edge;
-
-		if (machine->nedges == room)
-		{
-			room *= 2;
-			machine->edges = repalloc(machine->edges, sizeof(Edge) * room);
-		}
-		edge = &machine->edges[machine->nedges++];
-		edge->from = text_column(tuple, desc, 2);
-		edge->to = text_column(tuple, desc, 3);
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	qsort(machine->edges, machine->nedges, sizeof(Edge), edge_compare);
-}
-
-/* Compiles a machine; an error on the way leaves nothing behind. */
-static IdemMachine *
-compile(const IdemCatalog *cat, const char *name)
-{
+	/* An error on the way leaves nothing behind. */
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "idem machine",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext former = MemoryContextSwitchTo(context);
-	IdemMachine *machine = palloc0(sizeof(IdemMachine));
+	IdemMachine *machine = idem_compile_machine(cat, name);
 
-	machine->name = pstrdup(name);
-	machine->initial = read_initial(cat, name);
-	if (machine->initial == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("state machine \"%s\" does not exist", name),
-				 errhint("Table %s.idem_machine lists the machines there are.",
-						 cat->schema)));
-	read_edges(cat, machine);
-
+	if (machine == NULL)
+	{
+		MemoryContextSwitchTo(former);
+		MemoryContextDelete(context);
+		return NULL;
+	}
 	MemoryContextSwitchTo(machines_context);
 	machines = lappend(machines, machine);
 	MemoryContextSetParent(context, machines_context);
@@ -159,14 +54,22 @@ compile(const IdemCatalog *cat, const char *name)
 }
 
 /*
- * The machine of that name.  The pointer is good until the next call, so it is
- * not to be kept while statements run.  Raises 42704 if there is none.
+ * The machine of that name, or NULL if there is none.  The pointer, and what is
+ * got by it, is good until the next call, so it is not to be kept while
+ * statements run.
  */
 const IdemMachine *
-idem_machine_find(const char *name)
+idem_machine_seek(const char *name)
 {
-	const IdemCatalog *cat = idem_catalog();
+	const IdemCatalog *cat;
 	ListCell   *lc;
+
+	/*
+	 * A transaction that goes on with a table it has locked before need not
+	 * have heard of what others have committed since.
+	 */
+	AcceptInvalidationMessages();
+	cat = idem_catalog();
 
 	if (machines_context == NULL)
 		machines_context = AllocSetContextCreate(TopMemoryContext,
@@ -189,7 +92,22 @@ idem_machine_find(const char *name)
 		if (strcmp(machine->name, name) == 0)
 			return machine;
 	}
-	return compile(cat, name);
+	return add_machine(cat, name);
+}
+
+/* The same, but raises 42704 if there is none. */
+const IdemMachine *
+idem_machine_find(const char *name)
+{
+	const IdemMachine *machine = idem_machine_seek(name);
+
+	if (machine == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("state machine \"%s\" does not exist", name),
+				 errhint("Table %s.idem_machine lists the machines there are.",
+						 idem_catalog()->schema)));
+	return machine;
 }
 
 /* The state in which a row begins. */
@@ -199,46 +117,106 @@ idem_machine_initial(const IdemMachine *machine)
 	return machine->initial;
 }
 
-static List *
-add_state(List *states, const char *state)
+/* Name of the role that may change the machine. */
+const char *
+idem_machine_owner(const IdemMachine *machine)
 {
-	ListCell   *lc;
-
-	foreach(lc, states)
-	{
-		if (strcmp(lfirst(lc), state) == 0)
-			return states;
-	}
-	return lappend(states, pstrdup(state));
+	return machine->owner;
 }
 
-/* The names (char *) of all states of a machine. */
+/* The names (char *) of all states, copied, in the order of definition. */
 List *
 idem_machine_states(const IdemMachine *machine)
 {
-	List	   *states = add_state(NIL, machine->initial);
+	List	   *states = NIL;
 
-	for (int i = 0; i < machine->nedges; i++)
+	for (int position = 0; position < machine->nstates; position++)
 	{
-		states = add_state(states, machine->edges[i].from);
-		states = add_state(states, machine->edges[i].to);
+		for (int i = 0; i < machine->nstates; i++)
+		{
+			if (machine->states[i].position == position)
+				states = lappend(states, pstrdup(machine->states[i].name));
+		}
 	}
 	return states;
 }
 
+static IdemEdge *
+copy_edge(const IdemEdge *edge)
+{
+	IdemEdge   *copy = palloc(sizeof(IdemEdge));
+
+	*copy = *edge;
+	copy->from = pstrdup(edge->from);
+	copy->to = pstrdup(edge->to);
+	copy->guard = edge->guard != NULL ? pstrdup(edge->guard) : NULL;
+	return copy;
+}
+
 /*
- * May a row go from one state to another?  A row that has no state yet (NULL)
- * may begin with the initial one.
+ * The edges (IdemEdge *) that leave a state, copied, in the order of the states
+ * that they lead to.
+ */
+List *
+idem_machine_exits(const IdemMachine *machine, const char *from)
+{
+	const IdemState *state = idem_compile_state(machine, from);
+	List	   *edges = NIL;
+	ListCell   *lc;
+
+	foreach(lc, state != NULL ? state->edges : NIL)
+		edges = lappend(edges, copy_edge(lfirst(lc)));
+	return edges;
+}
+
+/* All edges (IdemEdge *), copied, in the order of the states that they leave. */
+List *
+idem_machine_edges(const IdemMachine *machine)
+{
+	List	   *edges = NIL;
+	ListCell   *lc;
+
+	foreach(lc, idem_machine_states(machine))
+		edges = list_concat(edges, idem_machine_exits(machine, lfirst(lc)));
+	return edges;
+}
+
+static const IdemEdge *
+find_edge(const IdemMachine *machine, const char *from, const char *to)
+{
+	const IdemState *state = idem_compile_state(machine, from);
+	ListCell   *lc;
+
+	foreach(lc, state != NULL ? state->edges : NIL)
+	{
+		const IdemEdge *edge = lfirst(lc);
+
+		if (strcmp(edge->to, to) == 0)
+			return edge;
+	}
+	return NULL;
+}
+
+/*
+ * May a row go from one state to another, if its guard agrees?  A row that has
+ * no state yet (NULL) may begin with the initial one.
  */
 bool
 idem_machine_allows(const IdemMachine *machine, const char *from, const char *to)
 {
-	Edge		edge = {from, to};
-
 	if (from == NULL)
 		return strcmp(machine->initial, to) == 0;
-	return bsearch(&edge, machine->edges, machine->nedges, sizeof(Edge),
-				   edge_compare) != NULL;
+	return find_edge(machine, from, to) != NULL;
+}
+
+/* A transition, copied, if it has a guard, else NULL. */
+IdemEdge *
+idem_machine_guarded(const IdemMachine *machine, const char *from,
+					 const char *to)
+{
+	const IdemEdge *edge = from != NULL ? find_edge(machine, from, to) : NULL;
+
+	return edge != NULL && edge->guard != NULL ? copy_edge(edge) : NULL;
 }
 
 /* Raises ID201: a row may not go from one state, or from none, to another. */
@@ -247,6 +225,7 @@ idem_machine_refuse(const IdemMachine *machine, Relation rel,
 					const char *from, const char *to)
 {
 	StringInfoData allowed;
+	ListCell   *lc;
 
 	if (from == NULL)
 		ereport(ERROR,
@@ -258,12 +237,9 @@ idem_machine_refuse(const IdemMachine *machine, Relation rel,
 				 errhint("To load rows that are further on, set session_replication_role to replica or disable the table's triggers meanwhile.")));
 
 	initStringInfo(&allowed);
-	for (int i = 0; i < machine->nedges; i++)
-	{
-		if (strcmp(machine->edges[i].from, from) == 0)
-			appendStringInfo(&allowed, "%s\"%s\"", allowed.len ? ", " : "",
-							 machine->edges[i].to);
-	}
+	foreach(lc, idem_machine_exits(machine, from))
+		appendStringInfo(&allowed, "%s\"%s\"", allowed.len ? ", " : "",
+						 ((const IdemEdge *) lfirst(lc))->to);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_TRANSITION),
 			 errmsg("transition of \"%s\" from \"%s\" to \"%s\" is not allowed",

@@ -12,12 +12,27 @@
 /* A machine, compiled from idem_machine and idem_machine_edge. */
 typedef struct IdemMachine IdemMachine;
 
+/* A transition from one state to another. */
+typedef struct IdemEdge
+{
+	const char *from;
+	const char *to;
+	const char *guard;			/* qualified name of its guard, or NULL */
+	int			position;		/* of the state it leads to, as defined */
+} IdemEdge;
+
 extern void idem_machine_init(void);
 extern const IdemMachine *idem_machine_find(const char *name);
+extern const IdemMachine *idem_machine_seek(const char *name);
 extern const char *idem_machine_initial(const IdemMachine *machine);
+extern const char *idem_machine_owner(const IdemMachine *machine);
 extern List *idem_machine_states(const IdemMachine *machine);
+extern List *idem_machine_exits(const IdemMachine *machine, const char *from);
+extern List *idem_machine_edges(const IdemMachine *machine);
 extern bool idem_machine_allows(const IdemMachine *machine,
 								const char *from, const char *to);
+extern IdemEdge *idem_machine_guarded(const IdemMachine *machine,
+									  const char *from, const char *to);
 pg_noreturn extern void idem_machine_refuse(const IdemMachine *machine,
 											Relation rel,
 											const char *from, const char *to);

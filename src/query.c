@@ -60,18 +60,12 @@ make_plan(const char *sql, int nargs, Oid *argtypes)
 }
 
 /*
- * Runs a plan and hands the first ncols columns of its first row, if it has
- * one, to the memory that was current before SPI was connected.
+ * Hands the first ncols columns of the first row, if there is one, to the memory
+ * that was current before SPI was connected.
  */
 static uint64
-run_plan(SPIPlanPtr plan, Datum *args, const char *nulls,
-		 int ncols, Datum *values, bool *isnull)
+hand_over(int ncols, Datum *values, bool *isnull)
 {
-	int			rc = SPI_execute_plan(plan, args, nulls, false, 0);
-
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan returned %s", SPI_result_code_string(rc));
-
 	if (SPI_processed > 0 && ncols > 0)
 	{
 		TupleDesc	desc = SPI_tuptable->tupdesc;
@@ -88,6 +82,17 @@ run_plan(SPIPlanPtr plan, Datum *args, const char *nulls,
 		}
 	}
 	return SPI_processed;
+}
+
+static uint64
+run_plan(SPIPlanPtr plan, Datum *args, const char *nulls,
+		 int ncols, Datum *values, bool *isnull)
+{
+	int			rc = SPI_execute_plan(plan, args, nulls, false, 0);
+
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan returned %s", SPI_result_code_string(rc));
+	return hand_over(ncols, values, isnull);
 }
 
 /* Puts the schema's name where the text has "@". */
@@ -352,6 +357,28 @@ idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind, void *state,
 	PG_END_TRY();
 	finish_spi();
 
+	return rows;
+}
+
+/*
+ * Runs a query for once, keeping no plan, as the current user and under the
+ * active snapshot.  Arguments, none of them null, and result as in
+ * idem_query_own.
+ */
+uint64
+idem_query_once(const char *sql, int nargs, Oid *argtypes, Datum *args,
+				int ncols, Datum *values, bool *isnull)
+{
+	uint64		rows;
+	int			rc;
+
+	connect_spi();
+	rc = SPI_execute_with_args(sql, nargs, argtypes, args, NULL, true, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_with_args returned %s",
+			 SPI_result_code_string(rc));
+	rows = hand_over(ncols, values, isnull);
+	finish_spi();
 	return rows;
 }
 

@@ -43,6 +43,9 @@ extern uint64 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 								int ncols, Datum *values, bool *isnull);
 extern uint64 idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind,
 									 void *state, DestReceiver *dest);
+extern uint64 idem_query_once(const char *sql, int nargs, Oid *argtypes,
+							  Datum *args, int ncols, Datum *values,
+							  bool *isnull);
 extern void idem_query_command(const char *sql);
 
 #endif							/* IDEM_QUERY_H */

@@ -1,0 +1,287 @@
+/*
+ * allowed.c
+ *	  SQL: idem_allowed(), the states that a row may go to now.
+ *
+ * The row is read, and guards are asked, with the caller's rights.  Where the
+ * machine has guards, the whole row is read, to be shown to them as it would be
+ * in each state; else its state will do.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "error.h"
+#include "follow.h"
+#include "guard.h"
+#include "machine.h"
+#include "query.h"
+#include "rowid.h"
+#include "unique.h"
+
+PG_FUNCTION_INFO_V1(idem_allowed_text);
+PG_FUNCTION_INFO_V1(idem_allowed_bigint);
+PG_FUNCTION_INFO_V1(idem_allowed_uuid);
+PG_FUNCTION_INFO_V1(idem_allowed_jsonb);
+
+/* A row as it was read. */
+typedef struct Row
+{
+	const char *state;			/* NULL: it has none */
+	HeapTuple	tuple;			/* the whole row; NULL if it was not wanted */
+} Row;
+
+static Relation
+open_target(Oid relid, IdemLifecycle *lifecycle)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	char		relkind;
+
+	if (rel == NULL)
+		idem_error_no_relation(relid);
+	relkind = rel->rd_rel->relkind;
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot follow a state machine",
+						RelationGetRelationName(rel)),
+				 errdetail_relkind_not_supported(relkind)));
+	if (!idem_follow_find(lifecycle, rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not follow a state machine",
+						RelationGetRelationName(rel)),
+				 errhint("Call idem_attach(), or enable the triggers it made.")));
+	return rel;
+}
+
+static char *
+write_sql(Relation rel, const IdemLifecycle *lifecycle, const IdemUnique *key,
+		  bool whole)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  lifecycle->status - 1);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT idem_row.%s",
+					 quote_identifier(NameStr(att->attname)));
+	if (whole)
+		appendStringInfo(&buf, ", (idem_row.*)::%s",
+						 format_type_be_qualified(rel->rd_rel->reltype));
+	appendStringInfo(&buf, " FROM %s%s AS idem_row WHERE ",
+					 rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												RelationGetRelationName(rel)));
+	idem_rowid_condition(&buf, rel, key);
+	return buf.data;
+}
+
+static HeapTuple
+tuple_of(Datum row)
+{
+	HeapTuple	tuple = palloc0(sizeof(HeapTupleData));
+
+	tuple->t_data = DatumGetHeapTupleHeader(row);
+	tuple->t_len = HeapTupleHeaderGetDatumLength(tuple->t_data);
+	ItemPointerSetInvalid(&tuple->t_self);
+	return tuple;
+}
+
+/* Reads the row; raises ID205 if there is none. */
+static Row
+read_row(Relation rel, const IdemLifecycle *lifecycle, const IdemRowId *id,
+		 bool whole)
+{
+	struct
+	{
+		char		kind;
+		bool		whole;
+		Oid			user;
+		Oid			target;
+	}			signature;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  lifecycle->status - 1);
+	IdemUnique	key;
+	Oid			types[INDEX_MAX_KEYS];
+	Datum		args[INDEX_MAX_KEYS];
+	IdemPlan   *plan;
+	Datum		values[2];
+	bool		isnull[2];
+	Oid			function;
+	bool		isvarlena;
+	Row			row = {0};
+
+	if (!idem_unique_primary(&key, rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no primary key to find a row by",
+						RelationGetRelationName(rel)),
+				 errdetail("A deferrable primary key does not count.")));
+	idem_rowid_bind(id, rel, &key, types, args);
+
+	memset(&signature, 0, sizeof(signature));
+	signature.kind = 'a';
+	signature.whole = whole;
+	signature.user = GetUserId();
+	signature.target = RelationGetRelid(rel);
+	plan = idem_query_find((char *) &signature, sizeof(signature));
+	if (plan == NULL)
+		plan = idem_query_keep((char *) &signature, sizeof(signature),
+							   write_sql(rel, lifecycle, &key, whole),
+							   key.ncolumns, types);
+	if (idem_query_caller(plan, args, NULL, whole ? 2 : 1, values, isnull) == 0)
+		idem_error_no_row(RelationGetRelid(rel), id->text, NULL);
+
+	getTypeOutputInfo(att->atttypid, &function, &isvarlena);
+	if (!isnull[0])
+		row.state = OidOutputFunctionCall(function, values[0]);
+	if (whole)
+		row.tuple = tuple_of(values[1]);
+	return row;
+}
+
+/* The row as it would be in another state. */
+static HeapTuple
+put_state(Relation rel, AttrNumber status, HeapTuple row, const char *state)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), status - 1);
+	int			number = status;
+	bool		isnull = false;
+	Datum		value;
+	Oid			function;
+	Oid			ioparam;
+
+	getTypeInputInfo(att->atttypid, &function, &ioparam);
+	value = OidInputFunctionCall(function, unconstify(char *, state), ioparam,
+								 att->atttypmod);
+	return heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &number,
+									 &value, &isnull);
+}
+
+/* The edges by which a row may leave its state, or begin with one. */
+static List *
+exits(const char *name, const char *state)
+{
+	const IdemMachine *machine = idem_machine_find(name);
+	IdemEdge   *edge;
+
+	if (state != NULL)
+		return idem_machine_exits(machine, state);
+	edge = palloc0(sizeof(IdemEdge));
+	edge->to = pstrdup(idem_machine_initial(machine));
+	return list_make1(edge);
+}
+
+static bool
+guarded(List *edges)
+{
+	ListCell   *lc;
+
+	foreach(lc, edges)
+	{
+		if (((const IdemEdge *) lfirst(lc))->guard != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * idem_allowed(target regclass, id) -> SETOF text
+ *
+ * Raises 42P01 and 42809 for what is not a table, 55000 for one that does not
+ * follow a machine, 42P10 for want of a primary key, what idem_rowid_bind raises
+ * for an id that does not fit it, ID205 where there is no such row, and whatever
+ * a guard raises.
+ */
+static Datum
+allowed(FunctionCallInfo fcinfo, const IdemRowId *id)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	IdemLifecycle lifecycle;
+	IdemGuards *guards;
+	Relation	rel;
+	Row			row;
+	List	   *edges;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+
+	rel = open_target(PG_GETARG_OID(0), &lifecycle);
+	row = read_row(rel, &lifecycle, id, false);
+	edges = exits(lifecycle.machine, row.state);
+	if (guarded(edges))
+	{
+		/* it may have moved on since */
+		row = read_row(rel, &lifecycle, id, true);
+		edges = exits(lifecycle.machine, row.state);
+	}
+
+	guards = idem_guard_make(rel);
+	foreach(lc, edges)
+	{
+		const IdemEdge *edge = lfirst(lc);
+		Datum		value = CStringGetTextDatum(edge->to);
+		bool		isnull = false;
+
+		if (edge->guard == NULL ||
+			idem_guard_ask(guards, edge,
+						   put_state(rel, lifecycle.status, row.tuple, edge->to),
+						   NULL, &isnull))
+		{
+			isnull = false;
+			tuplestore_putvalues(result->setResult, result->setDesc, &value,
+								 &isnull);
+		}
+	}
+	relation_close(rel, NoLock);
+	return (Datum) 0;
+}
+
+Datum
+idem_allowed_text(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1))
+		idem_error_null("id");
+	return allowed(fcinfo,
+				   idem_rowid_value(text_to_cstring(PG_GETARG_TEXT_PP(1))));
+}
+
+Datum
+idem_allowed_bigint(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1))
+		idem_error_null("id");
+	return allowed(fcinfo,
+				   idem_rowid_value(psprintf(INT64_FORMAT, PG_GETARG_INT64(1))));
+}
+
+Datum
+idem_allowed_uuid(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1))
+		idem_error_null("id");
+	return allowed(fcinfo,
+				   idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
+																		PG_GETARG_DATUM(1)))));
+}
+
+Datum
+idem_allowed_jsonb(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1))
+		idem_error_null("id");
+	return allowed(fcinfo, idem_rowid_jsonb(PG_GETARG_JSONB_P(1)));
+}

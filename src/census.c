@@ -1,0 +1,109 @@
+/*
+ * census.c
+ *	  How many rows of a table are in which state.
+ *
+ * All rows count, whoever asks: those that row security hides, and those that
+ * were committed after the transaction's snapshot.  So the query runs as the
+ * owner of the table and under a snapshot of the moment; and since it may be run
+ * for somebody else, under security restriction and a search_path in which the
+ * owner could have planted nothing.  All the same only idem's text runs, and the
+ * output function of the column's type.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "census.h"
+#include "compat.h"
+#include "query.h"
+
+/* So many states are told of at most. */
+#define MAX_STATES	10
+
+static char *
+write_sql(Relation rel, AttrNumber status, const char *test)
+{
+	const char *column = quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel),
+																status - 1)->attname));
+
+	/*
+	 * As the output function gives it, which no cast can change, and compared
+	 * byte for byte, as the machine does.
+	 */
+	return psprintf("SELECT pg_catalog.string_agg(pg_catalog.format('%%s (%%s)',"
+					" CASE WHEN c.state IS NULL THEN 'none'"
+					" ELSE pg_catalog.format('\"%%s\"', pg_catalog.left(c.state, 80)) END,"
+					" c.rows), ', ' ORDER BY c.state)"
+					" FROM (SELECT s.state, pg_catalog.count(*) AS rows"
+					" FROM (SELECT CASE WHEN r.%s IS NOT NULL"
+					" THEN pg_catalog.format('%%s', r.%s) END"
+					" COLLATE pg_catalog.\"C\" AS state FROM %s%s AS r) AS s"
+					" WHERE (s.state OPERATOR(pg_catalog.=) ANY ($1)) %s"
+					" GROUP BY s.state ORDER BY s.state LIMIT %d) AS c",
+					column, column,
+					rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
+					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+											   RelationGetRelationName(rel)),
+					test, MAX_STATES);
+}
+
+static const char *
+take(Relation rel, const char *sql, List *states)
+{
+	Oid			argtypes[] = {TEXTARRAYOID};
+	Datum	   *elements = palloc(sizeof(Datum) * (list_length(states) + 1));
+	int			count = 0;
+	Datum		args[1];
+	Datum		value;
+	bool		isnull;
+	ListCell   *lc;
+	Oid			user;
+	int			context;
+	int			nestlevel;
+
+	foreach(lc, states)
+		elements[count++] = CStringGetTextDatum(lfirst(lc));
+	args[0] = PointerGetDatum(construct_array(elements, count, TEXTOID, -1,
+											  false, TYPALIGN_INT));
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
+	nestlevel = NewGUCNestLevel();
+	idem_restrict_search_path();
+	PushActiveSnapshot(GetLatestSnapshot());
+
+	(void) idem_query_once(sql, 1, argtypes, args, 1, &value, &isnull);
+
+	PopActiveSnapshot();
+	AtEOXact_GUC(false, nestlevel);
+	SetUserIdAndSecContext(user, context);
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * The rows that are in one of these states (char *), counted by state, for
+ * people; NULL if there are none.  The caller has the table open and locked.
+ */
+const char *
+idem_census_within(Relation rel, AttrNumber status, List *states)
+{
+	return take(rel, write_sql(rel, status, "IS TRUE"), states);
+}
+
+/* The same for those that are in none of these states, or have no state. */
+const char *
+idem_census_beyond(Relation rel, AttrNumber status, List *states)
+{
+	return take(rel, write_sql(rel, status, "IS NOT TRUE"), states);
+}

@@ -1,0 +1,217 @@
+/*
+ * compile.c
+ *	  Reading a state machine from its tables.
+ *
+ * A machine is a row of idem_machine and rows of idem_machine_edge.  They are
+ * read directly and under a snapshot of the moment, as catalogs are.  A
+ * transaction's own snapshot would do harm: one that is older than a change
+ * would leave the backend with the old machine after the invalidation had come
+ * and gone.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compile.h"
+
+/* A machine as it is being read. */
+typedef struct Reading
+{
+	List	   *states;			/* names, in the order of definition */
+	List	   *edges;			/* of IdemEdge */
+} Reading;
+
+static char *
+text_column(HeapTuple tuple, TupleDesc desc, AttrNumber number)
+{
+	bool		isnull;
+
+	return TextDatumGetCString(heap_getattr(tuple, number, desc, &isnull));
+}
+
+/*
+ * Rows of one of the two tables whose first column is the machine's name.  The
+ * index is to be asked for once the table is locked, lest it be replaced.
+ */
+static SysScanDesc
+begin_scan(Relation rel, Oid index, Snapshot snapshot, const char *name)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	return systable_beginscan(rel, index, true, snapshot, 1, &key);
+}
+
+static List *
+add_state(List *states, const char *state)
+{
+	ListCell   *lc;
+
+	foreach(lc, states)
+	{
+		if (strcmp(lfirst(lc), state) == 0)
+			return states;
+	}
+	return lappend(states, unconstify(char *, state));
+}
+
+/* Reads the machine itself; false if there is none of that name. */
+static bool
+read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
+			 Reading *reading)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	SysScanDesc scan = begin_scan(rel, idem_catalog()->machine_index, snapshot,
+								  machine->name);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+	{
+		bool		isnull;
+		Datum	   *states;
+		int			nstates;
+
+		machine->initial = text_column(tuple, desc, 2);
+		deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 3, desc, &isnull)),
+						  TEXTOID, -1, false, TYPALIGN_INT,
+						  &states, NULL, &nstates);
+		for (int i = 0; i < nstates; i++)
+			reading->states = add_state(reading->states,
+										TextDatumGetCString(states[i]));
+		machine->owner = text_column(tuple, desc, 4);
+	}
+	systable_endscan(scan);
+	return found;
+}
+
+static void
+read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	SysScanDesc scan = begin_scan(rel, idem_catalog()->edge_index, snapshot,
+								  name);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		IdemEdge   *edge = palloc0(sizeof(IdemEdge));
+
+		edge->from = text_column(tuple, desc, 2);
+		edge->to = text_column(tuple, desc, 3);
+		if (!heap_attisnull(tuple, 4, desc))
+			edge->guard = text_column(tuple, desc, 4);
+		reading->edges = lappend(reading->edges, edge);
+	}
+	systable_endscan(scan);
+}
+
+static int
+state_compare(const void *a, const void *b)
+{
+	return strcmp(((const IdemState *) a)->name, ((const IdemState *) b)->name);
+}
+
+/* The state of that name, or NULL. */
+IdemState *
+idem_compile_state(const IdemMachine *machine, const char *name)
+{
+	int			low = 0;
+	int			high = machine->nstates;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = strcmp(name, machine->states[middle].name);
+
+		if (order == 0)
+			return &machine->states[middle];
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+static int
+edge_compare(const ListCell *a, const ListCell *b)
+{
+	return ((const IdemEdge *) lfirst(a))->position -
+		((const IdemEdge *) lfirst(b))->position;
+}
+
+/* Makes what was read ready to be searched. */
+static void
+arrange(IdemMachine *machine, Reading *reading)
+{
+	ListCell   *lc;
+
+	/* Whoever writes to the tables by hand may leave a state out. */
+	reading->states = add_state(reading->states, machine->initial);
+	foreach(lc, reading->edges)
+	{
+		const IdemEdge *edge = lfirst(lc);
+
+		reading->states = add_state(reading->states, edge->from);
+		reading->states = add_state(reading->states, edge->to);
+	}
+
+	machine->states = palloc0(sizeof(IdemState) * list_length(reading->states));
+	foreach(lc, reading->states)
+	{
+		machine->states[machine->nstates].name = lfirst(lc);
+		machine->states[machine->nstates].position = machine->nstates;
+		machine->nstates++;
+	}
+	qsort(machine->states, machine->nstates, sizeof(IdemState), state_compare);
+
+	foreach(lc, reading->edges)
+	{
+		IdemEdge   *edge = lfirst(lc);
+		IdemState  *state = idem_compile_state(machine, edge->from);
+
+		edge->position = idem_compile_state(machine, edge->to)->position;
+		state->edges = lappend(state->edges, edge);
+	}
+	for (int i = 0; i < machine->nstates; i++)
+		list_sort(machine->states[i].edges, edge_compare);
+}
+
+/*
+ * Reads a machine into the current memory context; NULL if there is none of
+ * that name.
+ */
+IdemMachine *
+idem_compile_machine(const IdemCatalog *cat, const char *name)
+{
+	IdemMachine *machine = palloc0(sizeof(IdemMachine));
+	Relation	rel = table_open(cat->machine_table, AccessShareLock);
+	Relation	edges = table_open(cat->edge_table, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
+	Reading		reading = {0};
+
+	/* One snapshot for both tables, or it might be half of each definition. */
+	machine->name = pstrdup(name);
+	if (read_machine(rel, snapshot, machine, &reading))
+	{
+		read_edges(edges, snapshot, name, &reading);
+		arrange(machine, &reading);
+	}
+	else
+		machine = NULL;
+
+	UnregisterSnapshot(snapshot);
+	table_close(edges, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return machine;
+}

@@ -1,0 +1,35 @@
+/*
+ * compile.h
+ *	  Reading a state machine from its tables.
+ */
+#ifndef IDEM_COMPILE_H
+#define IDEM_COMPILE_H
+
+#include "nodes/pg_list.h"
+
+#include "catalog.h"
+#include "machine.h"
+
+/* A state of a machine. */
+typedef struct IdemState
+{
+	const char *name;
+	int			position;		/* in the order of definition */
+	List	   *edges;			/* of IdemEdge, those that leave it */
+} IdemState;
+
+struct IdemMachine
+{
+	const char *name;
+	const char *initial;		/* state that a row begins in */
+	const char *owner;			/* name of the role that may change it */
+	int			nstates;
+	IdemState  *states;			/* sorted by name, to be searched */
+};
+
+extern IdemMachine *idem_compile_machine(const IdemCatalog *cat,
+										 const char *name);
+extern IdemState *idem_compile_state(const IdemMachine *machine,
+									 const char *name);
+
+#endif							/* IDEM_COMPILE_H */

@@ -1,0 +1,265 @@
+/*
+ * define.c
+ *	  SQL: idem_machine_define() and idem_machine_drop().
+ *
+ * Whoever defines or drops a machine locks the table of machines against others
+ * who do, and against idem_attach(), so that no table begins to follow a machine
+ * unseen while the change is not committed.  Transitions only read the table,
+ * and go on by the old definition until then.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "catalog.h"
+#include "definition.h"
+#include "error.h"
+#include "followers.h"
+#include "machine.h"
+#include "query.h"
+
+PG_FUNCTION_INFO_V1(idem_machine_define);
+PG_FUNCTION_INFO_V1(idem_machine_drop);
+
+/* The machine that comes with idem, and that order_transition() relies on. */
+#define SHIPPED_MACHINE	"order"
+
+static IdemStatement insert_machine = {
+	.text = "INSERT INTO @.idem_machine (name, initial, states, owner)"
+	" VALUES ($1, $2, $3, $4)",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID}
+};
+
+static IdemStatement update_machine = {
+	.text = "UPDATE @.idem_machine SET initial = $2, states = $3, shipped = false"
+	" WHERE name OPERATOR(pg_catalog.=) $1",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID}
+};
+
+static IdemStatement delete_machine = {
+	.text = "DELETE FROM @.idem_machine WHERE name OPERATOR(pg_catalog.=) $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID}
+};
+
+static IdemStatement delete_edges = {
+	.text = "DELETE FROM @.idem_machine_edge"
+	" WHERE machine OPERATOR(pg_catalog.=) $1",
+	.nargs = 1,
+	.argtypes = {TEXTOID}
+};
+
+static IdemStatement insert_edges = {
+	.text = "INSERT INTO @.idem_machine_edge (machine, from_state, to_state, guard)"
+	" SELECT $1, e.f, e.t, e.g FROM ROWS FROM (pg_catalog.unnest($2),"
+	" pg_catalog.unnest($3), pg_catalog.unnest($4)) AS e (f, t, g)",
+	.nargs = 4,
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+};
+
+/* Raises 42501 unless the caller is the owner of a machine, or a member of it. */
+static void
+check_owner(const IdemMachine *machine, const char *name)
+{
+	const char *owner = idem_machine_owner(machine);
+	Oid			role = get_role_oid(owner, true);
+
+	if (OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of state machine \"%s\"", name),
+			 errdetail("Its owner is role \"%s\".", owner)));
+}
+
+static Datum
+text_array(Datum *elements, bool *nulls, int count)
+{
+	int			lower = 1;
+
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, &count,
+											  &lower, TEXTOID, -1, false,
+											  TYPALIGN_INT));
+}
+
+static Datum
+states_array(const IdemDefinition *definition)
+{
+	int			room = list_length(definition->states);
+	Datum	   *states = palloc(sizeof(Datum) * room);
+	int			count = 0;
+	ListCell   *lc;
+
+	foreach(lc, definition->states)
+		states[count++] = CStringGetTextDatum(lfirst(lc));
+	return text_array(states, NULL, count);
+}
+
+static void
+write_machine(const IdemDefinition *definition, bool is_new)
+{
+	Datum		args[4];
+
+	args[0] = CStringGetTextDatum(definition->name);
+	args[1] = CStringGetTextDatum(definition->initial);
+	args[2] = states_array(definition);
+	args[3] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	(void) idem_query_own(is_new ? &insert_machine : &update_machine,
+						  args, NULL, 0, NULL, NULL);
+}
+
+static void
+write_edges(const IdemDefinition *definition)
+{
+	int			room = list_length(definition->edges);
+	Datum	   *from = palloc(sizeof(Datum) * room);
+	Datum	   *to = palloc(sizeof(Datum) * room);
+	Datum	   *guard = palloc0(sizeof(Datum) * room);
+	bool	   *unguarded = palloc(sizeof(bool) * room);
+	int			count = 0;
+	Datum		args[4];
+	ListCell   *lc;
+
+	foreach(lc, definition->edges)
+	{
+		const IdemEdge *edge = lfirst(lc);
+
+		from[count] = CStringGetTextDatum(edge->from);
+		to[count] = CStringGetTextDatum(edge->to);
+		unguarded[count] = (edge->guard == NULL);
+		if (edge->guard != NULL)
+			guard[count] = CStringGetTextDatum(edge->guard);
+		count++;
+	}
+	args[0] = CStringGetTextDatum(definition->name);
+	(void) idem_query_own(&delete_edges, args, NULL, 0, NULL, NULL);
+	if (count == 0)
+		return;
+	args[1] = text_array(from, NULL, count);
+	args[2] = text_array(to, NULL, count);
+	args[3] = text_array(guard, unguarded, count);
+	(void) idem_query_own(&insert_edges, args, NULL, 0, NULL, NULL);
+}
+
+/* A state that nothing leads to is legal, but often a slip. */
+static void
+notice_unreached(const IdemDefinition *definition)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = definition->nreached; i < list_length(definition->states); i++)
+		appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "",
+						 (char *) list_nth(definition->states, i));
+	if (names.len > 0)
+		ereport(NOTICE,
+				(errmsg("nothing leads from \"%s\" to some states of state machine \"%s\"",
+						definition->initial, definition->name),
+				 errdetail("These are %s.", names.data)));
+}
+
+/* The machine, for its owner; NULL if there is none of that name. */
+static const IdemMachine *
+own_machine(const char *name)
+{
+	const IdemMachine *machine = idem_machine_seek(name);
+
+	if (machine != NULL)
+		check_owner(machine, name);
+	return machine;
+}
+
+/*
+ * idem_machine_define(name text, initial text, transitions jsonb,
+ *					   force boolean) -> boolean
+ *
+ * Makes a machine, or changes it; false if it is as described already.  Raises
+ * 22023 and 42883 for a description that will not do, 42501 unless the caller
+ * owns the machine; then, unless forced, what idem_followers_check raises for
+ * the tables that follow it.
+ */
+Datum
+idem_machine_define(PG_FUNCTION_ARGS)
+{
+	static const char *const arguments[] = {
+		"name", "initial", "transitions", "force"
+	};
+	IdemDefinition *definition;
+	const IdemMachine *machine;
+
+	PreventCommandIfReadOnly("idem_machine_define()");
+	for (int i = 0; i < lengthof(arguments); i++)
+	{
+		if (PG_ARGISNULL(i))
+			idem_error_null(arguments[i]);
+	}
+	definition = idem_definition_read(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+									  text_to_cstring(PG_GETARG_TEXT_PP(1)),
+									  PG_GETARG_JSONB_P(2));
+
+	/* Without the lock first: nothing to do is what there is to do mostly. */
+	machine = own_machine(definition->name);
+	if (machine != NULL && idem_definition_equals(definition, machine))
+		PG_RETURN_BOOL(false);
+	LockRelationOid(idem_catalog()->machine_table, ExclusiveLock);
+	machine = own_machine(definition->name);
+	if (machine != NULL && idem_definition_equals(definition, machine))
+		PG_RETURN_BOOL(false);
+
+	if (!PG_GETARG_BOOL(3))
+		idem_followers_check(definition, machine);
+	/* what was found may be gone, after the code of others ran */
+	machine = idem_machine_seek(definition->name);
+	write_machine(definition, machine == NULL);
+	write_edges(definition);
+	notice_unreached(definition);
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * idem_machine_drop(name text) -> boolean
+ *
+ * Drops a machine; false if there is none of that name.  Raises 42501 unless the
+ * caller owns it, 2BP01 if tables follow it, or if it came with idem.
+ */
+Datum
+idem_machine_drop(PG_FUNCTION_ARGS)
+{
+	const char *name;
+	List	   *followers;
+	Datum		args[1];
+
+	PreventCommandIfReadOnly("idem_machine_drop()");
+	if (PG_ARGISNULL(0))
+		idem_error_null("name");
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	LockRelationOid(idem_catalog()->machine_table, ExclusiveLock);
+	if (own_machine(name) == NULL)
+		PG_RETURN_BOOL(false);
+	if (strcmp(name, SHIPPED_MACHINE) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("state machine \"%s\" cannot be dropped", name),
+				 errdetail("It comes with extension idem.")));
+	followers = idem_followers_find(name);
+	if (followers != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("state machine \"%s\" cannot be dropped because tables follow it",
+						name),
+				 errdetail("These are %s.", idem_followers_names(followers)),
+				 errhint("Call idem_detach() for each of them first.")));
+
+	args[0] = CStringGetTextDatum(name);
+	(void) idem_query_own(&delete_machine, args, NULL, 0, NULL, NULL);
+	PG_RETURN_BOOL(true);
+}

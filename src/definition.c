@@ -1,0 +1,280 @@
+/*
+ * definition.c
+ *	  A state machine as its definer describes it: reading and comparing.
+ *
+ * The description is JSON: each state with the states that it leads to, which
+ * are named, or objects that name a guard, too:
+ *
+ *		{"A": ["B", {"to": "C", "guard": "may_c"}], "B": []}
+ *
+ * A state that is only led to need not be listed, and leads nowhere.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "definition.h"
+#include "guard.h"
+
+/* As long as a key may be, so that an edge fits into an index entry. */
+#define MAX_NAME	255
+
+static void
+shape_error(const char *state, const JsonbValue *v)
+{
+	Jsonb	   *json = JsonbValueToJsonb(unconstify(JsonbValue *, v));
+	char	   *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 state == NULL ?
+			 errmsg("\"transitions\" must be a JSON object") :
+			 errmsg("transitions of state \"%s\" must be an array of states, or of objects that name one",
+					state),
+			 errdetail("It is %.200s.", text),
+			 errhint("Give each state the states that it leads to: {\"A\": [\"B\", {\"to\": \"C\", \"guard\": \"may_c\"}], \"B\": []}.")));
+}
+
+static void
+check_name(const char *what, const char *name)
+{
+	if (name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of a %s must not be empty", what)));
+	if (strlen(name) > MAX_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of a %s is too long", what),
+				 errdetail("It has %zu bytes, at most %d are possible.",
+						   strlen(name), MAX_NAME)));
+}
+
+static bool
+has_name(List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static List *
+add_name(List *names, const char *name)
+{
+	if (has_name(names, name))
+		return names;
+	return lappend(names, unconstify(char *, name));
+}
+
+static const char *
+string_of(const JsonbValue *v)
+{
+	return pnstrdup(v->val.string.val, v->val.string.len);
+}
+
+/* Reads one element of the array of a state. */
+static IdemEdge *
+read_edge(const char *from, JsonbValue *v)
+{
+	IdemEdge *edge = palloc0(sizeof(IdemEdge));
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	field;
+	const char *name = NULL;
+
+	edge->from = from;
+	if (v->type == jbvString)
+	{
+		edge->to = string_of(v);
+		return edge;
+	}
+	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+		shape_error(from, v);
+
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &field, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			name = string_of(&field);
+		else if (token == WJB_VALUE && field.type == jbvString &&
+				 strcmp(name, "to") == 0)
+			edge->to = string_of(&field);
+		else if (token == WJB_VALUE && field.type == jbvString &&
+				 strcmp(name, "guard") == 0)
+			edge->guard = idem_guard_resolve(string_of(&field));
+		else if (token == WJB_VALUE)
+			shape_error(from, v);
+	}
+	if (edge->to == NULL)
+		shape_error(from, v);
+	return edge;
+}
+
+/* Reads the array of a state, and adds what it leads to. */
+static void
+read_edges(IdemDefinition *definition, const char *from, JsonbValue *v)
+{
+	List	   *targets = NIL;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	element;
+
+	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
+		shape_error(from, v);
+
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		IdemEdge *edge;
+
+		if (token != WJB_ELEM)
+			continue;
+		edge = read_edge(from, &element);
+		check_name("state", edge->to);
+		if (has_name(targets, edge->to))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("state \"%s\" leads to \"%s\" twice",
+							from, edge->to)));
+		targets = lappend(targets, unconstify(char *, edge->to));
+		definition->edges = lappend(definition->edges, edge);
+	}
+}
+
+/*
+ * Puts the states in order: as they are reached from the initial one, step by
+ * step and as listed, then those that are not.
+ */
+static void
+order_states(IdemDefinition *definition, List *listed)
+{
+	ListCell   *lc;
+
+	definition->states = list_make1(unconstify(char *, definition->initial));
+	for (int i = 0; i < list_length(definition->states); i++)
+	{
+		foreach(lc, definition->edges)
+		{
+			IdemEdge *edge = lfirst(lc);
+
+			if (strcmp(edge->from, list_nth(definition->states, i)) == 0)
+				definition->states = add_name(definition->states, edge->to);
+		}
+	}
+	definition->nreached = list_length(definition->states);
+	foreach(lc, listed)
+		definition->states = add_name(definition->states, lfirst(lc));
+}
+
+static char *
+quoted_list(List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s\"%s\"", buf.len ? ", " : "",
+						 (char *) lfirst(lc));
+	return buf.data;
+}
+
+/*
+ * Reads a description.  Raises 22023 for one that is none, 42883 for a guard
+ * that does not exist.
+ */
+IdemDefinition *
+idem_definition_read(const char *name, const char *initial, Jsonb *transitions)
+{
+	IdemDefinition *definition = palloc0(sizeof(IdemDefinition));
+	List	   *listed = NIL;
+	const char *state = NULL;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	ListCell   *lc;
+
+	definition->name = name;
+	definition->initial = initial;
+	check_name("state machine", name);
+	if (!JB_ROOT_IS_OBJECT(transitions))
+	{
+		JsonbToJsonbValue(transitions, &v);
+		shape_error(NULL, &v);
+	}
+
+	it = JsonbIteratorInit(&transitions->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		/* the object itself comes first */
+		if (token == WJB_KEY)
+		{
+			state = string_of(&v);
+			check_name("state", state);
+			listed = lappend(listed, unconstify(char *, state));
+		}
+		else if (token == WJB_VALUE)
+			read_edges(definition, state, &v);
+	}
+	foreach(lc, definition->edges)
+		listed = add_name(listed, ((IdemEdge *) lfirst(lc))->to);
+
+	if (!has_name(listed, initial))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("initial state \"%s\" is no state of state machine \"%s\"",
+						initial, name),
+				 listed == NIL ? errdetail("It has no states.") :
+				 errdetail("Its states are %s.", quoted_list(listed))));
+	order_states(definition, listed);
+	return definition;
+}
+
+static bool
+has_edge(List *edges, const IdemEdge *edge)
+{
+	ListCell   *lc;
+
+	foreach(lc, edges)
+	{
+		const IdemEdge *other = lfirst(lc);
+
+		if (strcmp(other->from, edge->from) == 0 &&
+			strcmp(other->to, edge->to) == 0 &&
+			(other->guard == NULL) == (edge->guard == NULL) &&
+			(edge->guard == NULL || strcmp(other->guard, edge->guard) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* Does a machine have the same states, transitions and guards already? */
+bool
+idem_definition_equals(const IdemDefinition *definition,
+					   const IdemMachine *machine)
+{
+	List	   *states = idem_machine_states(machine);
+	List	   *edges = idem_machine_edges(machine);
+	ListCell   *lc;
+
+	if (strcmp(definition->initial, idem_machine_initial(machine)) != 0 ||
+		list_length(definition->states) != list_length(states) ||
+		list_length(definition->edges) != list_length(edges))
+		return false;
+	foreach(lc, states)
+	{
+		if (!has_name(definition->states, lfirst(lc)))
+			return false;
+	}
+	foreach(lc, edges)
+	{
+		if (!has_edge(definition->edges, lfirst(lc)))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,259 @@
+/*
+ * followers.c
+ *	  The tables that follow a machine, and what a change of it means for them.
+ *
+ * Tables are found by their triggers.  They may be anybody's: rows are counted,
+ * and types asked what they can hold, as the owner of the table, and nothing is
+ * told of rows that the caller could not read.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_trigger.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "catalog.h"
+#include "census.h"
+#include "compat.h"
+#include "error.h"
+#include "follow.h"
+#include "followers.h"
+#include "guard.h"
+#include "status.h"
+
+/* What is to be found out about the tables, and what has been. */
+typedef struct Survey
+{
+	const IdemDefinition *definition;
+	List	   *removed;		/* states that would be gone */
+	List	   *added;			/* states that there would be */
+	StringInfoData stranded;	/* tables with rows in states removed */
+	StringInfoData unfit;		/* tables that cannot hold states added */
+} Survey;
+
+/* Does a trigger name the machine in its arguments? */
+static bool
+names_machine(HeapTuple trigger, TupleDesc desc, const char *machine)
+{
+	bool		isnull;
+	Datum		args = heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull);
+	bytea	   *bytes = DatumGetByteaPP(args);
+	int			length = strlen(machine) + 1;
+
+	/* each argument ends in a zero byte */
+	return VARSIZE_ANY_EXHDR(bytes) >= length &&
+		memcmp(VARDATA_ANY(bytes), machine, length) == 0;
+}
+
+/*
+ * The OIDs of the tables that follow a machine, partitions left out, in order.
+ * They are read under a snapshot of the moment, as catalogs are.
+ */
+List *
+idem_followers_find(const char *machine)
+{
+	Oid			function = idem_catalog()->lifecycle;
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *followers = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+
+		if (trigger->tgfoid == function && !OidIsValid(trigger->tgparentid) &&
+			names_machine(tuple, RelationGetDescr(rel), machine))
+			followers = list_append_unique_oid(followers, trigger->tgrelid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(followers, list_oid_cmp);
+	return followers;
+}
+
+static const char *
+table_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* Their names, for people. */
+const char *
+idem_followers_names(List *followers)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, followers)
+		appendStringInfo(&buf, "%s%s", buf.len ? ", " : "",
+						 table_name(lfirst_oid(lc)));
+	return buf.data;
+}
+
+/* The states (char *) of one list that are not in another. */
+static List *
+states_less(List *states, List *others)
+{
+	List	   *rest = NIL;
+	ListCell   *lc;
+	ListCell   *other;
+
+	foreach(lc, states)
+	{
+		bool		found = false;
+
+		foreach(other, others)
+			found = found || strcmp(lfirst(lc), lfirst(other)) == 0;
+		if (!found)
+			rest = lappend(rest, lfirst(lc));
+	}
+	return rest;
+}
+
+/* May the caller read the states of all rows of a table? */
+static bool
+may_read(Relation rel, AttrNumber status)
+{
+	Oid			relid = RelationGetRelid(rel);
+
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		return false;
+	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(relid, status, GetUserId(),
+							  ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* What idem_status_complaint says, asked as the owner of the table. */
+static const char *
+complaint(Relation rel, AttrNumber status, List *states)
+{
+	const char *sentence;
+	Oid			user;
+	int			context;
+	int			nestlevel;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner, context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	nestlevel = NewGUCNestLevel();
+	idem_restrict_search_path();
+
+	sentence = idem_status_complaint(TupleDescAttr(RelationGetDescr(rel),
+												   status - 1),
+									 states);
+
+	AtEOXact_GUC(false, nestlevel);
+	SetUserIdAndSecContext(user, context);
+	return sentence;
+}
+
+/* Looks at a column that holds states of the machine. */
+static void
+survey_column(Survey *survey, Relation rel, AttrNumber status)
+{
+	const char *name = table_name(RelationGetRelid(rel));
+	const char *found;
+
+	if (survey->removed != NIL)
+	{
+		found = idem_census_within(rel, status, survey->removed);
+		if (found != NULL && may_read(rel, status))
+			appendStringInfo(&survey->stranded, "%sTable %s has rows in states %s.",
+							 survey->stranded.len ? "\n" : "", name, found);
+		else if (found != NULL)
+			appendStringInfo(&survey->stranded, "%sTable %s has rows in states that would be gone.",
+							 survey->stranded.len ? "\n" : "", name);
+	}
+	found = complaint(rel, status, survey->added);
+	if (found != NULL)
+		appendStringInfo(&survey->unfit, "%sTable %s: %s",
+						 survey->unfit.len ? "\n" : "", name, found);
+}
+
+static void
+survey_table(Survey *survey, Oid relid)
+{
+	Oid			function = idem_catalog()->lifecycle;
+	Bitmapset  *seen = NULL;
+	Relation	rel;
+
+	/*
+	 * Where states are removed, nobody is to write to the table until the
+	 * change is committed, and a row might slip into one of them.
+	 */
+	rel = try_relation_open(relid, survey->removed != NIL ?
+							ShareRowExclusiveLock : AccessShareLock);
+	if (rel == NULL)
+		return;
+	/* Rows that only another session can see end with it. */
+	for (int i = 0; !RELATION_IS_OTHER_TEMP(rel) && rel->trigdesc != NULL &&
+		 i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+		IdemLifecycle lifecycle;
+
+		if (trigger->tgfoid != function || trigger->tgnargs == 0 ||
+			strcmp(trigger->tgargs[0], survey->definition->name) != 0)
+			continue;
+		idem_follow_read(&lifecycle, rel, trigger);
+		if (bms_is_member(lifecycle.status, seen))
+			continue;
+		seen = bms_add_member(seen, lifecycle.status);
+		survey_column(survey, rel, lifecycle.status);
+	}
+	if (seen != NULL)
+		idem_guard_accept(rel, survey->definition->edges);
+	relation_close(rel, NoLock);
+}
+
+/*
+ * Raises 23514 if a new definition of a machine (NULL: there is none yet) would
+ * leave rows in states that it does not have, 42804 if it has states that a
+ * table cannot hold, or a guard that does not take rows of a table.
+ */
+void
+idem_followers_check(const IdemDefinition *definition,
+					 const IdemMachine *machine)
+{
+	List	   *states = machine != NULL ? idem_machine_states(machine) : NIL;
+	Survey		survey = {0};
+	ListCell   *lc;
+
+	survey.definition = definition;
+	survey.removed = states_less(states, definition->states);
+	survey.added = states_less(definition->states, states);
+	initStringInfo(&survey.stranded);
+	initStringInfo(&survey.unfit);
+	foreach(lc, idem_followers_find(definition->name))
+		survey_table(&survey, lfirst_oid(lc));
+
+	if (survey.stranded.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("rows would be left in states that state machine \"%s\" no longer has",
+						definition->name),
+				 errdetail_internal("%s", survey.stranded.data),
+				 errhint("Bring these rows into other states first, or say \"force => true\".")));
+	if (survey.unfit.len > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("tables that follow state machine \"%s\" cannot hold all its states",
+						definition->name),
+				 errdetail_internal("%s", survey.unfit.data),
+				 errhint("Change the type first, as by ALTER TYPE ... ADD VALUE, or say \"force => true\".")));
+}

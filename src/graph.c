@@ -1,0 +1,126 @@
+/*
+ * graph.c
+ *	  SQL: idem_machine_graph(), a picture of a machine in Mermaid's language.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+
+#include "error.h"
+#include "machine.h"
+
+PG_FUNCTION_INFO_V1(idem_machine_graph);
+
+/* Words that mean something to Mermaid where a state may stand. */
+static const char *const keywords[] = {
+	"accDescr", "accTitle", "as", "choice", "class", "classDef", "click",
+	"default", "direction", "end", "fork", "hide", "href", "join", "note",
+	"scale", "start", "state", "stateDiagram", "style", "title", "width"
+};
+
+/* Can a name stand for itself? */
+static bool
+is_plain(const char *name)
+{
+	for (int i = 0; i < lengthof(keywords); i++)
+	{
+		if (pg_strcasecmp(name, keywords[i]) == 0)
+			return false;
+	}
+	/* where Mermaid keeps [*] */
+	if (pg_strncasecmp(name, "root_", 5) == 0)
+		return false;
+	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
+		strlen(name) && pg_ascii_tolower(name[0]) >= 'a';
+}
+
+/* Appends text for people, with what Mermaid or HTML would take for its own. */
+static void
+append_text(StringInfo buf, const char *text)
+{
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c < ' ' || strchr("\"#%&:;<>[]\\`{|}~", *c) != NULL)
+			appendStringInfo(buf, "#%d;", (unsigned char) *c);
+		else
+			appendStringInfoChar(buf, *c);
+	}
+}
+
+/* What a state is called: its name, or a number where that would not do. */
+static const char *
+alias(List *states, const char *state)
+{
+	int			number = 0;
+	ListCell   *lc;
+
+	if (is_plain(state))
+		return state;
+	foreach(lc, states)
+	{
+		number++;
+		if (strcmp(lfirst(lc), state) == 0)
+			break;
+	}
+	return psprintf("_%d", number);
+}
+
+/*
+ * idem_machine_graph(name text) -> text
+ *
+ * Raises 42704 if there is no such machine.
+ */
+Datum
+idem_machine_graph(PG_FUNCTION_ARGS)
+{
+	const IdemMachine *machine;
+	StringInfoData buf;
+	List	   *states;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("name");
+	machine = idem_machine_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	states = idem_machine_states(machine);
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "stateDiagram-v2\n");
+	foreach(lc, states)
+	{
+		const char *state = lfirst(lc);
+
+		if (is_plain(state))
+			continue;
+		appendStringInfoString(&buf, "    state \"");
+		append_text(&buf, state);
+		appendStringInfo(&buf, "\" as %s\n", alias(states, state));
+	}
+	appendStringInfo(&buf, "    [*] --> %s\n",
+					 alias(states, idem_machine_initial(machine)));
+	foreach(lc, states)
+	{
+		const char *state = lfirst(lc);
+		List	   *edges = idem_machine_exits(machine, state);
+		ListCell   *lce;
+
+		foreach(lce, edges)
+		{
+			const IdemEdge *edge = lfirst(lce);
+
+			appendStringInfo(&buf, "    %s --> %s", alias(states, state),
+							 alias(states, edge->to));
+			if (edge->guard != NULL)
+			{
+				appendStringInfoString(&buf, " : ");
+				append_text(&buf, edge->guard);
+			}
+			appendStringInfoChar(&buf, '\n');
+		}
+		if (edges == NIL)
+			appendStringInfo(&buf, "    %s --> [*]\n", alias(states, state));
+	}
+	/* without the last line feed */
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(buf.data, buf.len - 1));
+}
