@@ -47,6 +47,8 @@ OBJS = \
 	src/purge.o \
 	src/purger.o \
 	src/query.o \
+	src/record.o \
+	src/request.o \
 	src/result.o \
 	src/revision.o \
 	src/rowid.o \
@@ -54,10 +56,12 @@ OBJS = \
 	src/settings.o \
 	src/shape.o \
 	src/shipped.o \
+	src/stage.o \
 	src/status.o \
 	src/table.o \
 	src/target.o \
 	src/transition.o \
+	src/transition_set.o \
 	src/union.o \
 	src/unique.o \
 	src/update.o \

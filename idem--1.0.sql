@@ -484,6 +484,67 @@ COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
 'move the order with this primary key to its next state, once per key if one is given';
 
+CREATE FUNCTION @extschema@.idem_transition(
+	target regclass, id text, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_transition_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint,
+	text, text, interval, jsonb) IS
+'move a row to a state of the machine that its table follows, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_transition(
+	target regclass, id bigint, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_transition_bigint'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint,
+	text, text, interval, jsonb) IS
+'move a row to a state of the machine that its table follows, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_transition(
+	target regclass, id uuid, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_transition_uuid'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint,
+	text, text, interval, jsonb) IS
+'move a row to a state of the machine that its table follows, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_transition(
+	target regclass, id jsonb, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+AS 'MODULE_PATHNAME', 'idem_transition_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb, text, bigint,
+	text, text, interval, jsonb) IS
+'move the row with this primary key to a state of the machine that its table follows, once per key if one is given';
+
+CREATE FUNCTION @extschema@.idem_transition(
+	target regclass, ids jsonb[], to_state text,
+	expected_versions bigint[] DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	OUT id jsonb, OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
+	OUT from_state text, OUT to_state text, OUT version bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'idem_transition_set'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb[], text,
+	bigint[], text, text, interval, jsonb) IS
+'move all of the rows with these primary keys, or none, to a state of the machine that their table follows, once per key if one is given';
+
 --
 -- Updates
 --

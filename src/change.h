@@ -6,20 +6,18 @@
 #define IDEM_CHANGE_H
 
 #include "catalog.h"
-#include "rowid.h"
+#include "stage.h"
 
-/* What is wanted. */
+/* What is wanted of a row. */
 typedef struct IdemWish
 {
-	Oid			target;
 	const IdemRowId *id;
-	const char *machine;		/* that the target has to follow */
-	const char *to;				/* state */
 	bool		versioned;		/* is a version expected? */
 	int64		expected_version;
+	/* for the row's triggers; NULL: there is none */
 	const char *scope;			/* of the key */
-	const char *key;			/* that will remember it; NULL: none */
-	Jsonb	   *note;			/* for the row's triggers; NULL: none */
+	const char *key;			/* that will remember it */
+	Jsonb	   *note;
 } IdemWish;
 
 /* What came of it. */
@@ -31,6 +29,7 @@ typedef struct IdemChange
 	int64		version;
 } IdemChange;
 
-extern void idem_change_make(const IdemWish *wish, IdemChange *change);
+extern void idem_change_make(IdemStage *stage, const IdemWish *wish,
+							 IdemChange *change);
 
 #endif							/* IDEM_CHANGE_H */

@@ -141,6 +141,13 @@ idem_machine_states(const IdemMachine *machine)
 	return states;
 }
 
+/* Has a machine the state? */
+bool
+idem_machine_knows(const IdemMachine *machine, const char *state)
+{
+	return idem_compile_state(machine, state) != NULL;
+}
+
 static IdemEdge *
 copy_edge(const IdemEdge *edge)
 {

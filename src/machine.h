@@ -27,6 +27,7 @@ extern const IdemMachine *idem_machine_seek(const char *name);
 extern const char *idem_machine_initial(const IdemMachine *machine);
 extern const char *idem_machine_owner(const IdemMachine *machine);
 extern List *idem_machine_states(const IdemMachine *machine);
+extern bool idem_machine_knows(const IdemMachine *machine, const char *state);
 extern List *idem_machine_exits(const IdemMachine *machine, const char *from);
 extern List *idem_machine_edges(const IdemMachine *machine);
 extern bool idem_machine_allows(const IdemMachine *machine,
