@@ -29,6 +29,7 @@ OBJS = \
 	src/followers.o \
 	src/graph.o \
 	src/guard.o \
+	src/history.o \
 	src/idem.o \
 	src/intent.o \
 	src/key.o \
@@ -47,11 +48,13 @@ OBJS = \
 	src/purge.o \
 	src/purger.o \
 	src/query.o \
+	src/recall.o \
 	src/record.o \
 	src/request.o \
 	src/result.o \
 	src/revision.o \
 	src/rowid.o \
+	src/rowkey.o \
 	src/rows.o \
 	src/settings.o \
 	src/shape.o \

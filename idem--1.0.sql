@@ -360,7 +360,7 @@ CREATE FUNCTION @extschema@.idem_lifecycle() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_lifecycle'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_lifecycle() IS
-'trigger that validates changes of state and raises the version of each updated row; its arguments are the state machine, the column with the state, and the column with the version';
+'trigger that validates changes of state, raises the version of each updated row, and after updates records transitions; its arguments are the state machine, the column with the state, and the column with the version';
 
 CREATE FUNCTION @extschema@.idem_version() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_version'
@@ -413,6 +413,115 @@ AS 'MODULE_PATHNAME', 'idem_allowed_jsonb'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
 'states that a row may go to now';
+
+--
+-- History
+--
+
+-- The time first in the primary key: rows come in its order, and go in it.
+-- Tables are known by OID, so that history follows a table that is renamed, and
+-- is not inherited by another that takes its name.
+CREATE TABLE @extschema@.idem_history (
+	changed_at timestamp with time zone NOT NULL,
+	id bigint GENERATED ALWAYS AS IDENTITY,
+	version bigint NOT NULL,
+	target regclass NOT NULL,
+	row_key jsonb NOT NULL,
+	from_state text COLLATE "C",
+	to_state text COLLATE "C" NOT NULL,
+	changed_by text NOT NULL,
+	scope text COLLATE "C",
+	key text COLLATE "C",
+	note jsonb,
+	CONSTRAINT idem_history_pkey PRIMARY KEY (changed_at, id)
+) WITH (
+	-- may grow large, and is purged in its order
+	autovacuum_vacuum_scale_factor = 0.02
+);
+-- The hash of a key takes less room than the key, and less time to compare.
+CREATE INDEX idem_history_row_idx ON @extschema@.idem_history
+	(target, pg_catalog.jsonb_hash(row_key));
+
+COMMENT ON TABLE @extschema@.idem_history IS
+'transitions of the rows of tables that keep a history';
+COMMENT ON COLUMN @extschema@.idem_history.changed_at IS
+'when the transition was made';
+COMMENT ON COLUMN @extschema@.idem_history.id IS
+'order of the transitions of a row';
+COMMENT ON SEQUENCE @extschema@.idem_history_id_seq IS
+'order of the transitions of a row';
+COMMENT ON COLUMN @extschema@.idem_history.version IS
+'version that the row has since';
+COMMENT ON COLUMN @extschema@.idem_history.target IS
+'table of the row; of a partition, the table that is partitioned';
+COMMENT ON COLUMN @extschema@.idem_history.row_key IS
+'primary key of the row, without the columns that hold state and version';
+COMMENT ON COLUMN @extschema@.idem_history.from_state IS
+'state that the row left; null if it had none';
+COMMENT ON COLUMN @extschema@.idem_history.to_state IS
+'state that the row went to';
+COMMENT ON COLUMN @extschema@.idem_history.changed_by IS
+'name of the role that made the transition';
+COMMENT ON COLUMN @extschema@.idem_history.scope IS
+'namespace of the key';
+COMMENT ON COLUMN @extschema@.idem_history.key IS
+'idempotency key of the call that made the transition';
+COMMENT ON COLUMN @extschema@.idem_history.note IS
+'what the call said of it';
+
+REVOKE ALL ON TABLE @extschema@.idem_history FROM PUBLIC;
+GRANT SELECT, INSERT ON TABLE @extschema@.idem_history TO @extowner@;
+GRANT SELECT, UPDATE ON SEQUENCE @extschema@.idem_history_id_seq TO @extowner@;
+-- A table's name is what a dump knows it by, so what has none elsewhere stays.
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history',
+	$$WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c
+		WHERE c.oid OPERATOR(pg_catalog.=) target
+		AND c.relpersistence OPERATOR(pg_catalog.<>) 't')$$);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history_id_seq', '');
+
+CREATE FUNCTION @extschema@.idem_history(
+	target regclass, id text,
+	OUT version bigint, OUT from_state text, OUT to_state text,
+	OUT changed_at timestamp with time zone, OUT changed_by text,
+	OUT scope text, OUT key text, OUT note jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'idem_history_text'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_history(regclass, text) IS
+'the transitions of a row of a table that keeps a history, oldest first';
+
+CREATE FUNCTION @extschema@.idem_history(
+	target regclass, id bigint,
+	OUT version bigint, OUT from_state text, OUT to_state text,
+	OUT changed_at timestamp with time zone, OUT changed_by text,
+	OUT scope text, OUT key text, OUT note jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'idem_history_bigint'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_history(regclass, bigint) IS
+'the transitions of a row of a table that keeps a history, oldest first';
+
+CREATE FUNCTION @extschema@.idem_history(
+	target regclass, id uuid,
+	OUT version bigint, OUT from_state text, OUT to_state text,
+	OUT changed_at timestamp with time zone, OUT changed_by text,
+	OUT scope text, OUT key text, OUT note jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'idem_history_uuid'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_history(regclass, uuid) IS
+'the transitions of a row of a table that keeps a history, oldest first';
+
+CREATE FUNCTION @extschema@.idem_history(
+	target regclass, id jsonb,
+	OUT version bigint, OUT from_state text, OUT to_state text,
+	OUT changed_at timestamp with time zone, OUT changed_by text,
+	OUT scope text, OUT key text, OUT note jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'idem_history_jsonb'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_history(regclass, jsonb) IS
+'the transitions of a row of a table that keeps a history, oldest first';
 
 --
 -- Transitions
@@ -606,7 +715,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'idem_purge'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
-'delete expired keys, all or so many, and return how many were deleted';
+'delete expired keys and history past its retention, all or so many rows, and return how many were deleted';
 REVOKE ALL ON FUNCTION @extschema@.idem_purge(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@;
 

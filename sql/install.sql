@@ -53,6 +53,8 @@ WITH member AS (
 	SELECT m.classid, m.objid, a.attnum
 	FROM member AS m JOIN pg_attribute AS a ON a.attrelid = m.objid
 	WHERE m.classid = 'pg_class'::regclass AND a.attnum > 0
+		  -- those of a sequence cannot have one
+		  AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = m.objid AND c.relkind <> 'S')
 )
 SELECT pg_describe_object(classid, objid, objsubid) AS uncommented
 FROM described AS o

@@ -21,7 +21,6 @@ SELECT idem_attach('orders', NULL);
 SELECT idem_attach('orders', 'order', status => NULL);
 SELECT idem_attach('orders', 'order', version => NULL);
 SELECT idem_attach('orders', 'order', history => NULL);
-SELECT idem_attach('orders', 'order', history => true);
 SELECT idem_attach('orders', 'odrer');
 SELECT idem_attach('orders', 'order', status => 'state');
 SELECT idem_attach('orders', 'order', version => 'Row Version');
@@ -102,7 +101,7 @@ SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecyc
 SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, status)', 'UPDATE handmade SET id = 1');
 SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(odrer, status, version)', 'UPDATE handmade SET status = ''PROCESSING''');
 SELECT try('BEFORE UPDATE ON handmade FOR EACH STATEMENT EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE handmade SET id = 1');
-SELECT try('AFTER UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE handmade SET id = 1');
+SELECT try('AFTER UPDATE OF status ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE handmade SET status = status');
 SELECT try('BEFORE INSERT ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'INSERT INTO handmade VALUES (2)');
 SELECT try('BEFORE DELETE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'DELETE FROM handmade');
 SELECT try('BEFORE UPDATE OF status ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE handmade SET status = status');
@@ -208,7 +207,6 @@ END $$;
 SELECT state_of('SELECT ' || command) AS state, command
 FROM unnest(ARRAY[
 	$$idem_attach('orders', NULL)$$,
-	$$idem_attach('orders', 'order', history => true)$$,
 	$$idem_attach('orders', 'order')$$,
 	$$idem_attach('handmade', 'odrer')$$,
 	$$idem_attach('handmade', 'order', status => 'state')$$,

@@ -122,12 +122,7 @@ read_row(Relation rel, const IdemLifecycle *lifecycle, const IdemRowId *id,
 	bool		isvarlena;
 	Row			row = {0};
 
-	if (!idem_unique_primary(&key, rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
-				 errmsg("table \"%s\" has no primary key to find a row by",
-						RelationGetRelationName(rel)),
-				 errdetail("A deferrable primary key does not count.")));
+	idem_unique_need_primary(&key, rel);
 	idem_rowid_bind(id, rel, &key, types, args);
 
 	memset(&signature, 0, sizeof(signature));

@@ -169,11 +169,27 @@ check_rows(Relation rel, AttrNumber status, const char *name, List *states)
 				 errhint("Bring all rows into states of the machine first.")));
 }
 
+/* Does a table follow that machine in those columns, but keep no history? */
+static bool
+lacks_history(Relation rel, const char *machine, const char *status,
+			  const char *version)
+{
+	IdemLifecycle lifecycle;
+	Oid			relid = RelationGetRelid(rel);
+
+	return idem_follow_find(&lifecycle, rel) &&
+		strcmp(lifecycle.machine, machine) == 0 &&
+		lifecycle.status == get_attnum(relid, status) &&
+		lifecycle.version == get_attnum(relid, version) &&
+		!idem_follow_records(rel);
+}
+
 /*
  * idem_attach(target regclass, machine text, status name, version name,
  *			   history boolean) -> void
  *
- * Lets a table follow a machine.  Raises 42501 unless the caller owns the
+ * Lets a table follow a machine, or one that does so already also keep a history.
+ * Raises 42501 unless the caller owns the
  * table, 42809 for what is not a table, 42710 if it follows one already, 42704
  * for a machine that does not exist, 42P10 for want of a primary key, 42703,
  * 42804 and 42P16 for columns that cannot serve, 42883 and 42804 for guards that
@@ -198,6 +214,8 @@ idem_attach(PG_FUNCTION_ARGS)
 	AttrNumber	column;
 	IdemUnique	key;
 	Relation	rel;
+	bool		history;
+	bool		attached;
 
 	for (int i = 0; i < lengthof(arguments); i++)
 	{
@@ -207,16 +225,14 @@ idem_attach(PG_FUNCTION_ARGS)
 	machine_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	status = NameStr(*PG_GETARG_NAME(2));
 	version = NameStr(*PG_GETARG_NAME(3));
-	if (PG_GETARG_BOOL(4))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("keeping a history of transitions is not supported"),
-				 errhint("Leave \"history\" out.")));
+	history = PG_GETARG_BOOL(4);
 
 	/* Against a change of the machine until our triggers can be seen. */
 	LockRelationOid(idem_catalog()->machine_table, RowShareLock);
 	rel = open_own_table(PG_GETARG_OID(0));
-	if (trigger_names(rel) != NIL)
+	attached = trigger_names(rel) != NIL;
+	if (attached &&
+		!(history && lacks_history(rel, machine_name, status, version)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("table \"%s\" follows a state machine already",
@@ -227,22 +243,19 @@ idem_attach(PG_FUNCTION_ARGS)
 	initial = pstrdup(idem_machine_initial(machine));
 	states = idem_machine_states(machine);
 	edges = idem_machine_edges(machine);
-	if (!idem_unique_primary(&key, rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
-				 errmsg("table \"%s\" has no primary key to find a row by",
-						RelationGetRelationName(rel)),
-				 errdetail("A deferrable primary key does not count."),
-				 errhint("Add a primary key.")));
-	att = need_column(rel, status,
-					  psprintf("text NOT NULL DEFAULT %s",
-							   quote_literal_cstr(initial)));
-	column = att->attnum;
-	check_status(rel, att, machine_name, states);
-	att = need_column(rel, version, "bigint NOT NULL DEFAULT 1");
-	check_version(rel, att);
-	idem_guard_accept(rel, edges);
-	check_rows(rel, column, machine_name, states);
+	idem_unique_need_primary(&key, rel);
+	if (!attached)
+	{
+		att = need_column(rel, status,
+						  psprintf("text NOT NULL DEFAULT %s",
+								   quote_literal_cstr(initial)));
+		column = att->attnum;
+		check_status(rel, att, machine_name, states);
+		att = need_column(rel, version, "bigint NOT NULL DEFAULT 1");
+		check_version(rel, att);
+		idem_guard_accept(rel, edges);
+		check_rows(rel, column, machine_name, states);
+	}
 
 	table = qualified_name(rel);
 	relation_close(rel, NoLock);
@@ -250,10 +263,16 @@ idem_attach(PG_FUNCTION_ARGS)
 					table, idem_catalog()->schema,
 					quote_literal_cstr(machine_name),
 					quote_literal_cstr(status), quote_literal_cstr(version));
-	idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_update BEFORE UPDATE %s",
-								call));
-	idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_insert AFTER INSERT %s",
-								call));
+	if (!attached)
+	{
+		idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_update BEFORE UPDATE %s",
+									call));
+		idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_insert AFTER INSERT %s",
+									call));
+	}
+	if (history)
+		idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_history AFTER UPDATE %s",
+									call));
 	PG_RETURN_VOID();
 }
 

@@ -106,48 +106,47 @@ idem_follow_read_version(Relation rel, const Trigger *trigger)
 	return column;
 }
 
-/* Will this trigger fire for every row updated now? */
+/* Will a trigger fire for every row updated now? */
 static bool
 watches_updates(const Trigger *trigger)
 {
 	char		asleep = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ?
 		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
 
-	return TRIGGER_FOR_ROW(trigger->tgtype) &&
-		TRIGGER_FOR_BEFORE(trigger->tgtype) &&
-		TRIGGER_FOR_UPDATE(trigger->tgtype) &&
-		trigger->tgnattr == 0 && trigger->tgqual == NULL &&
+	return trigger->tgnattr == 0 && trigger->tgqual == NULL &&
 		trigger->tgenabled != TRIGGER_DISABLED &&
 		trigger->tgenabled != asleep;
 }
 
-/* The trigger that calls a function for every row updated now, or NULL. */
+/*
+ * The trigger that calls a function before or after updates, or NULL; only one
+ * that fires for every row now, if so wanted.
+ */
 static const Trigger *
-find_trigger(Relation rel, Oid function)
+find_trigger(Relation rel, Oid function, int16 timing, bool watching)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 
-	if (triggers == NULL || !triggers->trig_update_before_row)
+	if (triggers == NULL)
 		return NULL;
 	for (int i = 0; i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
-		if (trigger->tgfoid == function && watches_updates(trigger))
+		if (trigger->tgfoid == function &&
+			TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW, timing,
+								 TRIGGER_TYPE_UPDATE) &&
+			(!watching || watches_updates(trigger)))
 			return trigger;
 	}
 	return NULL;
 }
 
-/*
- * Does a table follow a machine, that is, has it a trigger that validates every
- * update and raises the version?  If so, says how.  Raises what
- * idem_follow_read raises.
- */
-bool
-idem_follow_find(IdemLifecycle *lifecycle, Relation rel)
+static bool
+read_lifecycle(IdemLifecycle *lifecycle, Relation rel, bool watching)
 {
-	const Trigger *trigger = find_trigger(rel, idem_catalog()->lifecycle);
+	const Trigger *trigger = find_trigger(rel, idem_catalog()->lifecycle,
+										  TRIGGER_TYPE_BEFORE, watching);
 	const char *machine;
 
 	if (trigger == NULL)
@@ -164,6 +163,32 @@ idem_follow_find(IdemLifecycle *lifecycle, Relation rel)
 }
 
 /*
+ * Does a table follow a machine, that is, has it a trigger that validates every
+ * update and raises the version?  If so, says how.  Raises what
+ * idem_follow_read raises.
+ */
+bool
+idem_follow_find(IdemLifecycle *lifecycle, Relation rel)
+{
+	return read_lifecycle(lifecycle, rel, true);
+}
+
+/* The same, even if the trigger is disabled now. */
+bool
+idem_follow_find_any(IdemLifecycle *lifecycle, Relation rel)
+{
+	return read_lifecycle(lifecycle, rel, false);
+}
+
+/* Does a table keep a history, that is, has it a trigger that records it? */
+bool
+idem_follow_records(Relation rel)
+{
+	return find_trigger(rel, idem_catalog()->lifecycle,
+						TRIGGER_TYPE_AFTER, true) != NULL;
+}
+
+/*
  * The column with the version that a trigger raises on every update, or
  * InvalidAttrNumber.  Raises what reading the trigger raises.
  */
@@ -175,6 +200,7 @@ idem_follow_version(Relation rel)
 
 	if (idem_follow_find(&lifecycle, rel))
 		return lifecycle.version;
-	trigger = find_trigger(rel, idem_catalog()->version);
+	trigger = find_trigger(rel, idem_catalog()->version,
+						   TRIGGER_TYPE_BEFORE, true);
 	return trigger ? idem_follow_read_version(rel, trigger) : InvalidAttrNumber;
 }

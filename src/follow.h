@@ -23,6 +23,8 @@ extern bool idem_follow_find(IdemLifecycle *lifecycle, Relation rel);
 extern AttrNumber idem_follow_read_version(Relation rel,
 										   const Trigger *trigger);
 extern AttrNumber idem_follow_version(Relation rel);
+extern bool idem_follow_find_any(IdemLifecycle *lifecycle, Relation rel);
+extern bool idem_follow_records(Relation rel);
 extern void idem_follow_check_version(Relation rel, AttrNumber column);
 
 #endif							/* IDEM_FOLLOW_H */

@@ -9,6 +9,7 @@
 
 #include "catalog.h"
 #include "guard.h"
+#include "history.h"
 #include "machine.h"
 #include "settings.h"
 #include "worker.h"
@@ -24,5 +25,6 @@ _PG_init(void)
 	idem_catalog_init();
 	idem_guard_init();
 	idem_machine_init();
+	idem_history_init();
 	idem_worker_init();
 }

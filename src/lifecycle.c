@@ -3,9 +3,11 @@
  *	  SQL: idem_lifecycle(), the trigger of tables that follow a state machine.
  *
  * BEFORE UPDATE it validates the change of state, asks the guard of it, and
- * raises the version; AFTER
- * INSERT it sees to it that the row begins in the machine's initial state.  Not
- * BEFORE INSERT, which also fires for an upsert that ends as an update.
+ * raises the version; AFTER INSERT it sees to it that the row begins in the
+ * machine's initial state.  Not BEFORE INSERT, which also fires for an upsert
+ * that ends as an update.  AFTER UPDATE, where a table keeps a history, it has
+ * the transition recorded; since no trigger can change the row any more, it
+ * validates it once again.
  *
  * It runs with the rights of whoever writes, and like any ordinary trigger not
  * under session_replication_role = replica: what a replica or a restore brings
@@ -23,10 +25,12 @@
 
 #include "follow.h"
 #include "guard.h"
+#include "history.h"
 #include "intent.h"
 #include "machine.h"
 #include "movement.h"
 #include "revision.h"
+#include "rowkey.h"
 
 PG_FUNCTION_INFO_V1(idem_lifecycle);
 
@@ -125,22 +129,61 @@ guards_of(Relation rel, FmgrInfo *flinfo)
 	return kept(flinfo)->guards;
 }
 
-/* Validates a change of state; gives the edge if its guard is to be asked. */
-static const IdemEdge *
-validate(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+/*
+ * Is an update a transition?  If it changes the state, it must be one of the
+ * machine's.  If it does not, it is one where a call means the row to pass to
+ * the very state it is in, and the machine allows that.  Sets guarded, unless it
+ * is NULL, to the transition if its guard is to be asked.
+ */
+static bool
+is_transition(Relation rel, const IdemLifecycle *lifecycle,
+			  HeapTuple old, HeapTuple new, const IdemEdge **guarded)
 {
-	Relation	rel = trigdata->tg_relation;
-	const IdemMachine *machine = idem_machine_find(lifecycle->machine);
-	const char *from = state_of(trigdata->tg_trigtuple, rel, lifecycle->status);
-	const char *to = state_of(trigdata->tg_newtuple, rel, lifecycle->status);
+	bool		changed = idem_movement_changed(rel, lifecycle->status, old, new);
+	const IdemMachine *machine;
+	char	   *from;
+	char	   *to;
 
-	if (to == NULL)
+	if (!changed &&
+		idem_intent_of(RelationGetRelid(rel), &old->t_self) == NULL)
+		return false;
+
+	machine = idem_machine_find(lifecycle->machine);
+	from = state_of(old, rel, lifecycle->status);
+	to = state_of(new, rel, lifecycle->status);
+	if (to == NULL && changed)
 		null_error(rel, lifecycle->status);
-	if (!idem_machine_allows(machine, from, to) &&
-		(from == NULL || strcmp(from, to) != 0))
+	if (to != NULL && idem_machine_allows(machine, from, to))
+	{
+		if (guarded != NULL)
+			*guarded = idem_machine_guarded(machine, from, to);
+		return true;
+	}
+	if (changed && (from == NULL || strcmp(from, to) != 0))
 		idem_machine_refuse(machine, rel, from, to);
+	return false;
+}
 
-	return idem_machine_guarded(machine, from, to);
+/* What an update makes of a row that has a state. */
+static IdemPassage
+passage_of(Relation rel, const IdemLifecycle *lifecycle,
+		   HeapTuple old, HeapTuple new)
+{
+	const IdemIntent *intent = idem_intent_of(RelationGetRelid(rel),
+											  &old->t_self);
+	IdemPassage passage = {0};
+
+	passage.row = idem_rowkey_read(rel, lifecycle, new);
+	passage.from = state_of(old, rel, lifecycle->status);
+	passage.to = state_of(new, rel, lifecycle->status);
+	passage.version = version_of(new, rel, lifecycle->version);
+	if (intent != NULL)
+	{
+		passage.scope = intent->scope;
+		passage.key = intent->key;
+		passage.note = intent->note;
+	}
+	return passage;
 }
 
 static HeapTuple
@@ -153,32 +196,60 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 	const IdemIntent *intent = idem_intent_of(RelationGetRelid(rel), &old->t_self);
 	const IdemEdge *guarded = NULL;
 	int64		version;
-
-	if (trigdata->tg_trigger->tgnattr > 0 ||
-		trigdata->tg_trigger->tgqual != NULL)
-		protocol_error("function \"idem_lifecycle\" must be fired by every update");
+	bool		transition;
 
 	version = idem_revision_next(rel, lifecycle->version,
 								 version_of(old, rel, lifecycle->version));
-
-	/* A transition that leads back to the state it leaves changes nothing. */
-	if (idem_movement_changed(rel, lifecycle->status, old, new) ||
-		intent != NULL)
-		guarded = validate(trigdata, lifecycle);
-
+	transition = is_transition(rel, lifecycle, old, new, &guarded);
 	new = idem_revision_set(new, rel, lifecycle->version, version);
 	if (guarded != NULL)
 		idem_guard_require(guards_of(rel, flinfo), lifecycle->machine, guarded,
 						   new, intent != NULL ? intent->note : NULL);
+
 	if (rel->rd_rel->relispartition &&
 		idem_movement_leaves(placement_of(rel, flinfo), rel, old, new))
 	{
-		char	   *state = state_of(new, rel, lifecycle->status);
+		IdemPassage passage = passage_of(rel, lifecycle, old, new);
 
-		if (state != NULL)
-			idem_movement_depart(placement_of(rel, flinfo), state, version);
+		passage.recorded = transition && idem_follow_records(rel);
+		if (passage.to != NULL)
+			idem_movement_depart(placement_of(rel, flinfo), &passage);
 	}
 	return new;
+}
+
+static void
+after_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
+{
+	Relation	rel = trigdata->tg_relation;
+	HeapTuple	old = trigdata->tg_trigtuple;
+	HeapTuple	new = trigdata->tg_newtuple;
+
+	if (is_transition(rel, lifecycle, old, new, NULL))
+	{
+		IdemPassage passage = passage_of(rel, lifecycle, old, new);
+
+		idem_history_write(rel, &passage);
+	}
+}
+
+/* If an inserted row has moved here from another partition, receives it. */
+static bool
+receive(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
+		const char *state, int64 version, FmgrInfo *flinfo)
+{
+	IdemPassage arrived = {0};
+	IdemPassage *passage;
+
+	if (!rel->rd_rel->relispartition || !idem_movement_underway())
+		return false;
+	arrived.row = idem_rowkey_read(rel, lifecycle, row);
+	arrived.to = state;
+	arrived.version = version;
+	passage = idem_movement_arrive(placement_of(rel, flinfo), &arrived);
+	if (passage != NULL && passage->recorded)
+		idem_history_write(rel, passage);
+	return passage != NULL;
 }
 
 static void
@@ -187,18 +258,17 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 {
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	row = trigdata->tg_trigtuple;
-	const IdemMachine *machine = idem_machine_find(lifecycle->machine);
 	char	   *state = state_of(row, rel, lifecycle->status);
 	int64		version = version_of(row, rel, lifecycle->version);
+	const IdemMachine *machine;
 
 	/* First of all, so that no departure is left over. */
-	if (state != NULL && rel->rd_rel->relispartition &&
-		idem_movement_underway() &&
-		idem_movement_arrive(placement_of(rel, flinfo), state, version))
+	if (state != NULL && receive(rel, lifecycle, row, state, version, flinfo))
 		return;
 
 	if (state == NULL)
 		null_error(rel, lifecycle->status);
+	machine = idem_machine_find(lifecycle->machine);
 	if (!idem_machine_allows(machine, NULL, state))
 		idem_machine_refuse(machine, rel, NULL, state);
 }
@@ -222,6 +292,11 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		protocol_error("function \"idem_lifecycle\" must be fired for each row");
 
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) &&
+		(trigdata->tg_trigger->tgnattr > 0 ||
+		 trigdata->tg_trigger->tgqual != NULL))
+		protocol_error("function \"idem_lifecycle\" must be fired by every update");
+
 	idem_follow_read(&lifecycle, trigdata->tg_relation,
 						   trigdata->tg_trigger);
 	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
@@ -231,7 +306,10 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_AFTER(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
 		after_insert(trigdata, &lifecycle, fcinfo->flinfo);
+	else if (TRIGGER_FIRED_AFTER(trigdata->tg_event) &&
+			 TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		after_update(trigdata, &lifecycle);
 	else
-		protocol_error("function \"idem_lifecycle\" must be fired before update or after insert");
+		protocol_error("function \"idem_lifecycle\" must be fired before or after update, or after insert");
 	return PointerGetDatum(NULL);
 }

@@ -7,14 +7,14 @@
  * BEFORE UPDATE trigger can foresee it, though: the row no longer satisfies its
  * partition's constraint.  So it notes the departure, and the arrival is told
  * from an INSERT by a departure that fits: in the same tree of partitions, with
- * the same state and version, under the same subtransaction.  Each departure
- * is good for one arrival.
+ * the same primary key, state and version, under the same subtransaction.  Each
+ * departure is good for one arrival, and tells it where the row comes from.
  *
  * A BEFORE trigger that comes after ours and then suppresses the update, or
  * keeps the row where it is, leaves a departure without arrival.  An INSERT of
- * just that state and version could then take its place, until the transaction
- * ends.  One that moves a row which we had thought would stay is not foreseen;
- * the row is refused.
+ * just that row, state and version could then take its place, until the
+ * transaction ends.  One that moves a row which we had thought would stay, or
+ * gives it another key on the way, is not foreseen; the row is refused.
  */
 #include "postgres.h"
 
@@ -45,13 +45,12 @@ typedef struct Departure
 	dlist_node	node;
 	SubTransactionId subxact;	/* in which the row left */
 	Oid			root;			/* of the partitions */
-	int64		version;
-	char		state[FLEXIBLE_ARRAY_MEMBER];
+	IdemPassage *passage;		/* of the row */
 } Departure;
 
-/* In TopTransactionContext, oldest first: rows arrive as they left. */
+/* Oldest first: rows arrive as they left. */
 static dlist_head departures = DLIST_STATIC_INIT(departures);
-static bool departures_kept = false;	/* is there anything to forget? */
+static MemoryContext departures_context = NULL; /* goes with the transaction */
 
 /* Does an update change a column? */
 bool
@@ -123,32 +122,68 @@ static void
 forget_departures(void *arg)
 {
 	dlist_init(&departures);
-	departures_kept = false;
+	departures_context = NULL;
+}
+
+static void
+make_context(void)
+{
+	MemoryContextCallback *callback;
+
+	departures_context = AllocSetContextCreate(TopTransactionContext,
+											   "idem departures",
+											   ALLOCSET_SMALL_SIZES);
+	callback = MemoryContextAllocZero(TopTransactionContext,
+									  sizeof(MemoryContextCallback));
+	callback->func = forget_departures;
+	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text == NULL ? NULL : pstrdup(text);
+}
+
+static Jsonb *
+copy_json(const Jsonb *json)
+{
+	return json == NULL ? NULL : memcpy(palloc(VARSIZE(json)), json,
+										VARSIZE(json));
+}
+
+/* A passage with all that it points to, in the current memory context. */
+static IdemPassage *
+copy_passage(const IdemPassage *passage)
+{
+	IdemPassage *copy = palloc(sizeof(IdemPassage));
+
+	*copy = *passage;
+	copy->row = copy_json(passage->row);
+	copy->from = copy_text(passage->from);
+	copy->to = copy_text(passage->to);
+	copy->scope = copy_text(passage->scope);
+	copy->key = copy_text(passage->key);
+	copy->note = copy_json(passage->note);
+	return copy;
 }
 
 /* Notes that a row leaves its partition. */
 void
-idem_movement_depart(const IdemPlacement *placement, const char *state,
-					 int64 version)
+idem_movement_depart(const IdemPlacement *placement,
+					 const IdemPassage *passage)
 {
-	MemoryContext former = MemoryContextSwitchTo(TopTransactionContext);
-	Departure  *departure = palloc(offsetof(Departure, state) +
-								   strlen(state) + 1);
+	MemoryContext former;
+	Departure  *departure;
 
-	if (!departures_kept)
-	{
-		MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
-
-		callback->func = forget_departures;
-		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
-		departures_kept = true;
-	}
-	MemoryContextSwitchTo(former);
-
+	if (departures_context == NULL)
+		make_context();
+	former = MemoryContextSwitchTo(departures_context);
+	departure = palloc(sizeof(Departure));
 	departure->subxact = GetCurrentSubTransactionId();
 	departure->root = placement->root;
-	departure->version = version;
-	strcpy(departure->state, state);
+	departure->passage = copy_passage(passage);
+	MemoryContextSwitchTo(former);
 	dlist_push_tail(&departures, &departure->node);
 }
 
@@ -159,10 +194,22 @@ idem_movement_underway(void)
 	return !dlist_is_empty(&departures);
 }
 
-/* Is a row that has been inserted into a partition one that has moved there? */
-bool
-idem_movement_arrive(const IdemPlacement *placement, const char *state,
-					 int64 version)
+static bool
+same_passage(const IdemPassage *departed, const IdemPassage *arrived)
+{
+	return departed->version == arrived->version &&
+		strcmp(departed->to, arrived->to) == 0 &&
+		VARSIZE(departed->row) == VARSIZE(arrived->row) &&
+		memcmp(departed->row, arrived->row, VARSIZE(arrived->row)) == 0;
+}
+
+/*
+ * If a row that has been inserted into a partition is one that has moved there,
+ * its passage from where it comes; NULL if it is new.
+ */
+IdemPassage *
+idem_movement_arrive(const IdemPlacement *placement,
+					 const IdemPassage *arrived)
 {
 	dlist_iter	iter;
 
@@ -171,14 +218,16 @@ idem_movement_arrive(const IdemPlacement *placement, const char *state,
 		Departure  *departure = dlist_container(Departure, node, iter.cur);
 
 		if (departure->root == placement->root &&
-			departure->version == version &&
 			departure->subxact == GetCurrentSubTransactionId() &&
-			strcmp(departure->state, state) == 0)
+			same_passage(departure->passage, arrived))
 		{
+			IdemPassage *passage = copy_passage(departure->passage);
+
 			dlist_delete(&departure->node);
-			pfree(departure);
-			return true;
+			if (dlist_is_empty(&departures))
+				MemoryContextReset(departures_context);
+			return passage;
 		}
 	}
-	return false;
+	return NULL;
 }

@@ -8,6 +8,8 @@
 #include "access/htup.h"
 #include "utils/relcache.h"
 
+#include "history.h"
+
 /* Where rows of a partition belong, made ready to be asked. */
 typedef struct IdemPlacement IdemPlacement;
 
@@ -17,9 +19,9 @@ extern IdemPlacement *idem_movement_placement(Relation rel);
 extern bool idem_movement_leaves(const IdemPlacement *placement, Relation rel,
 								 HeapTuple old, HeapTuple new);
 extern void idem_movement_depart(const IdemPlacement *placement,
-								 const char *state, int64 version);
+								 const IdemPassage *passage);
 extern bool idem_movement_underway(void);
-extern bool idem_movement_arrive(const IdemPlacement *placement,
-								 const char *state, int64 version);
+extern IdemPassage *idem_movement_arrive(const IdemPlacement *placement,
+										 const IdemPassage *passage);
 
 #endif							/* IDEM_MOVEMENT_H */

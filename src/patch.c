@@ -167,12 +167,7 @@ open_table(Table *table, const IdemPatch *patch)
 	if (table->rel == NULL)
 		idem_error_no_relation(patch->target);
 	idem_table_check(table->rel, IDEM_TABLE_UPDATE, patch->keyed);
-	if (!idem_unique_primary(&table->key, table->rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
-				 errmsg("table \"%s\" has no primary key to find a row by",
-						RelationGetRelationName(table->rel)),
-				 errdetail("A deferrable primary key does not count.")));
+	idem_unique_need_primary(&table->key, table->rel);
 	table->version = idem_table_version(table->rel, patch->versioned,
 										&table->raise_version);
 	find_fields(table);

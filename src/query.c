@@ -95,6 +95,30 @@ run_plan(SPIPlanPtr plan, Datum *args, const char *nulls,
 	return hand_over(ncols, values, isnull);
 }
 
+/*
+ * Runs a plan with the arguments that bind makes for it, in memory that is
+ * freed afterwards, and sends its rows to dest.
+ */
+static uint64
+send_rows(SPIPlanPtr plan, IdemBindCallback bind, void *state,
+		  DestReceiver *dest)
+{
+	SPIExecuteOptions options = {0};
+	int			nargs = SPI_getargcount(plan);
+	Oid		   *types = palloc(sizeof(Oid) * (nargs + 1));
+	int			rc;
+
+	for (int i = 0; i < nargs; i++)
+		types[i] = SPI_getargtypeid(plan, i);
+	options.params = bind(nargs, types, state);
+	options.dest = dest;
+	rc = SPI_execute_plan_extended(plan, &options);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_plan_extended returned %s",
+			 SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
 /* Puts the schema's name where the text has "@". */
 static char *
 place_schema(const char *text, const char *schema)
@@ -140,6 +164,35 @@ ready_own(IdemStatement *statement, const IdemCatalog *cat)
 	pfree(sql);
 }
 
+/* Who ran a statement of idem's own, to be returned to. */
+typedef struct Caller
+{
+	Oid			user;
+	int			context;
+} Caller;
+
+/* Becomes the owner of idem's tables, with a statement ready to run. */
+static void
+enter_own(Caller *caller, IdemStatement *statement)
+{
+	const IdemCatalog *cat = idem_catalog();
+
+	GetUserIdAndSecContext(&caller->user, &caller->context);
+	SetUserIdAndSecContext(cat->owner, caller->context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
+	connect_spi();
+	ready_own(statement, cat);
+}
+
+static void
+leave_own(const Caller *caller)
+{
+	finish_spi();
+	SetUserIdAndSecContext(caller->user, caller->context);
+}
+
 /*
  * Runs a statement of idem's own as the owner of idem's tables.
  *
@@ -150,22 +203,42 @@ uint64
 idem_query_own(IdemStatement *statement, Datum *args, const char *nulls,
 			   int ncols, Datum *values, bool *isnull)
 {
-	const IdemCatalog *cat = idem_catalog();
-	Oid			user;
-	int			context;
+	Caller		caller;
 	uint64		rows;
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(cat->owner, context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION |
-						   SECURITY_NOFORCE_RLS);
-	connect_spi();
-	ready_own(statement, cat);
+	enter_own(&caller, statement);
 	rows = run_plan(statement->plan, args, nulls, ncols, values, isnull);
-	finish_spi();
-	SetUserIdAndSecContext(user, context);
+	leave_own(&caller);
 	return rows;
+}
+
+static ParamListInfo
+bind_datums(int nargs, const Oid *types, void *datums)
+{
+	ParamListInfo params = makeParamList(nargs);
+
+	for (int i = 0; i < nargs; i++)
+	{
+		params->params[i].value = ((Datum *) datums)[i];
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = types[i];
+	}
+	return params;
+}
+
+/*
+ * Runs a statement of idem's own as the owner of idem's tables, with arguments
+ * none of which is null, and sends its rows to dest.
+ */
+void
+idem_query_own_send(IdemStatement *statement, Datum *args, DestReceiver *dest)
+{
+	Caller		caller;
+
+	enter_own(&caller, statement);
+	(void) send_rows(statement->plan, bind_datums, args, dest);
+	leave_own(&caller);
 }
 
 /* Locks the tables that a query names, also in its subqueries. */
@@ -307,30 +380,6 @@ idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 	finish_spi();
 
 	return rows;
-}
-
-/*
- * Runs a plan with the arguments that bind makes for it, in memory that is
- * freed afterwards, and sends its rows to dest.
- */
-static uint64
-send_rows(SPIPlanPtr plan, IdemBindCallback bind, void *state,
-		  DestReceiver *dest)
-{
-	SPIExecuteOptions options = {0};
-	int			nargs = SPI_getargcount(plan);
-	Oid		   *types = palloc(sizeof(Oid) * (nargs + 1));
-	int			rc;
-
-	for (int i = 0; i < nargs; i++)
-		types[i] = SPI_getargtypeid(plan, i);
-	options.params = bind(nargs, types, state);
-	options.dest = dest;
-	rc = SPI_execute_plan_extended(plan, &options);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan_extended returned %s",
-			 SPI_result_code_string(rc));
-	return SPI_processed;
 }
 
 /*

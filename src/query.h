@@ -35,6 +35,8 @@ typedef ParamListInfo (*IdemBindCallback) (int nargs, const Oid *types,
 extern uint64 idem_query_own(IdemStatement *statement, Datum *args,
 							 const char *nulls, int ncols, Datum *values,
 							 bool *isnull);
+extern void idem_query_own_send(IdemStatement *statement, Datum *args,
+								DestReceiver *dest);
 
 extern IdemPlan *idem_query_find(const char *signature, int length);
 extern IdemPlan *idem_query_keep(const char *signature, int length,

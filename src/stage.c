@@ -119,12 +119,7 @@ idem_stage_open(IdemStage *stage, Oid target, const char *machine,
 		idem_error_no_relation(target);
 	check_relation(stage->rel, keyed);
 	check_lifecycle(stage, machine);
-	if (!idem_unique_primary(&stage->key, stage->rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
-				 errmsg("table \"%s\" has no primary key to find a row by",
-						idem_stage_name(stage)),
-				 errdetail("A deferrable primary key does not count.")));
+	idem_unique_need_primary(&stage->key, stage->rel);
 	stage->to = to;
 	check_state(stage);
 

@@ -64,6 +64,19 @@ idem_unique_primary(IdemUnique *unique, Relation rel)
 	return good;
 }
 
+/* Reads the primary key of a table that must have one: raises 42P10. */
+void
+idem_unique_need_primary(IdemUnique *unique, Relation rel)
+{
+	if (!idem_unique_primary(unique, rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no primary key to find a row by",
+						RelationGetRelationName(rel)),
+				 errdetail("A deferrable primary key does not count."),
+				 errhint("Add a primary key.")));
+}
+
 /* The operator that compares a column with a value, as SQL. */
 const char *
 idem_unique_operator(const IdemUnique *unique, int column)

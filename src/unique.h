@@ -18,6 +18,7 @@ typedef struct IdemUnique
 
 extern bool idem_unique_read(IdemUnique *unique, Relation index);
 extern bool idem_unique_primary(IdemUnique *unique, Relation rel);
+extern void idem_unique_need_primary(IdemUnique *unique, Relation rel);
 extern const char *idem_unique_operator(const IdemUnique *unique, int column);
 
 #endif							/* IDEM_UNIQUE_H */

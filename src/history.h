@@ -1,0 +1,28 @@
+/*
+ * history.h
+ *	  The record of what state rows have been in.
+ */
+#ifndef IDEM_HISTORY_H
+#define IDEM_HISTORY_H
+
+#include "utils/jsonb.h"
+#include "utils/relcache.h"
+
+/* A row's passage from one state to another. */
+typedef struct IdemPassage
+{
+	Jsonb	   *row;			/* its primary key, as of rowkey.h */
+	const char *from;			/* state; NULL: it had none */
+	const char *to;
+	int64		version;		/* that it has from then on */
+	bool		recorded;		/* does the table keep a history of it? */
+	/* of the call that made it; NULL: there is none */
+	const char *scope;			/* of the key */
+	const char *key;
+	Jsonb	   *note;
+} IdemPassage;
+
+extern void idem_history_init(void);
+extern void idem_history_write(Relation rel, const IdemPassage *passage);
+
+#endif							/* IDEM_HISTORY_H */

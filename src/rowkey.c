@@ -1,0 +1,164 @@
+/*
+ * rowkey.c
+ *	  The primary key of a row, as the history keeps it: a JSON object of its
+ *	  columns.
+ *
+ * What is written today is compared with what is asked in years, by another
+ * session, so a value is written in the same way whatever the session is set
+ * to.
+ *
+ * State and version are left out, where they are part of the key, as the state
+ * must be in a table that is partitioned by it: what a row is known by through
+ * its changes is the rest.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "rowkey.h"
+
+static char *
+output(Oid type, Datum value)
+{
+	Oid			function;
+	bool		isvarlena;
+
+	getTypeOutputInfo(type, &function, &isvarlena);
+	return OidOutputFunctionCall(function, value);
+}
+
+/* The text of a value of a type whose output may depend on settings. */
+static char *
+settled_output(Oid type, Datum value)
+{
+	static const char *const settings[][2] = {
+		{"bytea_output", "hex"},
+		{"DateStyle", "ISO"},
+		{"extra_float_digits", "1"},
+		{"IntervalStyle", "iso_8601"},
+		{"lc_monetary", "C"},
+		{"search_path", ""},
+		{"TimeZone", "UTC"},
+	};
+	int			nestlevel = NewGUCNestLevel();
+	char	   *text;
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	text = output(type, value);
+	AtEOXact_GUC(true, nestlevel);
+	return text;
+}
+
+static void
+append_value(StringInfo buf, Oid type, Datum value)
+{
+	static const int utc = 0;
+	char		moment[MAXDATELEN + 1];
+	char	   *text;
+
+	type = getBaseType(type);
+	switch (type)
+	{
+		case BOOLOID:
+			appendStringInfoString(buf, DatumGetBool(value) ? "true" : "false");
+			break;
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			appendStringInfoString(buf, output(type, value));
+			break;
+		case NUMERICOID:
+			text = output(type, value);
+			/* JSON has no NaN and no infinity */
+			if (strspn(text, "-.0123456789") == strlen(text))
+				appendStringInfoString(buf, text);
+			else
+				escape_json(buf, text);
+			break;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case UUIDOID:
+			escape_json(buf, output(type, value));
+			break;
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			escape_json(buf, JsonEncodeDateTime(moment, value, type, &utc));
+			break;
+		default:
+			escape_json(buf, get_typtype(type) == TYPTYPE_ENUM ?
+						output(type, value) : settled_output(type, value));
+			break;
+	}
+}
+
+static Jsonb *
+form(Relation rel, const IdemLifecycle *lifecycle,
+	 int count, const AttrNumber *columns, const Datum *values)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < count; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+											  columns[i] - 1);
+
+		if (lifecycle != NULL && (columns[i] == lifecycle->status ||
+								  columns[i] == lifecycle->version))
+			continue;
+		appendStringInfoString(&buf, buf.len == 0 ? "{" : ", ");
+		escape_json(&buf, NameStr(att->attname));
+		appendStringInfoString(&buf, ": ");
+		append_value(&buf, att->atttypid, values[i]);
+	}
+	appendStringInfoString(&buf, buf.len == 0 ? "{}" : "}");
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+											  CStringGetDatum(buf.data)));
+}
+
+/* The primary key of a row; empty in a table without one. */
+Jsonb *
+idem_rowkey_read(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row)
+{
+	Bitmapset  *key = RelationGetIndexAttrBitmap(rel,
+												 INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	AttrNumber	columns[INDEX_MAX_KEYS];
+	Datum		values[INDEX_MAX_KEYS];
+	int			count = 0;
+	int			i = -1;
+	bool		isnull;
+
+	while ((i = bms_next_member(key, i)) >= 0)
+	{
+		columns[count] = i + FirstLowInvalidHeapAttributeNumber;
+		values[count] = heap_getattr(row, columns[count],
+									 RelationGetDescr(rel), &isnull);
+		count++;
+	}
+	bms_free(key);
+	return form(rel, lifecycle, count, columns, values);
+}
+
+/* The same of a row with these values of the key's columns. */
+Jsonb *
+idem_rowkey_form(Relation rel, const IdemLifecycle *lifecycle,
+				 const IdemUnique *key, const Datum *values)
+{
+	return form(rel, lifecycle, key->ncolumns, key->columns, values);
+}

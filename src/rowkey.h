@@ -1,0 +1,19 @@
+/*
+ * rowkey.h
+ *	  The primary key of a row, as the history keeps it.
+ */
+#ifndef IDEM_ROWKEY_H
+#define IDEM_ROWKEY_H
+
+#include "access/htup.h"
+#include "utils/jsonb.h"
+
+#include "follow.h"
+#include "unique.h"
+
+extern Jsonb *idem_rowkey_read(Relation rel, const IdemLifecycle *lifecycle,
+							   HeapTuple row);
+extern Jsonb *idem_rowkey_form(Relation rel, const IdemLifecycle *lifecycle,
+							   const IdemUnique *key, const Datum *values);
+
+#endif							/* IDEM_ROWKEY_H */
