@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/fmgroids.h"
 #include "utils/rel.h"
 
 #include "change.h"
@@ -37,6 +38,7 @@ typedef struct Attempt
 	const IdemStage *stage;
 	const IdemWish *wish;
 	MemoryContext memory;		/* of the call */
+	int			depth;			/* of triggers that it runs under */
 	const char *from;			/* state of the row version met last */
 } Attempt;
 
@@ -60,6 +62,12 @@ judge(const IdemStage *stage, const IdemWish *wish,
 	return allowed ? GOOD : NO_EDGE;
 }
 
+static int
+trigger_depth(void)
+{
+	return DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
+}
+
 /* Updates the row if that is good; false if nothing was touched. */
 static bool
 update(IdemStage *stage, const IdemWish *wish, IdemChange *change)
@@ -74,6 +82,7 @@ update(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 	ours.stage = stage;
 	ours.wish = wish;
 	ours.memory = CurrentMemoryContext;
+	ours.depth = trigger_depth();
 
 	idem_intent_begin(&ours.intent);
 	attempt = &ours;
@@ -153,15 +162,15 @@ idem_change_make(IdemStage *stage, const IdemWish *wish, IdemChange *change)
  *
  * Stands in the condition of the UPDATE.  Tells whether the row that was found
  * may be brought into the state that the innermost change wants, and notes it.
- * The last two arguments are for idem_place() to fill in.  Raises 55000 when
- * there is no change that it could be about.
+ * The last two arguments are for idem_place() to fill in.  Raises 55000 where it
+ * cannot be the change's own statement that asks, as in the row's triggers.
  */
 Datum
 idem_change_met(PG_FUNCTION_ARGS)
 {
 	MemoryContext former;
 
-	if (attempt == NULL ||
+	if (attempt == NULL || attempt->depth != trigger_depth() ||
 		get_fn_expr_argtype(fcinfo->flinfo, 0) !=
 		idem_stage_state_type(attempt->stage))
 		ereport(ERROR,

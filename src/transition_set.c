@@ -163,9 +163,12 @@ compare_rows(const void *a, const void *b, void *arg)
 	return ra->number - rb->number; /* the first that is asked for, first */
 }
 
-/* Works out the rows' keys, and returns the rows sorted by them. */
+/*
+ * Works out the rows' keys, and returns the rows sorted by them.  Meanwhile
+ * current is the row that an error would be about.
+ */
 static Row **
-sort_rows(IdemStage *stage, Row *rows, int count)
+sort_rows(IdemStage *stage, Row *rows, int count, Row **current)
 {
 	Row		  **sorted = palloc_extended(sizeof(Row *) * count,
 										 MCXT_ALLOC_HUGE);
@@ -174,10 +177,12 @@ sort_rows(IdemStage *stage, Row *rows, int count)
 
 	for (int i = 0; i < count; i++)
 	{
+		*current = &rows[i];
 		idem_stage_aim(stage, rows[i].wish.id);
 		rows[i].key = memcpy(palloc(size), stage->args, size);
 		sorted[i] = &rows[i];
 	}
+	*current = NULL;
 	read_order(stage, &order);
 	qsort_arg(sorted, count, sizeof(Row *), compare_rows, &order);
 	return sorted;
@@ -214,12 +219,12 @@ change_rows(const IdemRequest *request, Row *rows, int count,
 	ErrorContextCallback callback;
 
 	idem_request_open(request, &stage);
-	sorted = sort_rows(&stage, rows, count);
 
 	callback.callback = name_row;
 	callback.arg = &current;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
+	sorted = sort_rows(&stage, rows, count, &current);
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext former;
