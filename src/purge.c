@@ -53,9 +53,18 @@ PG_FUNCTION_INFO_V1(idem_purge);
 #define NOT_HELD \
 	" AND (k.lease_until IS NULL OR k.lease_until OPERATOR(pg_catalog.<=) $2)"
 
+/* A table to be purged. */
+typedef struct Store
+{
+	IdemStatement batch;
+	const int  *kept_s;			/* past the time in its column; -1: forever;
+								 * NULL: not at all */
+} Store;
+
 /* The tables that are purged, one after the other. */
-static IdemStatement stores[] = {
-	PURGE("idem_key", "expires_at", NOT_HELD),
+static Store stores[] = {
+	{PURGE("idem_key", "expires_at", NOT_HELD), NULL},
+	{PURGE("idem_history", "changed_at", ""), &idem_history_retention_s},
 };
 
 /* Starts a pass, with the clock as it stands now. */
@@ -96,15 +105,18 @@ force_index_order(void)
 static int64
 purge_store(IdemPurge *purge, int64 limit)
 {
+	Store	   *store = &stores[purge->store];
+	int			kept_s = store->kept_s == NULL ? 0 : *store->kept_s;
 	Datum		args[3];
 	Datum		values[3];
 	bool		isnull[3];
 
+	if (kept_s < 0)
+		return 0;
 	args[0] = TimestampTzGetDatum(purge->watermark);
-	args[1] = TimestampTzGetDatum(purge->now);
+	args[1] = TimestampTzGetDatum(purge->now - kept_s * USECS_PER_SEC);
 	args[2] = Int64GetDatum(limit);
-	if (idem_query_own(&stores[purge->store], args, NULL,
-					   3, values, isnull) != 1)
+	if (idem_query_own(&store->batch, args, NULL, 3, values, isnull) != 1)
 		elog(ERROR, "a purge returned no counts");
 
 	purge->purged += DatumGetInt64(values[0]);
@@ -140,7 +152,7 @@ idem_purge_batch(IdemPurge *purge, int64 limit)
 /*
  * idem_purge(max_rows bigint) -> bigint
  *
- * Deletes expired keys, in the caller's transaction, and returns how many; no
+ * Deletes what is past its time, in the caller's transaction, and returns how many; no
  * more than max_rows unless that is NULL.  Raises 22023 when max_rows is not
  * positive, 25006 in a read-only transaction and on a standby.
  */
@@ -158,7 +170,7 @@ idem_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"max_rows\" must be positive"),
 				 errdetail("It is %lld.", (long long) max_rows),
-				 errhint("Leave \"max_rows\" out to purge all expired keys.")));
+				 errhint("Leave \"max_rows\" out to purge all that is past its time.")));
 
 	idem_purge_begin(&purge);
 	do

@@ -4,7 +4,9 @@
  *
  * What concerns one call (idem.ttl) may be set by anyone, anywhere; what
  * concerns the background worker is read from the configuration file, since
- * the worker has no session of the user's to read it from.
+ * the worker has no session of the user's to read it from.  How long a history
+ * is kept is the worker's, too, but may differ between databases, and is not for
+ * whoever may purge to decide.
  */
 #include "postgres.h"
 
@@ -14,6 +16,7 @@
 #include "utils/guc.h"
 
 int			idem_ttl_s = 24 * 60 * 60;
+int			idem_history_retention_s = -1;
 int			idem_purge_naptime_ms = 10 * 1000;
 int			idem_purge_batch_size = 1000;
 int			idem_purge_delay_ms = 10;
@@ -33,6 +36,15 @@ idem_settings_init(void)
 							&idem_ttl_s,
 							24 * 60 * 60, 1, INT_MAX,
 							PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.history_retention",
+							"How long the history of transitions is kept.",
+							"What is older is purged with the expired keys. "
+							"-1 keeps it forever.",
+							&idem_history_retention_s,
+							-1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("idem.purge_naptime",

@@ -6,6 +6,8 @@
 #define IDEM_SETTINGS_H
 
 extern int	idem_ttl_s;			/* idem.ttl: seconds a result is kept */
+extern int	idem_history_retention_s;	/* idem.history_retention: seconds, or
+											 * -1 */
 extern int	idem_purge_naptime_ms;	/* idem.purge_naptime: between rounds */
 extern int	idem_purge_batch_size;	/* idem.purge_batch_size: rows */
 extern int	idem_purge_delay_ms;	/* idem.purge_delay: between batches */
