@@ -21,9 +21,13 @@
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "tcop/utility.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 
 #include "command.h"
+#include "params.h"
+#include "query.h"
+#include "rows.h"
 
 /* The settings that make a difference to what the same text means. */
 static const char *const read_by[] = {
@@ -151,7 +155,7 @@ read_command(const char *text, Oid **types)
 	if (query->commandType == CMD_UTILITY)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot execute %s under a key",
+				 errmsg("\"command\" cannot be %s",
 						CreateCommandName(query->utilityStmt)),
 				 errhint("Use SELECT, INSERT, UPDATE, DELETE or MERGE.")));
 
@@ -166,15 +170,9 @@ read_command(const char *text, Oid **types)
 	return count;
 }
 
-/*
- * The plan of a command, for idem_query_caller_send.
- *
- * Raises 42601 unless the text is one statement, 0A000 for one that cannot be
- * planned, 42P18 where the type of a parameter is not to be told, and what
- * parsing raises.
- */
-IdemPlan *
-idem_command_plan(const char *text)
+/* The plan of a command. */
+static IdemPlan *
+make_plan(const char *text)
 {
 	StringInfoData signature;
 	IdemPlan   *plan;
@@ -190,4 +188,37 @@ idem_command_plan(const char *text)
 							   count, types);
 	}
 	return plan;
+}
+
+/*
+ * Runs a command with the caller's rights and returns what came of it, as
+ * jsonb: {"rows": [...], "processed": n}, without rows if it returns no set of
+ * them.
+ *
+ * Raises 42601 unless the text is one statement, 0A000 for one that cannot be
+ * planned, 42P18 where the type of a parameter is not to be told, and whatever
+ * parsing, idem_params_bind and the command raise.
+ */
+Datum
+idem_command_run(const char *text, Jsonb *params)
+{
+	IdemRows	rows;
+	uint64		processed;
+	StringInfoData answer;
+
+	initStringInfo(&answer);
+	appendStringInfoString(&answer, "{\"rows\": ");
+	idem_rows_init(&rows, &answer);
+	processed = idem_query_caller_send(make_plan(text), idem_params_bind,
+									   params, &rows.receiver);
+
+	if (rows.any_set)
+		appendStringInfoString(&answer, ", ");
+	else
+	{
+		resetStringInfo(&answer);
+		appendStringInfoChar(&answer, '{');
+	}
+	appendStringInfo(&answer, "\"processed\": " UINT64_FORMAT "}", processed);
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(answer.data));
 }

@@ -5,8 +5,8 @@
 #ifndef IDEM_COMMAND_H
 #define IDEM_COMMAND_H
 
-#include "query.h"
+#include "utils/jsonb.h"
 
-extern IdemPlan *idem_command_plan(const char *text);
+extern Datum idem_command_run(const char *text, Jsonb *params);
 
 #endif							/* IDEM_COMMAND_H */

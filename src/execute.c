@@ -15,9 +15,7 @@
 #include "fingerprint.h"
 #include "key.h"
 #include "params.h"
-#include "query.h"
 #include "result.h"
-#include "rows.h"
 
 PG_FUNCTION_INFO_V1(idem_execute);
 
@@ -34,36 +32,6 @@ fingerprint(const char *command, Jsonb *params)
 	idem_fingerprint_string(&fp, command);
 	idem_fingerprint_jsonb(&fp, params);
 	return idem_fingerprint_value(&fp);
-}
-
-/* Runs the command; what the key is to remember is {"rows", "processed"}. */
-static void
-run(const char *command, Jsonb *params, IdemAnswer *answer)
-{
-	IdemRows	rows;
-	uint64		processed;
-	StringInfoData response;
-
-	initStringInfo(&response);
-	appendStringInfoString(&response, "{\"rows\": ");
-	idem_rows_init(&rows, &response);
-	processed = idem_query_caller_send(idem_command_plan(command),
-									   idem_params_bind, params,
-									   &rows.receiver);
-
-	if (rows.any_set)
-		appendStringInfoString(&response, ", ");
-	else
-	{
-		resetStringInfo(&response);
-		appendStringInfoChar(&response, '{');
-	}
-	appendStringInfo(&response, "\"processed\": " UINT64_FORMAT "}", processed);
-
-	answer->outcome = IDEM_EXECUTED;
-	answer->response = DirectFunctionCall1(jsonb_in,
-										   CStringGetDatum(response.data));
-	answer->response_isnull = false;
 }
 
 /* Takes a field of the answer; false if it is not there. */
@@ -108,8 +76,7 @@ read_answer(const IdemAnswer *answer, Datum *rows, bool *no_rows,
  *
  * Runs command with params as $1, $2, ... and remembers its rows and their
  * number under the key; or tells what the key remembers.  Errors: those of
- * idem_key_claim, idem_command_plan and idem_params_bind, and whatever the
- * command raises.
+ * idem_key_claim and idem_command_run.
  */
 Datum
 idem_execute(PG_FUNCTION_ARGS)
@@ -138,7 +105,9 @@ idem_execute(PG_FUNCTION_ARGS)
 	replayed = !idem_key_claim(&key, &answer);
 	if (!replayed)
 	{
-		run(command, params, &answer);
+		answer.outcome = IDEM_EXECUTED;
+		answer.response = idem_command_run(command, params);
+		answer.response_isnull = false;
 		idem_key_finish(&key, &answer);
 	}
 
