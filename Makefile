@@ -21,6 +21,7 @@ OBJS = \
 	src/compile.o \
 	src/define.o \
 	src/definition.o \
+	src/difference.o \
 	src/error.o \
 	src/execute.o \
 	src/field.o \
@@ -31,6 +32,7 @@ OBJS = \
 	src/guard.o \
 	src/history.o \
 	src/idem.o \
+	src/images.o \
 	src/intent.o \
 	src/key.o \
 	src/keyrow.o \
@@ -65,13 +67,15 @@ OBJS = \
 	src/target.o \
 	src/transition.o \
 	src/transition_set.o \
+	src/twice.o \
 	src/union.o \
 	src/unique.o \
 	src/update.o \
 	src/upsert.o \
 	src/value.o \
 	src/version.o \
-	src/worker.o
+	src/worker.o \
+	src/written.o
 DATA = $(wildcard idem--*.sql)
 PGFILEDESC = "idem - makes retries safe inside the database"
 

@@ -707,6 +707,20 @@ COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint,
 'set some columns of a row, if it has the version expected, once per key if one is given';
 
 --
+-- Testing
+--
+
+CREATE FUNCTION @extschema@.idem_check(
+	command text, params jsonb DEFAULT '[]',
+	OUT idempotent boolean, OUT same_answer boolean,
+	OUT differences jsonb, OUT rewritten bigint,
+	OUT first jsonb, OUT second jsonb)
+AS 'MODULE_PATHNAME', 'idem_check'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_check(text, jsonb) IS
+'run a statement twice, undo both, and tell what the second run changed';
+
+--
 -- Purging
 --
 

@@ -53,6 +53,11 @@
 	FuncnameGetCandidates(names, nargs, NIL, false, false, false, true)
 #endif
 
+/* A column whose values are nowhere stored: there was none before. */
+#if PG_VERSION_NUM < 180000
+#define ATTRIBUTE_GENERATED_VIRTUAL	'v'
+#endif
+
 /* A wait event of one's own, by the name that pg_stat_activity shows. */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_WAIT_EVENT(name)	WaitEventExtensionNew(name)

@@ -1,0 +1,271 @@
+/*
+ * twice.c
+ *	  SQL: idem_check(), whether a statement does any more when it is run again.
+ *
+ * Everything happens in a subtransaction that is rolled back in the end, the
+ * second run in one of its own within that.  Each begins with its constraints
+ * deferred or not as a transaction does, and has checked them all by its end.
+ *
+ * Whoever calls us may handle an error in a subtransaction of his own, which
+ * has to be the innermost again by then.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/resowner.h"
+
+#include "command.h"
+#include "error.h"
+#include "params.h"
+#include "query.h"
+#include "result.h"
+#include "written.h"
+
+PG_FUNCTION_INFO_V1(idem_check);
+
+/* Where a subtransaction was begun, and what was current there. */
+typedef struct Origin
+{
+	int			level;
+	MemoryContext context;
+	ResourceOwner owner;
+} Origin;
+
+/* What is checked, and what came of it. */
+typedef struct Check
+{
+	const char *command;
+	Jsonb	   *params;
+	Datum		first;			/* what the runs answered, as jsonb */
+	Datum		second;
+	bool		failed;			/* did the second run raise an error? */
+	IdemDifferences differences;
+} Check;
+
+/* Begins a subtransaction, and stays in the memory that is current. */
+static void
+begin(Origin *origin)
+{
+	origin->level = GetCurrentTransactionNestLevel();
+	origin->context = CurrentMemoryContext;
+	origin->owner = CurrentResourceOwner;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(origin->context);
+}
+
+/* Rolls back to where it was begun, whatever has been begun since. */
+static void
+undo(const Origin *origin)
+{
+	while (GetCurrentTransactionNestLevel() > origin->level)
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(origin->context);
+	CurrentResourceOwner = origin->owner;
+}
+
+/* Takes the error that is being handled, and undoes what it has interrupted. */
+static ErrorData *
+take_error(const Origin *origin)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(origin->context);
+	error = CopyErrorData();
+	FlushErrorState();
+	undo(origin);
+	return error;
+}
+
+/*
+ * Sets each constraint as a transaction begins with it.  There is no command
+ * for that.  A name may be that of several constraints in a schema: if one of
+ * them is to be deferred, so are all.
+ */
+static void
+reset_constraints(void)
+{
+	static const char signature[] = "constraints";
+	static const char sql[] =
+		"SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
+		" FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_namespace AS n"
+		" ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
+		" WHERE c.condeferrable AND NOT c.condeferred"
+		" AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+		" AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS d"
+		" WHERE d.connamespace OPERATOR(pg_catalog.=) c.connamespace"
+		" AND d.conname OPERATOR(pg_catalog.=) c.conname AND d.condeferred)";
+	IdemPlan   *plan;
+	Datum		names;
+	bool		isnull;
+
+	plan = idem_query_find(signature, sizeof(signature));
+	if (plan == NULL)
+		plan = idem_query_keep(signature, sizeof(signature), sql, 0, NULL);
+	(void) idem_query_caller(plan, NULL, NULL, 1, &names, &isnull);
+
+	idem_query_command("SET CONSTRAINTS ALL DEFERRED");
+	if (!isnull)
+		idem_query_command(psprintf("SET CONSTRAINTS %s IMMEDIATE",
+									TextDatumGetCString(names)));
+}
+
+/* Does what has been put off to the end of the transaction. */
+static void
+fire_deferred(void)
+{
+	idem_query_command("SET CONSTRAINTS ALL IMMEDIATE");
+}
+
+/* Runs the command, and what it puts off, and returns its answer. */
+static Datum
+run(const Check *check)
+{
+	Datum		answer;
+
+	reset_constraints();
+	answer = idem_command_run(check->command, check->params);
+	fire_deferred();
+	return answer;
+}
+
+/*
+ * Is an error about the circumstances, rather than about the command?  Then it
+ * says nothing about what a second run does.
+ */
+static bool
+is_circumstance(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* What is told of an error, as jsonb. */
+static Datum
+describe_error(const ErrorData *error)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"error\": {\"sqlstate\": \"%s\", \"message\": ",
+					 unpack_sql_state(error->sqlerrcode));
+	escape_json(&json, error->message != NULL ? error->message : "");
+	if (error->detail != NULL)
+	{
+		appendStringInfoString(&json, ", \"detail\": ");
+		escape_json(&json, error->detail);
+	}
+	appendStringInfoString(&json, "}}");
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Runs the command once more and finds out what that has changed. */
+static void
+run_again(Check *check)
+{
+	IdemWritten *written = idem_written_begin();
+	Origin		origin;
+
+	begin(&origin);
+	PG_TRY();
+	{
+		check->second = run(check);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = take_error(&origin);
+
+		if (is_circumstance(error->sqlerrcode))
+			ReThrowError(error);
+		check->second = describe_error(error);
+		check->failed = true;
+	}
+	PG_END_TRY();
+	if (check->failed)
+		return;
+
+	idem_written_read(written);
+	undo(&origin);
+	idem_written_read_undone(written);
+	idem_written_report(written, &check->differences);
+}
+
+/* Runs the command twice, and leaves nothing behind. */
+static void
+run_twice(Check *check)
+{
+	Origin		origin;
+
+	begin(&origin);
+	PG_TRY();
+	{
+		/* lest what was put off before be taken for the first run's */
+		fire_deferred();
+		check->first = run(check);
+		run_again(check);
+	}
+	PG_CATCH();
+	{
+		ReThrowError(take_error(&origin));
+	}
+	PG_END_TRY();
+	undo(&origin);
+}
+
+/*
+ * idem_check(command text, params jsonb)
+ *		-> idempotent boolean, same_answer boolean, differences jsonb,
+ *		   rewritten bigint, first jsonb, second jsonb
+ *
+ * Runs command with params as $1, $2, ... twice, and tells what the second run
+ * changed.  idempotent is null where nothing is seen to differ, but not all
+ * could be looked at.  Errors: those of idem_command_run in the first run, and
+ * in the second if it is about the circumstances.
+ */
+Datum
+idem_check(PG_FUNCTION_ARGS)
+{
+	Check		check = {0};
+	Datum		values[6];
+	bool		nulls[6] = {false};
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("command");
+	if (PG_ARGISNULL(1))
+		idem_error_null("params");
+	check.command = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check.params = PG_GETARG_JSONB_P(1);
+	idem_params_check(check.params);
+	PreventCommandIfReadOnly("idem_check()");
+
+	idem_difference_init(&check.differences);
+	run_twice(&check);
+
+	values[0] = BoolGetDatum(!check.failed && check.differences.differing == 0);
+	nulls[0] = DatumGetBool(values[0]) && check.differences.unseen;
+	values[1] = DirectFunctionCall2(jsonb_eq, check.first, check.second);
+	values[2] = DirectFunctionCall1(jsonb_in,
+									CStringGetDatum(psprintf("[%s]", check.differences.json.data)));
+	values[3] = Int64GetDatum((int64) check.differences.rewritten);
+	values[4] = check.first;
+	values[5] = check.second;
+	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+}
