@@ -20,7 +20,7 @@ CREATE TABLE refund (
 	version int NOT NULL DEFAULT 1,
 	amount int
 );
-SELECT idem_attach('refund', 'idem test refund');
+SELECT idem_attach('refund', 'idem test refund', history => true);
 INSERT INTO refund SELECT generate_series(1, 3);
 
 SELECT * FROM idem_transition('refund', 1, 'say "no"');
@@ -207,11 +207,13 @@ SELECT * FROM idem_transition('refund', 5, 'granted', 7);
 SELECT * FROM idem_transition('refund', 4, 'granted', 7);
 RESET ROLE;
 SELECT id, status, version FROM refund ORDER BY id;
+SELECT from_state, to_state, version, changed_by, key, note FROM idem_history('refund', 4);
 REVOKE ALL ON refund, parted FROM regress_idem_clerk;
 REVOKE ALL ON SCHEMA test_any_transition FROM regress_idem_clerk;
 DROP ROLE regress_idem_clerk;
 
 DELETE FROM idem_key WHERE scope = 'test_any_transition';
+DELETE FROM idem_history WHERE target = 'refund'::regclass;
 SET client_min_messages = warning;
 DROP SCHEMA test_any_transition CASCADE;
 DELETE FROM idem_machine WHERE name = 'idem test refund';

@@ -26,13 +26,18 @@ idem_intent_begin(IdemIntent *intent)
 	current = intent;
 }
 
-/* Notes the row version that the innermost change, if any, is to replace. */
+/*
+ * Notes the row version that the innermost change, if any, is to replace.  When
+ * it is a newer one than the statement has found (EvalPlanQual), servers leave
+ * out of which table: then it is the same as before.
+ */
 void
 idem_intent_meet(Oid relid, ItemPointer tid)
 {
 	if (current == NULL)
 		return;
-	current->relid = relid;
+	if (OidIsValid(relid))
+		current->relid = relid;
 	current->tid = *tid;
 }
 
