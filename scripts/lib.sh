@@ -233,18 +233,24 @@ unprivileged() {
 	exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups -- "$@"
 }
 
+# What a script may have done as its caller, in the copy of the tree: first of
+# all, and when it has come to its end.
+prepare() { :; }
+collect() { :; }
+
 # throwaway "$@"
 #
 # Goes on with the calling script inside a throwaway place: in a copy of the
 # tree, with the copied installation first in PATH, the caller's environment
 # left behind.  Outside, waits for that, cleans up and exits with its status.
 throwaway() {
-	local base=/tmp locale=C
+	local base=/tmp locale=C status script
 	if [ -n "${IDEM_PLACE-}" ]; then
 		place=$IDEM_PLACE
 		return
 	fi
-	top=$(cd "$(dirname "$0")/.." && pwd) || exit
+	script=$(cd "$(dirname "$0")" && pwd)/${0##*/} || exit
+	top=${script%/*/*}
 	pg_find && tools_found || { install_missing; pg_find && tools_found; } ||
 		die "PostgreSQL or a tool is missing although its package is installed"
 	install_wanted
@@ -260,17 +266,20 @@ throwaway() {
 	trap 'exit 143' TERM
 	mkdir "$place/tmp" && copy_tree && copy_installation && cd "$place/src" ||
 		die "cannot copy into $place"
+	prepare || exit
 	! locale -a 2>/dev/null | grep -qix 'C.utf-\?8' || locale=C.UTF-8
 
 	# A process group of its own, so that all of it can be ended.
 	set -m
 	unprivileged env -i IDEM_PLACE="$place" PATH="$place_bin:$PATH" HOME="$place" \
 		TMPDIR="$place/tmp" TERM="${TERM-dumb}" LANG=$locale \
-		bash "$place/src/scripts/${0##*/}" "$@" </dev/null &
+		bash "$place/src/${script#"$top/"}" "$@" </dev/null &
 	child=$!
 	set +m
 	wait "$child"
-	exit
+	status=$?
+	collect
+	exit $status
 }
 
 #

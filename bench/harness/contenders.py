@@ -1,0 +1,86 @@
+"""Who takes part in which job, and with what.
+
+A contender is set up by SQL files in a database of its own, so that nobody's
+keys or dead rows are in another's way.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str  # of its database, together with the job's
+    label: str
+    setup: tuple = ()  # SQL files, in the directory of the job
+    script: tuple = ()  # for pgbench, there, too
+    keys: str = ""  # the table of its keys
+    core: bool = True  # runs in all cells, or just in those at 4 clients?
+    node: str = ""  # what it is in node/contenders.mjs
+    redis: str = ""  # its Redis, if it needs one
+
+
+def order(name, label, setup=None, keys="request", core=True):
+    setup = ("orders.sql",) + (() if setup is None else (setup,))
+    return Contender(name, label, setup, ("choose.pgbench", f"{name}.pgbench"), keys, core)
+
+
+ORDERS = [
+    order("insert", "bare INSERT", keys=""),
+    order("trips", "five round trips", "trips.sql"),
+    order("usual", "plpgsql, as usually written", "usual.sql", core=False),
+    order("plpgsql", "plpgsql, at its best", "plpgsql.sql"),
+    order("upsert", "idem_upsert", "idem.sql", keys="idem_key"),
+    order("execute", "idem_execute", "idem.sql", keys="idem_key", core=False),
+    order("claim", "idem_claim, five round trips", "idem.sql", keys="idem_key", core=False),
+]
+
+
+def movement(name, label, *setup, script=None):
+    return Contender(name, label, ("orders.sql", *setup),
+                     ("choose.pgbench", f"{script or name}.pgbench"))
+
+
+TRANSITIONS = [
+    movement("cas", "compare and set by hand"),
+    movement("trigger", "UPDATE, plpgsql trigger", "trigger.sql", script="update"),
+    movement("attach", "UPDATE, idem's trigger", "idem.sql", script="update"),
+    movement("transition", "order_transition", "idem.sql"),
+    movement("move", "plpgsql function and trigger, under a key", "trigger.sql", "move.sql"),
+    movement("keyed", "order_transition, under a key", "idem.sql"),
+]
+
+
+def consumer(name, label, setup, keys=""):
+    return Contender(name, label, (setup,), ("../orders/choose.pgbench", f"{name}.pgbench"), keys)
+
+
+CONSUMERS = [
+    consumer("seen", "bare INSERT, one by one", "seen.sql"),
+    consumer("consume", "idem_consume, one by one", "../orders/idem.sql"),
+    consumer("seen_batch", "bare INSERT, 100 at once", "seen.sql"),
+    consumer("consume_batch", "idem_consume, 100 at once", "../orders/idem.sql"),
+]
+MESSAGES = {"seen_batch": 100, "consume_batch": 100}  # in an operation
+
+
+def client(name, label, node, *setup, redis=""):
+    return Contender(name, label, tuple(f"../orders/{file}" for file in ("orders.sql", *setup)),
+                     node=node, redis=redis)
+
+
+NODE = [
+    client("insert", "bare INSERT", "floor"),
+    client("trips", "five round trips", "trips", "trips.sql"),
+    client("plpgsql", "plpgsql, at its best", "plpgsql", "plpgsql.sql"),
+    client("upsert", "idem_upsert", "upsert", "idem.sql"),
+    client("redis", "node-idempotency, Redis", "nodeIdempotency", redis="snapshots"),
+    client("durable", "node-idempotency, Redis that syncs", "nodeIdempotency", redis="synced"),
+    client("powertools", "Powertools idempotency, Redis", "powertools", redis="snapshots"),
+    client("boss", "pg-boss, singleton keys", "pgBoss"),
+]
+
+JOBS = {"orders": ORDERS, "node": NODE, "transitions": TRANSITIONS, "consumers": CONSUMERS}
+
+
+def label(job, name):
+    return next(c.label for c in JOBS[job] if c.name == name)

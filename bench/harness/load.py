@@ -1,0 +1,109 @@
+"""The generators of load: pgbench, and clients in node for what is no SQL.
+
+Each returns a dict: operations, seconds, the latencies in microseconds at
+three percentiles, and the client's own CPU in seconds.
+"""
+
+import glob
+import json
+import os
+import re
+import resource
+import select
+import subprocess
+import tempfile
+
+PLACE = os.environ.get("PLACE", "/tmp")
+BENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def percentile(ordered, percent):
+    """The least value that so many percent of them do not exceed."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def summary(latencies):
+    latencies.sort()
+    return {f"p{percent}": percentile(latencies, percent) for percent in (50, 95, 99)}
+
+
+def environment(synchronous_commit):
+    return {**os.environ, "PGOPTIONS": f"-c synchronous_commit={synchronous_commit}"}
+
+
+def read_log(prefix):
+    """Latencies from pgbench's logs; its lines are client, number, time, ..."""
+    latencies = []
+    for name in glob.glob(f"{prefix}.*"):
+        with open(name) as file:
+            latencies += [int(line.split(" ", 3)[2]) for line in file]
+        os.unlink(name)
+    return latencies
+
+
+def pgbench(database, files, clients, variables, seconds=None, transactions=None,
+            synchronous_commit="on", rate=None, protocol="prepared"):
+    """Runs the files as one script."""
+    with tempfile.TemporaryDirectory(dir=PLACE) as directory:
+        script = f"{directory}/script"
+        with open(script, "w") as file:
+            for name in files:
+                with open(f"{BENCH}/{name}") as part:
+                    file.write(part.read())
+        command = ["pgbench", "-n", "-M", protocol, "-f", script,
+                   "-c", str(clients), "-j", str(min(clients, 2)),
+                   "-l", f"--log-prefix={directory}/log"]
+        command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+        command += ["-R", str(rate)] if rate else []
+        for name, value in variables.items():
+            command += ["-D", f"{name}={value}"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([*command, database], env=environment(synchronous_commit),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode != 0:
+            raise RuntimeError(f"pgbench failed: {' '.join(files)}\n{done.stderr[-2000:]}")
+        latencies = read_log(f"{directory}/log")
+    rate = float(re.search(r"^tps = ([0-9.]+)", done.stdout, re.M).group(1))
+    return {"operations": len(latencies), "seconds": len(latencies) / rate,
+            **summary(latencies),
+            "client_cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
+
+
+def have_node():
+    return os.path.isdir(f"{BENCH}/node/node_modules")
+
+
+class Node:
+    """A process of clients in node, ready to begin."""
+
+    def __init__(self, synchronous_commit="on", **options):
+        self.process = subprocess.Popen(
+            ["node", f"{BENCH}/node/load.mjs", json.dumps(options)],
+            env=environment(synchronous_commit), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+        self.line("ready")
+
+    def line(self, expected=None):
+        if not select.select([self.process.stdout], [], [], 120)[0]:
+            self.process.kill()
+            raise RuntimeError("node hangs")
+        line = self.process.stdout.readline().strip()
+        if not line or expected not in (None, line):
+            raise RuntimeError(f"node failed: {line}")
+        return line
+
+    def run(self):
+        """Runs until the time is over, and leaves the connections open."""
+        print("go", file=self.process.stdin, flush=True)
+        return json.loads(self.line())
+
+    def end(self, measured):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        if self.process.wait() != 0:
+            raise RuntimeError("node failed at the end")
+        latencies = measured.pop("latencies")
+        return {"operations": len(latencies), "seconds": measured["seconds"],
+                **summary(latencies),
+                "client_cpu": (measured["user"] + measured["system"]) / 1e6}

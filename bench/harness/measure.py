@@ -1,0 +1,138 @@
+"""One cell: a contender at its job for a moment, and what that took."""
+
+import os
+import time
+
+from contenders import JOBS
+from load import BENCH, Node, pgbench
+from redis import Redis
+from server import Psql, Use
+
+STRIDE = 10**9  # of order numbers between cells: nobody meets another's
+PLACED = 2000  # orders that each of so many clients has placed for the replays
+PLACERS = 16
+NODE_PLACERS = 4  # in node, where fewer are enough
+MOVES = 90000  # transitions a second that there are rows for
+
+
+def database(job, contender):
+    return f"{job}_{contender.name}"
+
+
+class Measure:
+    def __init__(self, server, seconds, random_keys=False):
+        self.server = server
+        self.seconds = seconds
+        self.random = int(random_keys)
+        self.base = 0
+        self.redis = {}
+
+    def next_base(self):
+        self.base += STRIDE
+        return self.base
+
+    def set_up(self, job, contender):
+        files = [f"{BENCH}/{job if job != 'node' else 'orders'}/{file}" for file in contender.setup]
+        self.server.create(database(job, contender), *files)
+        if contender.redis and contender.redis not in self.redis:
+            self.redis[contender.redis] = Redis(contender.redis)
+
+    def place(self, contender, random):
+        """Places the orders that replays ask for."""
+        return pgbench(database("orders", contender), self.files("orders", contender), PLACERS,
+                       {"base": 0, "i": 0, "dup": 0, "random": random},
+                       transactions=PLACED, synchronous_commit="off")
+
+    def tidy(self, job, contender):
+        """What autovacuum would have done by and by."""
+        with Psql(database(job, contender)) as session:
+            session.ask("VACUUM ANALYZE")
+
+    def place_in_node(self, contender):
+        node = self.node(contender, NODE_PLACERS, "off", 0, 0, 0, count=PLACED)
+        node.end(node.run())
+
+    def files(self, job, contender):
+        return [os.path.normpath(f"{job}/{file}") for file in contender.script]
+
+    def node(self, contender, clients, sync, base, dup, placed, **amount):
+        redis = self.redis.get(contender.redis)
+        return Node(contender=contender.node, clients=clients, database=database("node", contender),
+                    redis=redis.socket if redis else "", base=base, dup=dup, placed=placed,
+                    synchronous_commit=sync, **amount)
+
+    def measure(self, job, contender, dup, clients, sync):
+        how = {"orders": self.orders, "consumers": self.orders,
+               "transitions": self.transitions, "node": self.in_node}[job]
+        return how(job, contender, dup, clients, sync)
+
+    def orders(self, job, contender, dup, clients, sync):
+        replay = dup == 100
+        variables = {"base": 0 if replay else self.next_base(), "i": PLACED if replay else 0,
+                     "dup": dup, "random": self.random}
+        return self.pgbench(job, contender, clients, sync, variables)
+
+    def transitions(self, job, contender, dup, clients, sync):
+        name = database(job, contender)
+        with Psql(name) as session:
+            session.ask("TRUNCATE orders")
+            session.ask("INSERT INTO orders (id, customer) SELECT i, 'VINET' FROM "
+                        f"generate_series(0, {MOVES * self.seconds // 3 + 100}) AS i")
+            session.ask("VACUUM ANALYZE orders")
+            measured = self.pgbench(job, contender, clients, sync,
+                                    {"base": self.next_base(), "i": -1, "clients": clients})
+            moved = int(session.value("SELECT sum(version - 1) FROM orders"))
+        if moved != measured["operations"]:
+            raise RuntimeError(f"{contender.label} made {moved} transitions, "
+                               f"not {measured['operations']}")
+        return measured
+
+    def pgbench(self, job, contender, clients, sync, variables):
+        with Use(self.server) as use:
+            measured = pgbench(database(job, contender), self.files(job, contender), clients,
+                               variables, self.seconds, synchronous_commit=sync)
+        return {**measured, **use.used}
+
+    def in_node(self, job, contender, dup, clients, sync):
+        replay = dup == 100
+        redis = self.redis.get(contender.redis)
+        node = self.node(contender, clients, sync, 0 if replay else self.next_base(), dup,
+                         PLACED if replay else 0, seconds=self.seconds, unused=self.next_base())
+        with Use(self.server, settle=False, **({"redis_cpu": redis.pid} if redis else {})) as use:
+            measured = node.run()
+        return {"redis_cpu": 0, **node.end(measured), **use.used}
+
+    def verify(self, contender):
+        """Each key has its order, each order its key."""
+        if not contender.keys:
+            return
+        with Psql(database("orders", contender)) as session:
+            orders, keys = session.value(
+                f"SELECT (SELECT count(*) FROM orders) || ' ' || count(*) FROM {contender.keys}").split()
+        if orders != keys:
+            raise RuntimeError(f"{contender.label}: {orders} orders, {keys} keys")
+
+    def size(self, contender):
+        """Bytes of table, and of its indexes, for each key."""
+        with Psql(database("orders", contender)) as session:
+            session.ask("CHECKPOINT")
+            keys, table, indexes = session.value(
+                f"SELECT count(*) || ' ' || pg_table_size('{contender.keys}') || ' ' || "
+                f"pg_indexes_size('{contender.keys}') FROM {contender.keys}").split()
+        return {"operations": int(keys), "table": int(table), "indexes": int(indexes)}
+
+    def forget(self, contender):
+        with Psql(database("orders", contender)) as session:
+            session.ask(f"TRUNCATE orders{', ' + contender.keys if contender.keys else ''}")
+
+    def close(self):
+        for redis in self.redis.values():
+            redis.stop()
+
+
+def contenders(job, wanted=None):
+    return [c for c in JOBS[job] if not wanted or c.name in wanted]
+
+
+def clock(seconds):
+    return time.strftime("%M:%S", time.gmtime(seconds))
