@@ -30,7 +30,7 @@ commit_known() {
 
 collect() {
 	[ ! -e "$place/src/docs/benchmarks/written" ] ||
-		(cd "$place/src" && rm docs/benchmarks/written &&
+		(cd "$place/src" && rm docs/benchmarks/written && mkdir -p "$top/docs" &&
 			cp -R docs/benchmarks.md docs/benchmarks "$top/docs/")
 }
 

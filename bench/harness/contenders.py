@@ -4,15 +4,15 @@ A contender is set up by SQL files in a database of its own, so that nobody's
 keys or dead rows are in another's way.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Contender:
     name: str  # of its database, together with the job's
     label: str
-    setup: tuple = ()  # SQL files, in the directory of the job
-    script: tuple = ()  # for pgbench, there, too
+    setup: tuple = ()  # SQL files
+    script: tuple = ()  # files for pgbench
     keys: str = ""  # the table of its keys
     core: bool = True  # runs in all cells, or just in those at 4 clients?
     node: str = ""  # what it is in node/contenders.mjs
@@ -20,8 +20,9 @@ class Contender:
 
 
 def order(name, label, setup=None, keys="request", core=True):
-    setup = ("orders.sql",) + (() if setup is None else (setup,))
-    return Contender(name, label, setup, ("choose.pgbench", f"{name}.pgbench"), keys, core)
+    setup = ("orders/orders.sql",) + ((f"orders/{setup}",) if setup else ())
+    return Contender(name, label, setup, ("orders/choose.pgbench", f"orders/{name}.pgbench"),
+                     keys, core)
 
 
 ORDERS = [
@@ -36,8 +37,9 @@ ORDERS = [
 
 
 def movement(name, label, *setup, script=None):
-    return Contender(name, label, ("orders.sql", *setup),
-                     ("choose.pgbench", f"{script or name}.pgbench"))
+    files = [f"transitions/{file}" for file in ("orders.sql", *setup, "choose.pgbench",
+                                                f"{script or name}.pgbench")]
+    return Contender(name, label, tuple(files[:-2]), tuple(files[-2:]))
 
 
 TRANSITIONS = [
@@ -50,21 +52,21 @@ TRANSITIONS = [
 ]
 
 
-def consumer(name, label, setup, keys=""):
-    return Contender(name, label, (setup,), ("../orders/choose.pgbench", f"{name}.pgbench"), keys)
+def consumer(name, label, setup):
+    return Contender(name, label, (setup,), ("orders/choose.pgbench", f"consumers/{name}.pgbench"))
 
 
 CONSUMERS = [
-    consumer("seen", "bare INSERT, one by one", "seen.sql"),
-    consumer("consume", "idem_consume, one by one", "../orders/idem.sql"),
-    consumer("seen_batch", "bare INSERT, 100 at once", "seen.sql"),
-    consumer("consume_batch", "idem_consume, 100 at once", "../orders/idem.sql"),
+    consumer("seen", "bare INSERT, one by one", "consumers/seen.sql"),
+    consumer("consume", "idem_consume, one by one", "orders/idem.sql"),
+    consumer("seen_batch", "bare INSERT, 100 at once", "consumers/seen.sql"),
+    consumer("consume_batch", "idem_consume, 100 at once", "orders/idem.sql"),
 ]
 MESSAGES = {"seen_batch": 100, "consume_batch": 100}  # in an operation
 
 
 def client(name, label, node, *setup, redis=""):
-    return Contender(name, label, tuple(f"../orders/{file}" for file in ("orders.sql", *setup)),
+    return Contender(name, label, tuple(f"orders/{file}" for file in ("orders.sql", *setup)),
                      node=node, redis=redis)
 
 
@@ -79,7 +81,27 @@ NODE = [
     client("boss", "pg-boss, singleton keys", "pgBoss"),
 ]
 
-JOBS = {"orders": ORDERS, "node": NODE, "transitions": TRANSITIONS, "consumers": CONSUMERS}
+# Orders whose customer is so many bytes long, and with it what a retry is answered.
+LENGTHS = {"small": 200, "large": 4000}
+PLACING = ("orders", "hot", "together", *LENGTHS)  # the jobs of ORDERS
+PEERS = [c for c in ORDERS if c.name in ("usual", "plpgsql", "upsert")]
+
+
+def begun(contender, preamble):
+    """The same with another choice of orders."""
+    return replace(contender, script=(f"orders/{preamble}.pgbench", contender.script[1]))
+
+
+JOBS = {
+    "orders": ORDERS,
+    "node": NODE,
+    "hot": [begun(c, "hot") for c in ORDERS[:1] + PEERS],
+    "together": [begun(c, "together") for c in PEERS],
+    "small": PEERS,
+    "large": PEERS,
+    "transitions": TRANSITIONS,
+    "consumers": CONSUMERS,
+}
 
 
 def label(job, name):

@@ -17,6 +17,12 @@ PLACE = os.environ.get("PLACE", "/tmp")
 BENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+# Keys for order number n, for which :digits has 16: like UUIDs of version 7,
+# and of version 4.
+KEYS = {"ordered": "('0190a1b2-7c3d-7e4f-8' || :digits::text)",
+        "random": "md5(:n::text)::uuid::text"}
+
+
 def percentile(ordered, percent):
     """The least value that so many percent of them do not exceed."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
@@ -41,16 +47,24 @@ def read_log(prefix):
     return latencies
 
 
+def script_of(files, keys, replaced):
+    text = ""
+    for name in files:
+        with open(f"{BENCH}/{name}") as file:
+            text += file.read()
+    for what, by in {":key": KEYS[keys], **replaced}.items():
+        text = text.replace(what, by)
+    return text
+
+
 def pgbench(database, files, clients, variables, seconds=None, transactions=None,
-            synchronous_commit="on", rate=None, protocol="prepared"):
-    """Runs the files as one script."""
+            synchronous_commit="on", keys="ordered", replaced={}, rate=None):
+    """Runs the files as one script, in which some things are replaced."""
     with tempfile.TemporaryDirectory(dir=PLACE) as directory:
         script = f"{directory}/script"
         with open(script, "w") as file:
-            for name in files:
-                with open(f"{BENCH}/{name}") as part:
-                    file.write(part.read())
-        command = ["pgbench", "-n", "-M", protocol, "-f", script,
+            file.write(script_of(files, keys, replaced))
+        command = ["pgbench", "-n", "-M", "prepared", "-f", script,
                    "-c", str(clients), "-j", str(min(clients, 2)),
                    "-l", f"--log-prefix={directory}/log"]
         command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]

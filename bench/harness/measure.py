@@ -1,9 +1,9 @@
 """One cell: a contender at its job for a moment, and what that took."""
 
-import os
+import hashlib
 import time
 
-from contenders import JOBS
+from contenders import JOBS, LENGTHS, begun
 from load import BENCH, Node, pgbench
 from redis import Redis
 from server import Psql, Use
@@ -19,11 +19,25 @@ def database(job, contender):
     return f"{job}_{contender.name}"
 
 
+def replaced(job):
+    """In the scripts of a job."""
+    length = LENGTHS.get(job)
+    return {"VINET": hashed(length)} if length else {}
+
+
+def hashed(length):
+    """Text that does not compress to nothing."""
+    text = ""
+    while len(text) < length:
+        text += hashlib.sha256(text.encode()).hexdigest()
+    return text[:length]
+
+
 class Measure:
-    def __init__(self, server, seconds, random_keys=False):
+    def __init__(self, server, seconds, keys="ordered"):
         self.server = server
         self.seconds = seconds
-        self.random = int(random_keys)
+        self.keys = keys
         self.base = 0
         self.redis = {}
 
@@ -32,28 +46,28 @@ class Measure:
         return self.base
 
     def set_up(self, job, contender):
-        files = [f"{BENCH}/{job if job != 'node' else 'orders'}/{file}" for file in contender.setup]
-        self.server.create(database(job, contender), *files)
+        self.server.create(database(job, contender),
+                           *(f"{BENCH}/{file}" for file in contender.setup))
         if contender.redis and contender.redis not in self.redis:
             self.redis[contender.redis] = Redis(contender.redis)
 
-    def place(self, contender, random):
+    def place(self, job, contender, keys=None, placers=PLACERS, count=PLACED):
         """Places the orders that replays ask for."""
-        return pgbench(database("orders", contender), self.files("orders", contender), PLACERS,
-                       {"base": 0, "i": 0, "dup": 0, "random": random},
-                       transactions=PLACED, synchronous_commit="off")
+        if job in ("hot", "together"):
+            placers = count = 1
+            contender = begun(contender, "choose")
+        return pgbench(database(job, contender), contender.script, placers,
+                       {"base": 0, "i": 0, "dup": 0}, transactions=count,
+                       synchronous_commit="off", keys=keys or self.keys, replaced=replaced(job))
 
-    def tidy(self, job, contender):
+    def analyze(self, job, contender):
         """What autovacuum would have done by and by."""
         with Psql(database(job, contender)) as session:
-            session.ask("VACUUM ANALYZE")
+            session.ask("ANALYZE")
 
     def place_in_node(self, contender):
         node = self.node(contender, NODE_PLACERS, "off", 0, 0, 0, count=PLACED)
         node.end(node.run())
-
-    def files(self, job, contender):
-        return [os.path.normpath(f"{job}/{file}") for file in contender.script]
 
     def node(self, contender, clients, sync, base, dup, placed, **amount):
         redis = self.redis.get(contender.redis)
@@ -62,15 +76,13 @@ class Measure:
                     synchronous_commit=sync, **amount)
 
     def measure(self, job, contender, dup, clients, sync):
-        how = {"orders": self.orders, "consumers": self.orders,
-               "transitions": self.transitions, "node": self.in_node}[job]
+        how = {"transitions": self.transitions, "node": self.in_node}.get(job, self.orders)
         return how(job, contender, dup, clients, sync)
 
     def orders(self, job, contender, dup, clients, sync):
         replay = dup == 100
-        variables = {"base": 0 if replay else self.next_base(), "i": PLACED if replay else 0,
-                     "dup": dup, "random": self.random}
-        return self.pgbench(job, contender, clients, sync, variables)
+        return self.pgbench(job, contender, clients, sync, {
+            "base": 0 if replay else self.next_base(), "i": PLACED if replay else 0, "dup": dup})
 
     def transitions(self, job, contender, dup, clients, sync):
         name = database(job, contender)
@@ -78,7 +90,7 @@ class Measure:
             session.ask("TRUNCATE orders")
             session.ask("INSERT INTO orders (id, customer) SELECT i, 'VINET' FROM "
                         f"generate_series(0, {MOVES * self.seconds // 3 + 100}) AS i")
-            session.ask("VACUUM ANALYZE orders")
+            session.ask("ANALYZE orders")
             measured = self.pgbench(job, contender, clients, sync,
                                     {"base": self.next_base(), "i": -1, "clients": clients})
             moved = int(session.value("SELECT sum(version - 1) FROM orders"))
@@ -89,8 +101,9 @@ class Measure:
 
     def pgbench(self, job, contender, clients, sync, variables):
         with Use(self.server) as use:
-            measured = pgbench(database(job, contender), self.files(job, contender), clients,
-                               variables, self.seconds, synchronous_commit=sync)
+            measured = pgbench(database(job, contender), contender.script, clients, variables,
+                               self.seconds, synchronous_commit=sync, keys=self.keys,
+                               replaced=replaced(job))
         return {**measured, **use.used}
 
     def in_node(self, job, contender, dup, clients, sync):
@@ -102,11 +115,11 @@ class Measure:
             measured = node.run()
         return {"redis_cpu": 0, **node.end(measured), **use.used}
 
-    def verify(self, contender):
+    def verify(self, job, contender):
         """Each key has its order, each order its key."""
         if not contender.keys:
             return
-        with Psql(database("orders", contender)) as session:
+        with Psql(database(job, contender)) as session:
             orders, keys = session.value(
                 f"SELECT (SELECT count(*) FROM orders) || ' ' || count(*) FROM {contender.keys}").split()
         if orders != keys:
@@ -115,7 +128,6 @@ class Measure:
     def size(self, contender):
         """Bytes of table, and of its indexes, for each key."""
         with Psql(database("orders", contender)) as session:
-            session.ask("CHECKPOINT")
             keys, table, indexes = session.value(
                 f"SELECT count(*) || ' ' || pg_table_size('{contender.keys}') || ' ' || "
                 f"pg_indexes_size('{contender.keys}') FROM {contender.keys}").split()

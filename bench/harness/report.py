@@ -5,7 +5,7 @@ import statistics
 
 import plot
 import targets
-from contenders import JOBS, MESSAGES, label
+from contenders import JOBS, LENGTHS, MESSAGES, label
 from results import DOCS, KEPT, Results, cell
 
 OURS = {"upsert", "execute", "claim", "attach", "transition", "keyed", "consume", "consume_batch"}
@@ -109,7 +109,7 @@ def section(results, job, title, text, unit="an operation"):
         return ""
     parts = [f"{heading(*one)[0].upper()}{heading(*one)[1:]}:\n\n"
              f"{details(results, job, *one, unit)}" for one in done]
-    return f"## {title}\n\n{text}\n\n" + "\n".join(parts)
+    return "\n\n".join(part for part in (f"## {title}", text, "\n".join(parts)) if part)
 
 
 def sizes(results):
@@ -151,6 +151,10 @@ def machine_table(results):
     return table(["", ""], rows)
 
 
+HOT = "Every client asks for the one order that is there."
+TOGETHER = """Every client places the same new orders at the same time, as when requests are sent
+twice or to several servers: one of them places each, and the others wait for it."""
+
 NODE = """The same job by a client in node, in one process. The peers that remember in Redis, on
 the same machine over a unix socket, are two commits in two stores: a crash between them leaves a
 key in progress for good, or an order without its answer. Redis runs as it comes, and as one that
@@ -165,6 +169,10 @@ latency, which is that of a transaction."""
 def of_run(results):
     parts = [machine_table(results), targets.section({"run": results}), "## Placing orders\n\n"
              + orders(results) if cells_of(results, "orders") else "", costs(results), sizes(results),
+             section(results, "hot", "One hot key", HOT, "an order"),
+             section(results, "together", "The same requests at once", TOGETHER, "an order"),
+             *(section(results, job, f"Answers of {length} bytes", "", "an order")
+               for job, length in LENGTHS.items()),
              section(results, "node", "Clients in node, and Redis", NODE, "an order"),
              section(results, "transitions", "Transitions", TRANSITIONS, "a transition"),
              section(results, "consumers", "Messages", CONSUMERS, "a message")]

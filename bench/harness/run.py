@@ -8,14 +8,16 @@ import time
 
 import machine
 import report
-from contenders import JOBS
+from contenders import JOBS, LENGTHS, PLACING
 from load import BENCH, have_node
 from measure import Measure, clock, contenders
 from redis import have_redis
 from results import Results, cell
 from server import Psql, Server
 
-WORKLOADS = ("new-key", "replay", "mix", "node", "transitions", "consumers", "cost", "size")
+WORKLOADS = ("new-key", "replay", "mix", "hot", "results", "node", "transitions", "consumers",
+             "cost", "size")
+HOT = 32  # clients that want the same
 MIXES = (1, 10, 50)  # of 100 orders, how many are placed again
 
 
@@ -67,6 +69,13 @@ def groups(args):
             for clients in args.clients if args.full else (middle,):
                 for sync in ("on", "off") if args.full else ("on",):
                     yield "orders", f"{dup}% duplicates", dup, clients, sync
+    if "hot" in args.only:
+        yield "hot", "one order replayed", 100, HOT, "on"
+        yield "together", "all the same new orders", 0, HOT, "on"
+    if "results" in args.only:
+        for job, length in LENGTHS.items():
+            yield job, f"new keys with {length} bytes", 0, middle, "on"
+            yield job, f"replays of {length} bytes", 100, middle, "on"
     if "node" in args.only:
         yield "node", "new keys from node", 0, middle, "on"
         yield "node", "replays from node", 100, middle, "on"
@@ -79,15 +88,16 @@ def groups(args):
             yield "consumers", "messages", 0, middle, sync
 
 
-def takes_part(args, contender, dup, clients):
-    return args.full or contender.core or (clients == 4 and dup in (0, 100)) or args.contenders
+def takes_part(args, job, contender, dup, clients):
+    few = job == "orders" and (clients != 4 or dup not in (0, 100))
+    return contender.core or not few or args.full or args.contenders
 
 
 class Run:
     def __init__(self, args):
         self.args = args
         self.server = Server()
-        self.measure = Measure(self.server, args.seconds, args.keys == "random")
+        self.measure = Measure(self.server, args.seconds, args.keys)
         self.jobs = self.present()
         self.results = Results({
             "machine": machine.about(self.server, "node" in self.jobs),
@@ -115,18 +125,18 @@ class Run:
             for contender in all_:
                 self.measure.set_up(job, contender)
                 if job == "orders" and contender.keys and "size" in self.args.only:
-                    for keys in ("random", "ordered"):
-                        self.measure.forget(contender)
-                        self.measure.place(contender, int(keys == "random"))
-                        self.results.add(("size", contender.name, keys, 0, ""),
-                                         self.measure.size(contender))
-                if job == "orders":
-                    self.measure.forget(contender)
-                    self.measure.place(contender, self.measure.random)
-                elif job == "node":
+                    self.sizes(contender)
+                if job == "node":
                     self.place_in_node(contender)
-                self.measure.tidy(job, contender)
-        self.server.ask("CHECKPOINT")
+                elif job in PLACING:
+                    self.measure.place(job, contender)
+                self.measure.analyze(job, contender)
+
+    def sizes(self, contender):
+        for keys in ("random", "ordered"):
+            self.measure.place("orders", contender, keys)
+            self.results.add(("size", contender.name, keys, 0, ""), self.measure.size(contender))
+            self.measure.forget(contender)
 
     def place_in_node(self, contender):
         redis = self.measure.redis.get(contender.redis)
@@ -142,7 +152,7 @@ class Run:
         plan = [group for group in groups(self.args) if group[0] in self.jobs]
         for number in range(self.args.rounds):
             for job, title, dup, clients, sync in plan:
-                all_ = [c for c in self.jobs[job] if takes_part(self.args, c, dup, clients)]
+                all_ = [c for c in self.jobs[job] if takes_part(self.args, job, c, dup, clients)]
                 turn = number % max(1, len(all_))  # everybody has been first
                 shown = []
                 for contender in all_[turn:] + all_[:turn]:
@@ -168,8 +178,9 @@ class Run:
     def all(self):
         self.prepare()
         self.rounds()
-        for contender in self.jobs.get("orders", ()):
-            self.measure.verify(contender)
+        for job in PLACING:
+            for contender in self.jobs.get(job, ()):
+                self.measure.verify(job, contender)
         if "cost" in self.args.only:
             self.cost()
         self.measure.close()

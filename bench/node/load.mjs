@@ -21,7 +21,7 @@ const WARM_UP = 0.4 // seconds
 // At once: as a retry must be answered with an order, all answers are looked at.
 async function place (subject, base, o, client, fresh) {
   const id = base + 100 * o + client
-  const key = '190101112131415160' + '1' + String(id).padStart(17, '0')
+  const key = '0190a1b2-7c3d-7e4f-8' + String(1e15 + id)
   const placed = await subject.place(key, { id, customer: 'VINET', status: 'PENDING', total: 440 }, fresh)
   if (placed.id !== id || placed.total !== 440) throw new Error(`${key} got ${JSON.stringify(placed)}`)
 }
