@@ -11,6 +11,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control
 
 MODULE_big = idem
 OBJS = \
+	src/advance.o \
 	src/allowed.o \
 	src/attach.o \
 	src/catalog.o \
@@ -19,6 +20,8 @@ OBJS = \
 	src/claim.o \
 	src/command.o \
 	src/compile.o \
+	src/consume.o \
+	src/consumer.o \
 	src/define.o \
 	src/definition.o \
 	src/difference.o \
@@ -41,6 +44,7 @@ OBJS = \
 	src/lifecycle.o \
 	src/machine.o \
 	src/merge.o \
+	src/message.o \
 	src/movement.o \
 	src/newkey.o \
 	src/params.o \

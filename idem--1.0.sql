@@ -707,6 +707,156 @@ COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint,
 'set some columns of a row, if it has the version expected, once per key if one is given';
 
 --
+-- Consumers
+--
+
+CREATE TABLE @extschema@.idem_consumer (
+	ttl interval,
+	consumer text COLLATE "C" NOT NULL,
+	late text NOT NULL,
+	owner text NOT NULL,
+	CONSTRAINT idem_consumer_pkey PRIMARY KEY (consumer),
+	CONSTRAINT idem_consumer_late_check
+		CHECK (late OPERATOR(pg_catalog.=) 'reject' OR late OPERATOR(pg_catalog.=) 'apply')
+);
+COMMENT ON TABLE @extschema@.idem_consumer IS
+'consumers of messages that have been defined; others need not be';
+COMMENT ON COLUMN @extschema@.idem_consumer.consumer IS
+'name of the consumer';
+COMMENT ON COLUMN @extschema@.idem_consumer.ttl IS
+'how long its messages are remembered; null: for idem.ttl';
+COMMENT ON COLUMN @extschema@.idem_consumer.late IS
+'what becomes of a message that may have been forgotten: reject or apply';
+COMMENT ON COLUMN @extschema@.idem_consumer.owner IS
+'name of the role that defined it, whose members may use it';
+
+REVOKE ALL ON TABLE @extschema@.idem_consumer FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_consumer TO PUBLIC;
+GRANT INSERT ON TABLE @extschema@.idem_consumer TO @extowner@;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_consumer', '');
+
+CREATE FUNCTION @extschema@.idem_consumer_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_consumer_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_consumer_changed() IS
+'tells all sessions that the definitions of consumers have changed';
+REVOKE ALL ON FUNCTION @extschema@.idem_consumer_changed() FROM PUBLIC;
+
+CREATE TRIGGER idem_consumer_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_consumer
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_consumer_changed();
+ALTER TABLE @extschema@.idem_consumer
+	ENABLE ALWAYS TRIGGER idem_consumer_changed;
+COMMENT ON TRIGGER idem_consumer_changed ON @extschema@.idem_consumer IS
+'tells all sessions that the definitions of consumers have changed';
+
+CREATE TABLE @extschema@.idem_message (
+	expires_at timestamp with time zone NOT NULL,
+	consumer text COLLATE "C" NOT NULL,
+	message_id text COLLATE "C" NOT NULL,
+	CONSTRAINT idem_message_pkey PRIMARY KEY (consumer, message_id)
+) WITH (
+	autovacuum_vacuum_scale_factor = 0.02,
+	autovacuum_analyze_scale_factor = 0.05
+);
+CREATE INDEX idem_message_expires_at_idx
+	ON @extschema@.idem_message (expires_at);
+
+COMMENT ON TABLE @extschema@.idem_message IS
+'messages that have been consumed';
+COMMENT ON COLUMN @extschema@.idem_message.consumer IS
+'name of the consumer';
+COMMENT ON COLUMN @extschema@.idem_message.message_id IS
+'what its sender or the broker calls the message';
+COMMENT ON COLUMN @extschema@.idem_message.expires_at IS
+'from when on the message counts as never consumed';
+
+REVOKE ALL ON TABLE @extschema@.idem_message FROM PUBLIC;
+GRANT SELECT, INSERT ON TABLE @extschema@.idem_message TO @extowner@;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_message', '');
+
+-- Each partition's row is updated all the time: in place, as long as its page
+-- has room.
+CREATE TABLE @extschema@.idem_offset (
+	next_offset bigint NOT NULL,
+	previous_offset bigint NOT NULL,
+	epoch bigint,
+	updated_at timestamp with time zone NOT NULL,
+	"partition" integer NOT NULL,
+	consumer text COLLATE "C" NOT NULL,
+	topic text COLLATE "C" NOT NULL,
+	CONSTRAINT idem_offset_pkey PRIMARY KEY (consumer, topic, "partition")
+) WITH (fillfactor = 50);
+
+COMMENT ON TABLE @extschema@.idem_offset IS
+'how far consumers have come in ordered logs';
+COMMENT ON COLUMN @extschema@.idem_offset.consumer IS
+'name of the consumer';
+COMMENT ON COLUMN @extschema@.idem_offset.topic IS
+'name of the log';
+COMMENT ON COLUMN @extschema@.idem_offset."partition" IS
+'partition of the log';
+COMMENT ON COLUMN @extschema@.idem_offset.next_offset IS
+'first offset that has not been applied';
+COMMENT ON COLUMN @extschema@.idem_offset.previous_offset IS
+'what next_offset was before the last advance';
+COMMENT ON COLUMN @extschema@.idem_offset.epoch IS
+'latest generation of the consumer''s group, if it has told one';
+COMMENT ON COLUMN @extschema@.idem_offset.updated_at IS
+'when the last advance was made';
+
+REVOKE ALL ON TABLE @extschema@.idem_offset FROM PUBLIC;
+GRANT SELECT, INSERT ON TABLE @extschema@.idem_offset TO @extowner@;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_offset', '');
+
+CREATE FUNCTION @extschema@.idem_consumer_define(
+	consumer text, ttl interval DEFAULT NULL, late text DEFAULT 'reject')
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_consumer_define'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_consumer_define(text, interval, text) IS
+'say how long a consumer''s messages are remembered and what becomes of late ones, and make the consumer one''s own';
+
+CREATE FUNCTION @extschema@.idem_consume(
+	consumer text, message_id text, ttl interval DEFAULT NULL,
+	sent_at timestamp with time zone DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_consume'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_consume(text, text, interval,
+	timestamp with time zone) IS
+'consume a message with this transaction; false if that was done before';
+
+CREATE FUNCTION @extschema@.idem_consume(
+	consumer text, message_ids text[], ttl interval DEFAULT NULL,
+	sent_at timestamp with time zone[] DEFAULT NULL)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_consume_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_consume(text, text[], interval,
+	timestamp with time zone[]) IS
+'consume messages with this transaction, and return those for which that was not done before';
+
+CREATE FUNCTION @extschema@.idem_advance(
+	consumer text, topic text, "partition" integer,
+	first_offset bigint, last_offset bigint,
+	allow_gaps boolean DEFAULT false, epoch bigint DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'idem_advance'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_advance(text, text, integer, bigint,
+	bigint, boolean, bigint) IS
+'apply a range of a log''s offsets with this transaction, and return the first that was not applied before; null if all were';
+
+CREATE FUNCTION @extschema@.idem_offset(
+	consumer text, topic text, "partition" integer)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'idem_offset'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_offset(text, text, integer) IS
+'the offset from which to read a log on, as committed now; null if none was applied';
+
+--
 -- Testing
 --
 

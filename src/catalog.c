@@ -103,6 +103,12 @@ catalog_load(Oid schema)
 	catalog.machine_index = relation(schema, "idem_machine_pkey");
 	catalog.edge_table = relation(schema, "idem_machine_edge");
 	catalog.edge_index = relation(schema, "idem_machine_edge_pkey");
+	catalog.consumer_table = relation(schema, "idem_consumer");
+	catalog.consumer_index = relation(schema, "idem_consumer_pkey");
+	catalog.message_table = relation(schema, "idem_message");
+	catalog.message_index = relation(schema, "idem_message_pkey");
+	catalog.offset_table = relation(schema, "idem_offset");
+	catalog.offset_index = relation(schema, "idem_offset_pkey");
 	catalog.lifecycle = trigger_function(schema, "idem_lifecycle");
 	catalog.version = trigger_function(schema, "idem_version");
 
@@ -202,7 +208,9 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == catalog.key_table ||
-		relid == catalog.machine_table || relid == catalog.edge_table)
+		relid == catalog.machine_table || relid == catalog.edge_table ||
+		relid == catalog.consumer_table || relid == catalog.message_table ||
+		relid == catalog.offset_table)
 		catalog_valid = false;
 }
 

@@ -39,6 +39,12 @@ typedef struct IdemCatalog
 	Oid			edge_index;		/* its primary key: (machine, ...) */
 	Oid			lifecycle;		/* idem_lifecycle(), the trigger function */
 	Oid			version;		/* idem_version(), the trigger function */
+	Oid			consumer_table; /* idem_consumer */
+	Oid			consumer_index; /* its primary key: (consumer) */
+	Oid			message_table;	/* idem_message */
+	Oid			message_index;	/* its primary key: (consumer, message_id) */
+	Oid			offset_table;	/* idem_offset */
+	Oid			offset_index;	/* its primary key: (consumer, topic, ...) */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
 } IdemCatalog;

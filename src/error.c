@@ -16,6 +16,16 @@ idem_error_null(const char *argument)
 			 errmsg("\"%s\" must not be null", argument)));
 }
 
+/* A text has fewer or more bytes than may be. */
+void
+idem_error_length(const char *argument, int length, int least, int most)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must have %d to %d bytes", argument, least, most),
+			 errdetail("It has %d bytes.", length)));
+}
+
 /* There is no relation of that OID, or no longer. */
 void
 idem_error_no_relation(Oid relid)

@@ -13,8 +13,12 @@
 #define ERRCODE_IDEM_VERSION_CONFLICT	MAKE_SQLSTATE('I', 'D', '2', '0', '3')
 #define ERRCODE_IDEM_GUARD				MAKE_SQLSTATE('I', 'D', '2', '0', '4')
 #define ERRCODE_IDEM_ROW_NOT_FOUND		MAKE_SQLSTATE('I', 'D', '2', '0', '5')
+#define ERRCODE_IDEM_LATE_MESSAGE		MAKE_SQLSTATE('I', 'D', '3', '0', '1')
+#define ERRCODE_IDEM_OFFSET_GAP			MAKE_SQLSTATE('I', 'D', '3', '0', '2')
 
 pg_noreturn extern void idem_error_null(const char *argument);
+pg_noreturn extern void idem_error_length(const char *argument, int length,
+										  int least, int most);
 pg_noreturn extern void idem_error_no_relation(Oid relid);
 pg_noreturn extern void idem_error_no_column(Oid relid, const char *name);
 pg_noreturn extern void idem_error_version(Oid relid, const char *id,

@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "catalog.h"
+#include "consumer.h"
 #include "guard.h"
 #include "history.h"
 #include "machine.h"
@@ -26,5 +27,6 @@ _PG_init(void)
 	idem_guard_init();
 	idem_machine_init();
 	idem_history_init();
+	idem_consumer_init();
 	idem_worker_init();
 }

@@ -38,11 +38,7 @@ check_length(const char *argument, text *value, int least)
 	int			length = VARSIZE_ANY_EXHDR(value);
 
 	if (length < least || length > MAX_KEY_LENGTH)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" must have %d to %d bytes",
-						argument, least, MAX_KEY_LENGTH),
-				 errdetail("It has %d bytes.", length)));
+		idem_error_length(argument, length, least, MAX_KEY_LENGTH);
 }
 
 static void

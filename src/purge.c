@@ -64,6 +64,7 @@ typedef struct Store
 /* The tables that are purged, one after the other. */
 static Store stores[] = {
 	{PURGE("idem_key", "expires_at", NOT_HELD), NULL},
+	{PURGE("idem_message", "expires_at", ""), NULL},
 	{PURGE("idem_history", "changed_at", ""), &idem_history_retention_s},
 };
 

@@ -1,0 +1,329 @@
+/*
+ * consume.c
+ *	  SQL: idem_consume(), which tells whether a message is new, and remembers
+ *	  it.
+ *
+ * A message is remembered for its consumer's window, counted from the clock at
+ * the call, or from when it was sent if that lies ahead.  So a message that was
+ * sent within the window is either remembered or new.  One that was sent before
+ * may have been forgotten: what to make of it is for the consumer to say.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "consumer.h"
+#include "error.h"
+#include "message.h"
+
+#define MAX_ID_LENGTH	1024	/* bytes */
+
+PG_FUNCTION_INFO_V1(idem_consume);
+PG_FUNCTION_INFO_V1(idem_consume_batch);
+
+/* A call, for any number of messages. */
+typedef struct Call
+{
+	IdemConsumer consumer;
+	int64		window_us;
+	IdemDelivery delivery;
+} Call;
+
+/* A message of a batch. */
+typedef struct Message
+{
+	text	   *id;
+	int			place;			/* in the batch, from 0 */
+} Message;
+
+/* The answer to a batch, as it is given row by row. */
+typedef struct Answer
+{
+	int			count;
+	Datum	   *ids;			/* as they came in */
+	bool	   *is_new;
+	int			next;
+} Answer;
+
+/* Takes what both functions have in common from their arguments. */
+static void
+begin_call(FunctionCallInfo fcinfo, Call *call)
+{
+	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+
+	PreventCommandDuringRecovery("idem_consume()");
+	PreventCommandIfReadOnly("idem_consume()");
+	idem_consumer_find(&call->consumer, name);
+	call->window_us = idem_consumer_window(&call->consumer, PG_ARGISNULL(2) ?
+										   NULL : PG_GETARG_INTERVAL_P(2));
+	call->delivery.consumer = name;
+	call->delivery.now = GetCurrentTimestamp();
+}
+
+/* When the window ends that begins then. */
+static TimestampTz
+window_end(const Call *call, TimestampTz start)
+{
+	TimestampTz end;
+
+	if (call->window_us == IDEM_WINDOW_ENDLESS)
+		return DT_NOEND;
+	if (TIMESTAMP_NOT_FINITE(start))
+		return start;
+	if (pg_add_s64_overflow(start, call->window_us, &end) ||
+		!IS_VALID_TIMESTAMP(end))
+		return DT_NOEND;
+	return end;
+}
+
+/* Must this message be remembered already, if it is to be consumed? */
+static bool
+is_late(const Call *call, TimestampTz sent_at)
+{
+	return !call->consumer.takes_late &&
+		window_end(call, sent_at) <= call->delivery.now;
+}
+
+/* Raises ID301 for a late message, unless it is remembered. */
+static void
+check_late(const Call *call, text *id, TimestampTz sent_at)
+{
+	char	   *sent;
+
+	if (idem_message_known(&call->delivery, id))
+		return;
+	sent = pstrdup(timestamptz_to_str(sent_at));
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_LATE_MESSAGE),
+			 errmsg("message \"%s\" came too late for consumer \"%s\"",
+					text_to_cstring(id), call->consumer.name),
+			 errdetail("It was sent at %s, and what was sent before %s may have been consumed and forgotten.",
+					   sent,
+					   timestamptz_to_str(call->delivery.now - call->window_us)),
+			 errhint("Set the message aside, or have such messages treated as new: see idem_consumer_define().")));
+}
+
+/*
+ * idem_consume(consumer text, message_id text, ttl interval,
+ *				sent_at timestamptz) -> boolean
+ *
+ * True: the message is new, and consumed if this transaction commits.  False:
+ * it has been consumed.  Waits, as any row lock does, for others who are at the
+ * same message.
+ *
+ * Raises ID301 for a message that may have been forgotten, 40001 for one that
+ * was consumed after our snapshot was taken, 42501 when the consumer is another
+ * role's, 22004 and 22023 for arguments that are none, 25006 in a read-only
+ * transaction and on a standby.
+ */
+Datum
+idem_consume(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	text	   *id = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	TimestampTz start;
+
+	begin_call(fcinfo, &call);
+	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
+	start = call.delivery.now;
+	if (!PG_ARGISNULL(3))
+	{
+		TimestampTz sent_at = PG_GETARG_TIMESTAMPTZ(3);
+
+		if (is_late(&call, sent_at))
+		{
+			check_late(&call, id, sent_at);
+			PG_RETURN_BOOL(false);
+		}
+		start = Max(start, sent_at);
+	}
+	call.delivery.expires_at = window_end(&call, start);
+	PG_RETURN_BOOL(idem_message_add(&call.delivery, id));
+}
+
+/* By their bytes, as the primary key has them; the first of equals first. */
+static int
+message_compare(const void *a, const void *b)
+{
+	const Message *ma = a;
+	const Message *mb = b;
+	int			la = VARSIZE_ANY_EXHDR(ma->id);
+	int			lb = VARSIZE_ANY_EXHDR(mb->id);
+	int			order = memcmp(VARDATA_ANY(ma->id), VARDATA_ANY(mb->id),
+							   Min(la, lb));
+
+	if (order == 0)
+		order = la - lb;
+	return order != 0 ? order : ma->place - mb->place;
+}
+
+static bool
+same_id(const Message *a, const Message *b)
+{
+	return VARSIZE_ANY_EXHDR(a->id) == VARSIZE_ANY_EXHDR(b->id) &&
+		memcmp(VARDATA_ANY(a->id), VARDATA_ANY(b->id),
+			   VARSIZE_ANY_EXHDR(a->id)) == 0;
+}
+
+/*
+ * Sorts the messages of a batch; one that is in it several times is kept where
+ * it came first.  Returns how many are left.  Raises 22004 and 22023 for ids
+ * that are none.
+ */
+static int
+sort_messages(Message *messages, int count, const Datum *ids,
+			  const bool *isnull)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (isnull[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("\"message_ids\" must not contain nulls"),
+					 errdetail("Message %d is null.", i + 1)));
+		messages[i].id = DatumGetTextPP(ids[i]);
+		messages[i].place = i;
+		idem_consumer_check_name("message_ids", messages[i].id, MAX_ID_LENGTH);
+	}
+	qsort(messages, count, sizeof(Message), message_compare);
+	for (int i = 0; i < count; i++)
+	{
+		if (kept == 0 || !same_id(&messages[kept - 1], &messages[i]))
+			messages[kept++] = messages[i];
+	}
+	return kept;
+}
+
+/*
+ * Takes the late ones out of the messages, and sets until when to remember the
+ * others: all of them by the one that is sent last.  Returns how many are left.
+ * Before any message is added, so that waiting for others cannot hinder them.
+ *
+ * Raises ID301 for a late one that is not remembered, 22023 where there are
+ * not as many times as messages in the batch.
+ */
+static int
+heed_times(Call *call, Message *messages, int count, ArrayType *sent_at,
+		   int batch)
+{
+	TimestampTz start = call->delivery.now;
+	Datum	   *times;
+	bool	   *isnull;
+	int			ntimes;
+	int			kept = 0;
+
+	deconstruct_array(sent_at, TIMESTAMPTZOID, sizeof(TimestampTz),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &times, &isnull, &ntimes);
+	if (ntimes != batch)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"sent_at\" must have an element for each message"),
+				 errdetail("It has %d, \"message_ids\" has %d.", ntimes, batch),
+				 errhint("Where it is not known when a message was sent, give null.")));
+	for (int i = 0; i < count; i++)
+	{
+		int			place = messages[i].place;
+		TimestampTz sent = isnull[place] ? call->delivery.now :
+			DatumGetTimestampTz(times[place]);
+
+		if (is_late(call, sent))
+		{
+			check_late(call, messages[i].id, sent);
+			continue;
+		}
+		start = Max(start, sent);
+		messages[kept++] = messages[i];
+	}
+	call->delivery.expires_at = window_end(call, start);
+	return kept;
+}
+
+/* Consumes the messages of a batch, and marks those of them that are new. */
+static void
+consume_batch(Call *call, Answer *answer, const bool *isnull,
+			  ArrayType *sent_at)
+{
+	Message    *messages = palloc(sizeof(Message) * answer->count);
+	Datum	   *ids;
+	bool	   *added;
+	int			count;
+
+	count = sort_messages(messages, answer->count, answer->ids, isnull);
+	if (sent_at != NULL)
+		count = heed_times(call, messages, count, sent_at, answer->count);
+	else
+		call->delivery.expires_at = window_end(call, call->delivery.now);
+	if (count == 0)
+		return;
+
+	ids = palloc(sizeof(Datum) * count);
+	added = palloc(sizeof(bool) * count);
+	for (int i = 0; i < count; i++)
+		ids[i] = PointerGetDatum(messages[i].id);
+	idem_message_add_all(&call->delivery, count, ids, added);
+	for (int i = 0; i < count; i++)
+		answer->is_new[messages[i].place] = added[i];
+
+	pfree(added);
+	pfree(ids);
+	pfree(messages);
+}
+
+/*
+ * idem_consume(consumer text, message_ids text[], ttl interval,
+ *				sent_at timestamptz[]) -> SETOF text
+ *
+ * The same for a batch: returns the ids of those messages that are new, in the
+ * order in which they are given, each once.  Raises 22023 also where sent_at
+ * does not have one time, or null, for each message.
+ */
+Datum
+idem_consume_batch(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *funcctx;
+	Answer	   *answer;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		Call		call;
+		MemoryContext old;
+		bool	   *isnull;
+
+		funcctx = SRF_FIRSTCALL_INIT();
+		begin_call(fcinfo, &call);
+		if (PG_ARGISNULL(1))
+			idem_error_null("message_ids");
+
+		old = MemoryContextSwitchTo(funcctx->multi_call_memory_ctx);
+		answer = palloc0(sizeof(Answer));
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false,
+						  TYPALIGN_INT, &answer->ids, &isnull, &answer->count);
+		answer->is_new = palloc0(sizeof(bool) * answer->count);
+		MemoryContextSwitchTo(old);
+
+		consume_batch(&call, answer, isnull,
+					  PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
+		funcctx->user_fctx = answer;
+	}
+
+	funcctx = SRF_PERCALL_SETUP();
+	answer = funcctx->user_fctx;
+	while (answer->next < answer->count)
+	{
+		int			i = answer->next++;
+
+		if (answer->is_new[i])
+			SRF_RETURN_NEXT(funcctx, answer->ids[i]);
+	}
+	SRF_RETURN_DONE(funcctx);
+}

@@ -1,0 +1,326 @@
+/*
+ * consumer.c
+ *	  Consumers of messages: what is defined of them, and who may use them.
+ *
+ * A consumer is a name.  A role may define it, and from then on it is for that
+ * role's members only; one that nobody has defined is for all.  Definitions are
+ * rows of idem_consumer, which backends keep in memory, also that there is
+ * none.  Whoever changes that table fires idem_consumer_changed(), which sends
+ * a relcache invalidation for it; on its arrival what is kept is only flagged,
+ * and read again at the next use.
+ *
+ * Definitions are read from the table directly and under a snapshot of the
+ * moment, as catalogs are: a transaction's own snapshot might be older than a
+ * change of which the news has come and gone.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "common/int.h"
+#include "consumer.h"
+#include "error.h"
+#include "query.h"
+#include "settings.h"
+
+PG_FUNCTION_INFO_V1(idem_consumer_define);
+PG_FUNCTION_INFO_V1(idem_consumer_changed);
+
+/* Columns of idem_consumer. */
+enum
+{
+	COLUMN_TTL = 1,
+	COLUMN_CONSUMER,
+	COLUMN_LATE,
+	COLUMN_OWNER
+};
+
+/* So many are kept: a name that nobody has defined is the caller's invention. */
+#define MAX_CONSUMERS	256
+
+static HTAB *consumers = NULL;
+static MemoryContext consumers_context = NULL;
+static bool consumers_valid = false;	/* reset by invalidations */
+static uint64 consumers_generation; /* of the catalog they were read by */
+static Oid	consumer_table = InvalidOid;	/* where they were read from */
+
+/* Defines, or changes a definition that is still as $4 says whose it is. */
+static IdemStatement define = {
+	.text = "INSERT INTO @.idem_consumer AS c (consumer, ttl, late, owner)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (consumer) DO UPDATE SET"
+	" ttl = excluded.ttl, late = excluded.late"
+	" WHERE c.owner OPERATOR(pg_catalog.=) excluded.owner",
+	.nargs = 4,
+	.argtypes = {TEXTOID, INTERVALOID, TEXTOID, TEXTOID}
+};
+
+/*
+ * How many microseconds an interval stands for.  A month counts as 30 days and
+ * a day as 24 hours, whatever the calendar and the time zone say: were a window
+ * longer at one time than at another, a message could have been forgotten that
+ * does not look late.
+ */
+static int64
+span(const Interval *ttl)
+{
+	int64		days = (int64) ttl->month * DAYS_PER_MONTH + ttl->day;
+	int64		us;
+
+	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &us) ||
+		pg_add_s64_overflow(us, ttl->time, &us))
+		us = days > 0 ? IDEM_WINDOW_ENDLESS : 0;
+	if (us <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be positive", "ttl")));
+	return us;
+}
+
+/*
+ * Checks the name of a consumer, a message or a topic.  Raises 22004 if it is
+ * NULL, 22023 unless it has 1 to so many bytes.
+ */
+void
+idem_consumer_check_name(const char *argument, text *name, int most)
+{
+	int			length;
+
+	if (name == NULL)
+		idem_error_null(argument);
+	length = VARSIZE_ANY_EXHDR(name);
+	if (length < 1 || length > most)
+		idem_error_length(argument, length, 1, most);
+}
+
+/* Reads the definition of a consumer whose name is given, if it has one. */
+static void
+read_definition(IdemConsumer *consumer)
+{
+	Relation	rel = table_open(idem_catalog()->consumer_table, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Datum		value;
+	bool		isnull;
+
+	ScanKeyInit(&key, COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(consumer->name));
+	/* the index is asked for now that the table is locked: it may be replaced */
+	scan = systable_beginscan(rel, idem_catalog()->consumer_index, true, NULL,
+							  1, &key);
+	tuple = systable_getnext(scan);
+	consumer->defined = HeapTupleIsValid(tuple);
+	if (consumer->defined)
+	{
+		value = heap_getattr(tuple, COLUMN_TTL, desc, &isnull);
+		consumer->window_us = isnull ? 0 : span(DatumGetIntervalP(value));
+		value = heap_getattr(tuple, COLUMN_LATE, desc, &isnull);
+		consumer->takes_late =
+			strcmp(TextDatumGetCString(value), "apply") == 0;
+		value = heap_getattr(tuple, COLUMN_OWNER, desc, &isnull);
+		namestrcpy(&consumer->owner, TextDatumGetCString(value));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* Makes a place to keep consumers in, if there is none that is up to date. */
+static void
+ready_consumers(void)
+{
+	const IdemCatalog *cat = idem_catalog();
+	HASHCTL		info = {0};
+
+	if (consumers_valid && consumers_generation == cat->generation &&
+		hash_get_num_entries(consumers) < MAX_CONSUMERS)
+		return;
+
+	consumers_valid = false;
+	if (consumers_context == NULL)
+		consumers_context = AllocSetContextCreate(TopMemoryContext,
+												  "idem consumers",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(consumers_context);
+	info.keysize = sizeof(((IdemConsumer *) NULL)->name);
+	info.entrysize = sizeof(IdemConsumer);
+	info.hcxt = consumers_context;
+	consumers = hash_create("idem consumers", 32, &info,
+							HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	consumers_generation = cat->generation;
+	consumer_table = cat->consumer_table;
+	consumers_valid = true;
+}
+
+/*
+ * Raises 42501 unless a consumer is for us to use.  A role that has been dropped
+ * since leaves its consumers to superusers.
+ */
+static void
+check_owner(const IdemConsumer *consumer)
+{
+	Oid			role;
+
+	if (!consumer->defined)
+		return;
+	role = get_role_oid(NameStr(consumer->owner), true);
+	if (OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for consumer \"%s\"", consumer->name),
+			 errdetail("Role \"%s\" has defined it.", NameStr(consumer->owner)),
+			 errhint("Become a member of that role, or choose another name.")));
+}
+
+/*
+ * Finds out what is defined of a consumer.  Raises what
+ * idem_consumer_check_name raises, and 42501 when it is another role's.
+ */
+void
+idem_consumer_find(IdemConsumer *consumer, text *name)
+{
+	IdemConsumer *known;
+
+	idem_consumer_check_name("consumer", name, IDEM_CONSUMER_LENGTH);
+	memset(consumer, 0, sizeof(IdemConsumer));
+	memcpy(consumer->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+
+	/* in a transaction under way, news of a change may not have come in yet */
+	AcceptInvalidationMessages();
+	ready_consumers();
+	known = hash_search(consumers, consumer->name, HASH_FIND, NULL);
+	if (known != NULL)
+		*consumer = *known;
+	else
+	{
+		read_definition(consumer);
+
+		/* not if news came in meanwhile, which may be of this very one */
+		if (consumers_valid)
+		{
+			known = hash_search(consumers, consumer->name, HASH_ENTER, NULL);
+			*known = *consumer;
+		}
+	}
+	check_owner(consumer);
+}
+
+/*
+ * For how many microseconds a message is to be remembered: as the call says, or
+ * else the consumer's definition, or else idem.ttl.  Raises 22023 when the call
+ * says something that is not positive.
+ */
+int64
+idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl)
+{
+	if (ttl != NULL)
+		return span(ttl);
+	if (consumer->window_us != 0)
+		return consumer->window_us;
+	return INT64CONST(1000000) * idem_ttl_s;
+}
+
+static bool
+parse_late(text *late)
+{
+	char	   *policy;
+
+	if (late == NULL)
+		idem_error_null("late");
+	policy = text_to_cstring(late);
+	if (strcmp(policy, "apply") != 0 && strcmp(policy, "reject") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"late\" must be \"reject\" or \"apply\""),
+				 errdetail("It is \"%s\".", policy)));
+	return strcmp(policy, "apply") == 0;
+}
+
+/*
+ * idem_consumer_define(consumer text, ttl interval, late text) -> void
+ *
+ * Defines a consumer, which becomes the caller's, or changes its definition.
+ * Raises 42501 when it is another role's, 22004 and 22023 for arguments that
+ * are none, 25006 in a read-only transaction and on a standby.
+ */
+Datum
+idem_consumer_define(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	Interval   *ttl = PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1);
+	text	   *late = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
+	bool		takes_late = parse_late(late);
+	int64		window_us = ttl ? span(ttl) : 0;
+	IdemConsumer consumer;
+	char		nulls[] = "    ";
+	Datum		args[4];
+
+	PreventCommandDuringRecovery("idem_consumer_define()");
+	PreventCommandIfReadOnly("idem_consumer_define()");
+
+	args[0] = PointerGetDatum(name);
+	args[1] = IntervalPGetDatum(ttl);
+	nulls[1] = ttl ? ' ' : 'n';
+	args[2] = PointerGetDatum(late);
+	for (;;)
+	{
+		idem_consumer_find(&consumer, name);
+		if (consumer.defined && consumer.window_us == window_us &&
+			consumer.takes_late == takes_late)
+			PG_RETURN_VOID();
+		args[3] = CStringGetTextDatum(consumer.defined ?
+									  NameStr(consumer.owner) :
+									  GetUserNameFromId(GetUserId(), false));
+		if (idem_query_own(&define, args, nulls, 0, NULL, NULL) > 0)
+			PG_RETURN_VOID();
+
+		/* another role has defined it meanwhile */
+		CHECK_FOR_INTERRUPTS();
+		consumers_valid = false;
+	}
+}
+
+/*
+ * Trigger on the table of definitions: tells every backend, once this
+ * transaction commits, that they have changed.
+ */
+Datum
+idem_consumer_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						"idem_consumer_changed")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
+}
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == consumer_table)
+		consumers_valid = false;
+}
+
+/* Registers for invalidations.  To be called once, from _PG_init. */
+void
+idem_consumer_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}

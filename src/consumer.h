@@ -1,0 +1,33 @@
+/*
+ * consumer.h
+ *	  Consumers of messages: what is defined of them, and who may use them.
+ */
+#ifndef IDEM_CONSUMER_H
+#define IDEM_CONSUMER_H
+
+#include "c.h"
+#include "datatype/timestamp.h"
+
+#define IDEM_CONSUMER_LENGTH	255 /* bytes of a name */
+
+/* A window that never ends. */
+#define IDEM_WINDOW_ENDLESS		PG_INT64_MAX
+
+/* A consumer.  Only the name and whether it is defined count if it is not. */
+typedef struct IdemConsumer
+{
+	char		name[IDEM_CONSUMER_LENGTH + 1];	/* hash key, must be first */
+	bool		defined;
+	bool		takes_late;		/* are messages that may be forgotten new? */
+	int64		window_us;		/* how long to remember; 0: idem.ttl */
+	NameData	owner;			/* role whose members may use it */
+} IdemConsumer;
+
+extern void idem_consumer_init(void);
+extern void idem_consumer_check_name(const char *argument, text *name,
+									 int most);
+extern void idem_consumer_find(IdemConsumer *consumer, text *name);
+extern int64 idem_consumer_window(const IdemConsumer *consumer,
+								  const Interval *ttl);
+
+#endif							/* IDEM_CONSUMER_H */

@@ -1,0 +1,23 @@
+/*
+ * message.h
+ *	  The rows of idem_message: which messages have been consumed.
+ */
+#ifndef IDEM_MESSAGE_H
+#define IDEM_MESSAGE_H
+
+#include "datatype/timestamp.h"
+
+/* What the messages of one call have in common. */
+typedef struct IdemDelivery
+{
+	text	   *consumer;
+	TimestampTz now;			/* the clock: what has expired by then is gone */
+	TimestampTz expires_at;		/* until when they are to be remembered */
+} IdemDelivery;
+
+extern bool idem_message_add(const IdemDelivery *delivery, text *id);
+extern void idem_message_add_all(const IdemDelivery *delivery, int count,
+								 Datum *ids, bool *added);
+extern bool idem_message_known(const IdemDelivery *delivery, text *id);
+
+#endif							/* IDEM_MESSAGE_H */
