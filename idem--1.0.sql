@@ -879,7 +879,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'idem_purge'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
-'delete expired keys and history past its retention, all or so many rows, and return how many were deleted';
+'delete expired keys and messages and history past its retention, all or so many rows, and return how many were deleted';
 REVOKE ALL ON FUNCTION @extschema@.idem_purge(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@;
 
