@@ -8,10 +8,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -160,6 +164,48 @@ read_lifecycle(IdemLifecycle *lifecycle, Relation rel, bool watching)
 	idem_follow_read(lifecycle, rel, trigger);
 	lifecycle->machine = machine;
 	return true;
+}
+
+/* The trigger that one on a partition was made from; InvalidOid if from none. */
+static Oid
+parent_trigger(Oid trigger, Oid *table)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	Oid			parent = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(rel, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		*table = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+		parent = ((Form_pg_trigger) GETSTRUCT(tuple))->tgparentid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return parent;
+}
+
+/*
+ * The table that was told to follow a machine: the one given, or one that it is
+ * a partition of.
+ */
+Oid
+idem_follow_origin(Relation rel)
+{
+	const Trigger *trigger = find_trigger(rel, idem_catalog()->lifecycle,
+										  TRIGGER_TYPE_BEFORE, true);
+	Oid			table = RelationGetRelid(rel);
+	Oid			next = trigger != NULL && trigger->tgisclone ?
+		trigger->tgoid : InvalidOid;
+
+	while (OidIsValid(next))
+		next = parent_trigger(next, &table);
+	return table;
 }
 
 /*

@@ -20,6 +20,7 @@ typedef struct IdemLifecycle
 extern void idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
 							 const Trigger *trigger);
 extern bool idem_follow_find(IdemLifecycle *lifecycle, Relation rel);
+extern Oid	idem_follow_origin(Relation rel);
 extern AttrNumber idem_follow_read_version(Relation rel,
 										   const Trigger *trigger);
 extern AttrNumber idem_follow_version(Relation rel);

@@ -4,8 +4,8 @@
  *
  * A guard is a function guard(row, note jsonb) -> boolean, called as SQL would
  * call it: the parser chooses among functions of that name by the type of the
- * table's rows, and converts a row of a partition where the function wants one
- * of its parent.  It runs with the rights and the search_path of whoever changes
+ * table's rows.  A row of a partition is shown as one of the table that follows
+ * the machine, wherever it is.  The guard runs with the rights and the search_path of whoever changes
  * the row, as a trigger does.  What cannot be asked does not pass: a guard that
  * is gone, that returns something else, or that one may not execute, is an error.
  */
@@ -33,6 +33,7 @@
 
 #include "compat.h"
 #include "error.h"
+#include "follow.h"
 #include "guard.h"
 
 typedef struct Guard
@@ -46,6 +47,7 @@ typedef struct Guard
 struct IdemGuards
 {
 	Relation	rel;
+	Oid			shown;			/* type of the rows that guards are shown */
 	MemoryContext context;		/* of all that follows */
 	List	   *guards;			/* of Guard */
 	ExprContext *econtext;
@@ -139,9 +141,25 @@ make_param(int number, Oid type)
 	return (Node *) param;
 }
 
+/* A row, which is parameter 1, as one of the table that it is shown as. */
+static Node *
+make_row(Oid rowtype, Oid shown)
+{
+	ConvertRowtypeExpr *row;
+
+	if (rowtype == shown)
+		return make_param(1, rowtype);
+	row = makeNode(ConvertRowtypeExpr);
+	row->arg = (Expr *) make_param(1, rowtype);
+	row->resulttype = shown;
+	row->convertformat = COERCE_IMPLICIT_CAST;
+	row->location = -1;
+	return (Node *) row;
+}
+
 /* The call of a guard, as the parser makes it. */
 static Expr *
-parse_call(const char *name, Oid rowtype)
+parse_call(const char *name, Oid rowtype, Oid shown)
 {
 	List	   *names = IDEM_NAME_LIST(name);
 	ParseState *pstate = make_parsestate(NULL);
@@ -150,7 +168,7 @@ parse_call(const char *name, Oid rowtype)
 	/* the rules of a trigger's condition: no aggregate, no set, no query */
 	pstate->p_expr_kind = EXPR_KIND_TRIGGER_WHEN;
 	call = ParseFuncOrColumn(pstate, names,
-							 list_make2(make_param(1, rowtype),
+							 list_make2(make_row(rowtype, shown),
 										make_param(2, JSONBOID)),
 							 NULL,
 							 makeFuncCall(names, NIL, COERCE_EXPLICIT_CALL, -1),
@@ -159,7 +177,7 @@ parse_call(const char *name, Oid rowtype)
 	if (exprType(call) != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("guard \"%s\" must return boolean", name),
+				 errmsg("guard %s must return boolean", name),
 				 errdetail("It returns %s.", format_type_be(exprType(call)))));
 	return (Expr *) call;
 }
@@ -181,7 +199,8 @@ idem_guard_accept(Relation rel, List *edges)
 		if (edge->guard == NULL)
 			continue;
 		push_error_context(&callback, edge);
-		(void) parse_call(edge->guard, rel->rd_rel->reltype);
+		(void) parse_call(edge->guard, rel->rd_rel->reltype,
+						  rel->rd_rel->reltype);
 		error_context_stack = callback.previous;
 	}
 }
@@ -196,6 +215,7 @@ idem_guard_make(Relation rel)
 	IdemGuards *guards = palloc0(sizeof(IdemGuards));
 
 	guards->rel = rel;
+	guards->shown = get_rel_type_id(idem_follow_origin(rel));
 	guards->context = CurrentMemoryContext;
 	guards->econtext = CreateStandaloneExprContext();
 	guards->params = makeParamList(2);
@@ -238,7 +258,8 @@ ready(IdemGuards *guards, const char *name)
 		guard->generation = generation;
 		guard->state =
 			ExecInitExpr(expression_planner(parse_call(name,
-													   guards->params->params[0].ptype)),
+													   guards->params->params[0].ptype,
+													   guards->shown)),
 						 NULL);
 	}
 	MemoryContextSwitchTo(former);
@@ -302,7 +323,7 @@ idem_guard_require(IdemGuards *guards, const char *machine,
 			(errcode(ERRCODE_IDEM_GUARD),
 			 errmsg("transition of \"%s\" from \"%s\" to \"%s\" was refused by its guard",
 					RelationGetRelationName(guards->rel), edge->from, edge->to),
-			 errdetail("Guard \"%s\" of state machine \"%s\" returned %s.",
+			 errdetail("Guard %s of state machine \"%s\" returned %s.",
 					   edge->guard, machine, isnull ? "null" : "false")));
 }
 
