@@ -195,8 +195,8 @@ idem_rowid_bind(const IdemRowId *id, Relation rel, const IdemUnique *key,
 
 		if (value == NULL)
 			mismatch_error(id, rel, key);
-		types[i] = att->atttypid;
-		getTypeInputInfo(types[i], &function, &ioparam);
+		types[i] = getBaseType(att->atttypid);
+		getTypeInputInfo(att->atttypid, &function, &ioparam);
 		values[i] = OidInputFunctionCall(function, unconstify(char *, value),
 										 ioparam, -1);
 	}
@@ -210,9 +210,13 @@ idem_rowid_condition(StringInfo buf, Relation rel, const IdemUnique *key)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
 											  key->columns[i] - 1);
+		Oid			type = getBaseType(att->atttypid);
 
-		appendStringInfo(buf, "%sidem_row.%s %s $%d", i ? " AND " : "",
-						 quote_identifier(NameStr(att->attname)),
-						 idem_unique_operator(key, i), i + 1);
+		appendStringInfo(buf, "%sidem_row.%s", i ? " AND " : "",
+						 quote_identifier(NameStr(att->attname)));
+		/* no operator is found for a domain over an enum */
+		if (type != att->atttypid)
+			appendStringInfo(buf, "::%s", format_type_be_qualified(type));
+		appendStringInfo(buf, " %s $%d", idem_unique_operator(key, i), i + 1);
 	}
 }
