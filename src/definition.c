@@ -106,12 +106,14 @@ read_edge(const char *from, JsonbValue *v)
 			edge->to = string_of(&field);
 		else if (token == WJB_VALUE && field.type == jbvString &&
 				 strcmp(name, "guard") == 0)
-			edge->guard = idem_guard_resolve(string_of(&field));
+			edge->guard = string_of(&field);
 		else if (token == WJB_VALUE)
 			shape_error(from, v);
 	}
 	if (edge->to == NULL)
 		shape_error(from, v);
+	if (edge->guard != NULL)
+		edge->guard = idem_guard_resolve(edge->guard);
 	return edge;
 }
 

@@ -1,0 +1,196 @@
+-- State machines of one's own: defining them, changing them under the tables
+-- that follow them, drawing and dropping them
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS idem;
+RESET client_min_messages;
+CREATE SCHEMA test_machine;
+SET search_path = test_machine, public;
+\set SHOW_CONTEXT never
+
+-- Each state with the states that it leads to.  One that is only led to leads
+-- nowhere itself.
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": ["APPROVED", "DENIED"], "APPROVED": ["PAID", "FAILED"], "FAILED": ["PAID"]}');
+SELECT name, initial, states, owner = current_user AS mine, shipped
+FROM idem_machine WHERE name = 'test refund';
+SELECT from_state, to_state, guard FROM idem_machine_edge
+WHERE machine = 'test refund' ORDER BY 1, 2;
+
+-- The same again, however it is put, changes nothing: not a row is written.
+SELECT xmin AS before FROM idem_machine WHERE name = 'test refund' \gset
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"PAID": [], "FAILED": [{"to": "PAID"}], "APPROVED": ["FAILED", "PAID"], "ASKED": ["DENIED", "APPROVED"]}');
+SELECT xmin = :'before'::xid AS untouched FROM idem_machine WHERE name = 'test refund';
+
+-- A table follows it, and feels a change from the next statement on.
+CREATE TABLE refund (
+	id int PRIMARY KEY,
+	status text NOT NULL DEFAULT 'ASKED',
+	version int NOT NULL DEFAULT 1
+);
+SELECT idem_attach('refund', 'test refund');
+INSERT INTO refund SELECT generate_series(1, 4);
+UPDATE refund SET status = 'APPROVED' WHERE id IN (1, 2);
+UPDATE refund SET status = 'PAID' WHERE id = 3;
+SELECT id, array(SELECT idem_allowed('refund', id)) AS allowed FROM refund ORDER BY id;
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": ["APPROVED", "DENIED", "PAID"], "APPROVED": ["PAID", "FAILED"], "FAILED": ["PAID"]}');
+UPDATE refund SET status = 'PAID' WHERE id = 3;
+INSERT INTO refund VALUES (5, 'NEW');
+BEGIN;
+SELECT idem_machine_define('test refund', 'NEW', '{"NEW": ["ASKED"], "ASKED": ["APPROVED", "PAID"]}');
+INSERT INTO refund VALUES (5, 'NEW');
+UPDATE refund SET status = 'ASKED' WHERE id = 5 RETURNING *;
+ROLLBACK;
+INSERT INTO refund VALUES (5, 'NEW');
+
+-- No row is left in a state that is gone, unless that is said.
+SELECT idem_machine_define('test refund', 'NEW', '{"NEW": ["ASKED"], "ASKED": ["DENIED"]}');
+SELECT idem_machine_define('test refund', 'NEW', '{"NEW": ["ASKED"], "ASKED": ["DENIED"], "APPROVED": []}');
+BEGIN;
+SELECT idem_machine_define('test refund', 'NEW', '{"NEW": ["ASKED"], "ASKED": ["DENIED"]}', force => true);
+UPDATE refund SET status = 'DENIED' WHERE id = 1;
+ROLLBACK;
+-- States that no row is in may go, and so may transitions.
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED"], "APPROVED": ["PAID"]}');
+UPDATE refund SET status = 'FAILED' WHERE id = 1;
+-- Rows in states that were unknown before are no matter.
+SET session_replication_role = replica;
+INSERT INTO refund VALUES (6, 'FAILED');
+RESET session_replication_role;
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED"], "APPROVED": ["PAID", "ASKED"]}');
+
+-- A new state must fit into the columns of the tables.
+CREATE TYPE step AS ENUM ('ASKED', 'APPROVED', 'PAID', 'CLOSED');
+CREATE DOMAIN short_step AS varchar(8) CHECK (VALUE <> 'LOST');
+CREATE TABLE refund_enum (id int PRIMARY KEY, step step DEFAULT 'ASKED', v bigint NOT NULL DEFAULT 1);
+CREATE TABLE refund_domain (id int PRIMARY KEY, step short_step DEFAULT 'ASKED', v bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('refund_enum', 'test refund', 'step', 'v');
+SELECT idem_attach('refund_domain', 'test refund', 'step', 'v');
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED"], "APPROVED": ["PAID"], "PAID": ["CLOSED"]}');
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED", "LOST"], "APPROVED": ["PAID"], "PAID": ["CLOSED", "WRITTEN_OFF"]}');
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED", "LOST"], "APPROVED": ["PAID"], "PAID": ["CLOSED"]}');
+-- In a database at work the type comes first: a value of an enum cannot be used
+-- in the transaction that adds it.
+ALTER TYPE step ADD VALUE 'LOST';
+SELECT idem_detach('refund_domain');
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED", "LOST"], "APPROVED": ["PAID"], "PAID": ["CLOSED"]}');
+INSERT INTO refund_enum VALUES (1);
+UPDATE refund_enum SET step = 'LOST' RETURNING *;
+
+-- Partitions count with their table.
+CREATE TABLE refund_parts (LIKE refund INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY HASH (id);
+CREATE TABLE refund_part PARTITION OF refund_parts FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+SELECT idem_attach('refund_parts', 'test refund');
+INSERT INTO refund_parts SELECT generate_series(1, 12);
+UPDATE refund_parts SET status = 'LOST' WHERE id > 2;
+SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["APPROVED"], "APPROVED": ["PAID"], "PAID": ["CLOSED"]}');
+
+-- A machine is dropped when nothing follows it any more.
+SELECT idem_machine_drop('test refund');
+DROP TABLE refund, refund_enum, refund_parts;
+SELECT idem_machine_drop('test refund');
+SELECT idem_machine_drop('test refund');
+SELECT count(*) FROM idem_machine_edge WHERE machine = 'test refund';
+
+-- The one that comes with idem may be changed, but stays.
+SELECT idem_machine_drop('order');
+BEGIN;
+SELECT idem_machine_define('order', 'PENDING',
+	'{"PENDING": ["PROCESSING"], "PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED"], "DELIVERED": []}');
+SELECT idem_machine_define('order', 'PENDING',
+	'{"PENDING": ["PROCESSING", "CANCELLED"], "PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED"]}');
+SELECT states, shipped FROM idem_machine WHERE name = 'order';
+-- A restored one takes the place of the one that came with idem, and of none
+-- other.
+ROLLBACK;
+BEGIN;
+INSERT INTO idem_machine (name, initial, states) VALUES ('order', 'NEW', '{NEW,PENDING}');
+INSERT INTO idem_machine_edge (machine, from_state, to_state) VALUES ('order', 'NEW', 'PENDING');
+SELECT initial, states FROM idem_machine WHERE name = 'order';
+SELECT from_state, to_state FROM idem_machine_edge WHERE machine = 'order';
+INSERT INTO idem_machine (name, initial) VALUES ('order', 'PENDING');
+ROLLBACK;
+
+-- Odd but possible: one state, a state that leads to itself, names of all kinds.
+SELECT idem_machine_define('test odd', 'only', '{"only": []}');
+SELECT idem_machine_define('test odd', 'a', '{"a": ["a", "b"]}');
+SELECT idem_machine_define('test odd', 'in "transit"', '{"in \"transit\"": ["x;y", "<b>"], "x;y": ["note"], "note": ["Note_2", "100%"]}');
+SELECT states FROM idem_machine WHERE name = 'test odd';
+-- What nothing leads to is told, since it is often a slip.
+SELECT idem_machine_define('test odd', 'PENDING', '{"PENDING": ["SHIPED"], "SHIPPED": ["DONE"]}');
+
+-- As a picture, in Mermaid's language.
+SELECT idem_machine_graph('order');
+SELECT idem_machine_define('test odd', 'in "transit"', '{"in \"transit\"": ["x;y", "<b>"], "x;y": ["note", "in \"transit\""], "note": ["Note_2", "100%"]}', true);
+SELECT idem_machine_graph('test odd');
+SELECT idem_machine_graph('test none');
+SELECT idem_machine_drop('test odd');
+
+-- What will not do.
+SELECT idem_machine_define(NULL, 'a', '{"a": []}');
+SELECT idem_machine_define('test bad', NULL, '{"a": []}');
+SELECT idem_machine_define('test bad', 'a', NULL);
+SELECT idem_machine_define('test bad', 'a', '{"a": []}', NULL);
+SELECT idem_machine_define('', 'a', '{"a": []}');
+SELECT idem_machine_define(repeat('m', 256), 'a', '{"a": []}');
+SELECT idem_machine_define('test bad', 'a', '["a"]');
+SELECT idem_machine_define('test bad', 'a', '"a"');
+SELECT idem_machine_define('test bad', 'a', '{}');
+SELECT idem_machine_define('test bad', 'c', '{"a": ["b"]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": "b"}');
+SELECT idem_machine_define('test bad', 'a', '{"a": {"to": "b"}}');
+SELECT idem_machine_define('test bad', 'a', '{"a": [1]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": [["b"]]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": [{"guard": "b"}]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": [{"to": "b", "gaurd": "c"}]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": [{"to": "b", "guard": null}]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": ["b", "c", {"to": "b"}]}');
+SELECT idem_machine_define('test bad', 'a', '{"a": [""]}');
+SELECT idem_machine_define('test bad', '', '{"": []}');
+SELECT idem_machine_define('test bad', 'a', jsonb_build_object('a', jsonb_build_array(repeat('b', 256))));
+SELECT idem_machine_drop(NULL);
+SELECT idem_machine_graph(NULL);
+BEGIN READ ONLY;
+SELECT idem_machine_define('test bad', 'a', '{"a": []}');
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT idem_machine_drop('test bad');
+ROLLBACK;
+SELECT count(*) FROM idem_machine WHERE name IN ('test bad', '');
+
+-- As long as can be.
+SELECT idem_machine_define(repeat('m', 255), repeat('a', 255),
+	jsonb_build_object(repeat('a', 255), jsonb_build_array(repeat('b', 255))));
+SELECT idem_machine_drop(repeat('m', 255));
+
+-- Where a row may go now.
+SELECT * FROM idem_allowed(NULL, 1);
+CREATE TABLE refund (tenant int, id uuid, status order_status NOT NULL DEFAULT 'PENDING',
+	version int NOT NULL DEFAULT 1, PRIMARY KEY (tenant, id));
+SELECT * FROM idem_allowed('refund', 1);
+SELECT idem_attach('refund', 'order');
+INSERT INTO refund VALUES (1, '00000000-0000-0000-0000-000000000001');
+SELECT * FROM idem_allowed('refund', '{"tenant": 1, "id": "00000000-0000-0000-0000-000000000001"}'::jsonb);
+SELECT * FROM idem_allowed('refund', '{"tenant": 2, "id": "00000000-0000-0000-0000-000000000001"}'::jsonb);
+SELECT * FROM idem_allowed('refund', 1);
+SELECT * FROM idem_allowed('refund', NULL::text);
+SELECT * FROM idem_allowed('refund', NULL::bigint);
+SELECT * FROM idem_allowed('refund', NULL::uuid);
+SELECT * FROM idem_allowed('refund', NULL::jsonb);
+SELECT * FROM idem_allowed('refund_pkey', 1);
+CREATE TABLE parcel (id uuid PRIMARY KEY, status text, version int NOT NULL DEFAULT 1);
+SELECT idem_attach('parcel', 'order');
+ALTER TABLE parcel DISABLE TRIGGER USER;
+INSERT INTO parcel VALUES ('00000000-0000-0000-0000-000000000001', 'SHIPPED'),
+	('00000000-0000-0000-0000-000000000002', 'DELIVERED'), ('00000000-0000-0000-0000-000000000003', NULL);
+SELECT * FROM idem_allowed('parcel', '00000000-0000-0000-0000-000000000001');
+ALTER TABLE parcel ENABLE TRIGGER USER;
+-- It reads only.  A row without a state may begin.
+BEGIN READ ONLY;
+SELECT id, s FROM parcel, LATERAL idem_allowed('parcel', id) AS s ORDER BY id;
+SELECT idem_allowed('parcel', '00000000-0000-0000-0000-000000000001'::text);
+ROLLBACK;
+
+SET client_min_messages = warning;
+DROP SCHEMA test_machine CASCADE;

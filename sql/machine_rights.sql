@@ -1,0 +1,214 @@
+-- Who may define state machines, whose code runs with whose rights, and who is
+-- told what of tables that are not theirs
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS idem;
+RESET client_min_messages;
+CREATE SCHEMA test_machine_rights;
+SET search_path = test_machine_rights, public;
+\set SHOW_CONTEXT never
+CREATE ROLE regress_idem_ann;
+CREATE ROLE regress_idem_heir INHERIT IN ROLE regress_idem_ann;
+CREATE ROLE regress_idem_bob;
+CREATE ROLE regress_idem_eve;
+GRANT USAGE, CREATE ON SCHEMA test_machine_rights TO regress_idem_ann, regress_idem_bob, regress_idem_eve;
+
+--
+-- Defining
+--
+
+-- Not everybody may, since a machine is everybody's.
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SELECT idem_machine_drop('test mine');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION idem_machine_define, idem_machine_drop
+	TO regress_idem_ann, regress_idem_bob;
+
+-- Whoever defines one owns it, and so do the members of that role.
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SET ROLE regress_idem_bob;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c"]}', force => true);
+SELECT idem_machine_drop('test mine');
+\set VERBOSITY terse
+SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["DELIVERED"]}');
+\set VERBOSITY default
+SELECT idem_machine_graph('test mine');
+SET ROLE regress_idem_heir;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c"]}');
+RESET ROLE;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c"], "c": ["a"]}');
+SELECT owner FROM idem_machine WHERE name = 'test mine';
+
+-- In a SECURITY DEFINER function that is its owner.
+CREATE FUNCTION define(name text) RETURNS boolean LANGUAGE sql SECURITY DEFINER
+	SET search_path = public AS $$SELECT idem_machine_define(name, 'a', '{"a": ["b"]}')$$;
+ALTER FUNCTION define OWNER TO regress_idem_bob;
+GRANT EXECUTE ON FUNCTION define TO regress_idem_eve;
+SET ROLE regress_idem_eve;
+SELECT define('test bob''s');
+SELECT define('test mine');
+RESET ROLE;
+SELECT owner FROM idem_machine WHERE name = 'test bob''s';
+SELECT idem_machine_drop('test bob''s');
+
+-- That of a role that is gone is for superusers.
+CREATE ROLE regress_idem_gone;
+UPDATE idem_machine SET owner = 'regress_idem_gone' WHERE name = 'test mine';
+DROP ROLE regress_idem_gone;
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+RESET ROLE;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c"]}');
+UPDATE idem_machine SET owner = 'regress_idem_ann' WHERE name = 'test mine';
+
+--
+-- Tables that follow a machine of another's
+--
+
+-- All rows count, also those that row security hides even from the table's
+-- owner; but only who may read them is told of them.
+SET ROLE regress_idem_bob;
+CREATE TABLE secret (id int PRIMARY KEY, status text, version int NOT NULL DEFAULT 1);
+INSERT INTO secret VALUES (1, 'b'), (2, 'b'), (3, 'c');
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+ALTER TABLE secret FORCE ROW LEVEL SECURITY;
+SELECT idem_attach('secret', 'test mine');
+SELECT count(*) FROM secret;
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": []}');
+RESET ROLE;
+GRANT SELECT (status) ON secret TO regress_idem_ann;
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": []}');
+RESET ROLE;
+ALTER TABLE secret DISABLE ROW LEVEL SECURITY;
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": []}');
+RESET ROLE;
+REVOKE SELECT (status) ON secret FROM regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": []}');
+SELECT session_user = current_user AS myself, current_setting('search_path');
+
+-- A table with hidden rows in unknown states cannot follow a machine either.
+SET ROLE regress_idem_bob;
+SELECT idem_detach('secret');
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+INSERT INTO secret VALUES (4, 'd');
+ALTER TABLE secret DISABLE ROW LEVEL SECURITY;
+INSERT INTO secret VALUES (4, 'd');
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+SELECT idem_attach('secret', 'test mine');
+DROP TABLE secret;
+
+-- A trap: what the owner of a table has put into its type runs as that owner,
+-- never as whoever changes the machine.
+SET ROLE regress_idem_eve;
+CREATE FUNCTION trap(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'constraint runs as %, in %', current_user, current_setting('search_path');
+	RETURN $1 <> 'e';
+END $$;
+CREATE DOMAIN word AS text CHECK (test_machine_rights.trap(VALUE));
+CREATE TABLE trap (id int PRIMARY KEY, status word, version int NOT NULL DEFAULT 1);
+SELECT idem_attach('trap', 'test mine');
+INSERT INTO trap VALUES (1, 'a');
+UPDATE trap SET status = 'c';
+RESET ROLE;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c", "d", "e"]}');
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SELECT current_user = session_user AS myself, current_setting('search_path');
+
+-- It cannot do there what needs more than that either.
+CREATE OR REPLACE FUNCTION trap(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	SET SESSION AUTHORIZATION DEFAULT;
+	RETURN true;
+END $$;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c", "d", "e"]}');
+SELECT current_user = session_user AS myself, current_setting('search_path');
+DROP TABLE trap;
+
+--
+-- Guards: with the rights of whoever changes the row
+--
+
+SET ROLE regress_idem_ann;
+CREATE TABLE refund (id int PRIMARY KEY, status text NOT NULL DEFAULT 'a',
+	version int NOT NULL DEFAULT 1, clerk name);
+RESET ROLE;
+CREATE SCHEMA test_machine_guards AUTHORIZATION regress_idem_ann;
+SET ROLE regress_idem_ann;
+CREATE FUNCTION test_machine_guards.allowed(refund, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'guard runs as %, in %', current_user, current_setting('search_path');
+	RETURN true;
+END $$;
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.allowed"}, "c"], "b": ["a"]}');
+SELECT idem_attach('refund', 'test mine');
+INSERT INTO refund VALUES (1), (2);
+GRANT SELECT (id, status, version), UPDATE ON refund TO regress_idem_bob;
+SET ROLE regress_idem_bob;
+SET search_path = public;
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+UPDATE test_machine_rights.refund SET status = 'c' WHERE id = 2;
+RESET ROLE;
+GRANT USAGE ON SCHEMA test_machine_guards TO regress_idem_bob;
+SET ROLE regress_idem_bob;
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+SET ROLE regress_idem_ann;
+REVOKE EXECUTE ON FUNCTION test_machine_guards.allowed FROM PUBLIC;
+UPDATE test_machine_rights.refund SET status = 'a' WHERE id = 1;
+SET ROLE regress_idem_bob;
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION test_machine_guards.allowed TO regress_idem_bob;
+ALTER FUNCTION test_machine_guards.allowed SECURITY DEFINER SET search_path = pg_catalog;
+SET ROLE regress_idem_bob;
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+SELECT current_user, current_setting('search_path');
+
+-- So with idem_allowed: what is not guarded takes the columns of the key and the
+-- state, what is guarded the whole row.
+SET ROLE regress_idem_ann;
+UPDATE test_machine_rights.refund SET status = 'a' WHERE id = 1;
+SET ROLE regress_idem_bob;
+SELECT idem_allowed('test_machine_rights.refund', 2);
+SELECT idem_allowed('test_machine_rights.refund', 1);
+RESET ROLE;
+GRANT SELECT ON test_machine_rights.refund TO regress_idem_bob;
+SET ROLE regress_idem_bob;
+SELECT idem_allowed('test_machine_rights.refund', 1);
+RESET ROLE;
+ALTER TABLE test_machine_rights.refund ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_idem_bob;
+SELECT idem_allowed('test_machine_rights.refund', 1);
+SET ROLE regress_idem_eve;
+SELECT idem_allowed('test_machine_rights.refund', 1);
+RESET ROLE;
+ALTER TABLE test_machine_rights.refund DISABLE ROW LEVEL SECURITY;
+
+-- Names that come first in the caller's search_path change nothing.
+CREATE SCHEMA test_machine_evil;
+SET search_path = test_machine_evil;
+CREATE FUNCTION evil(text, text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'evil'; END$$;
+CREATE OPERATOR = (FUNCTION = evil, LEFTARG = text, RIGHTARG = text);
+CREATE FUNCTION format(text, text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'evil'; END$$;
+CREATE FUNCTION unnest(text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$BEGIN RAISE 'evil'; END$$;
+CREATE TABLE idem_machine (name text, initial text);
+CREATE DOMAIN boolean AS text;
+GRANT USAGE ON SCHEMA test_machine_evil TO PUBLIC;
+SET search_path = test_machine_evil, test_machine_rights, public, pg_catalog;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["c"]}');
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.allowed"}, "c", "d"], "b": ["a"]}');
+SELECT idem_allowed('refund', 1);
+RESET search_path;
+
+SET client_min_messages = warning;
+DROP SCHEMA test_machine_rights, test_machine_evil, test_machine_guards CASCADE;
+SELECT idem_machine_drop('test mine');
+REVOKE EXECUTE ON FUNCTION idem_machine_define, idem_machine_drop FROM regress_idem_ann, regress_idem_bob;
+DROP ROLE regress_idem_heir, regress_idem_ann, regress_idem_bob, regress_idem_eve;
