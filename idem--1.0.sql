@@ -210,13 +210,16 @@ CREATE TYPE @extschema@.order_status AS ENUM (
 COMMENT ON TYPE @extschema@.order_status IS
 'states of an order, each of which leads to the next only';
 
+-- What comes with idem is never changed: a row of the same name that is not
+-- shipped takes its place.  So a dump, which has only such rows, meets nothing
+-- where it is restored, and a later version of idem nothing of the user's.
 CREATE TABLE @extschema@.idem_machine (
 	name text COLLATE "C" NOT NULL,
 	initial text COLLATE "C" NOT NULL,
 	states text[] COLLATE "C" NOT NULL DEFAULT '{}',
 	owner text COLLATE "C" NOT NULL DEFAULT CURRENT_USER,
 	shipped boolean NOT NULL DEFAULT false,
-	CONSTRAINT idem_machine_pkey PRIMARY KEY (name)
+	CONSTRAINT idem_machine_pkey PRIMARY KEY (name, shipped)
 );
 COMMENT ON TABLE @extschema@.idem_machine IS
 'state machines that tables may follow';
@@ -229,7 +232,7 @@ COMMENT ON COLUMN @extschema@.idem_machine.states IS
 COMMENT ON COLUMN @extschema@.idem_machine.owner IS
 'name of the role that defined the state machine, and may change it';
 COMMENT ON COLUMN @extschema@.idem_machine.shipped IS
-'true for a state machine that came with idem and was not changed since';
+'true for a state machine as it comes with idem; one of the same name that is not takes its place';
 
 CREATE TABLE @extschema@.idem_machine_edge (
 	machine text COLLATE "C" NOT NULL,
@@ -238,10 +241,10 @@ CREATE TABLE @extschema@.idem_machine_edge (
 	guard text,
 	shipped boolean NOT NULL DEFAULT false,
 	CONSTRAINT idem_machine_edge_pkey
-		PRIMARY KEY (machine, from_state, to_state),
+		PRIMARY KEY (machine, shipped, from_state, to_state),
 	CONSTRAINT idem_machine_edge_machine_fkey
-		FOREIGN KEY (machine) REFERENCES @extschema@.idem_machine (name)
-		ON DELETE CASCADE
+		FOREIGN KEY (machine, shipped)
+		REFERENCES @extschema@.idem_machine (name, shipped) ON DELETE CASCADE
 );
 COMMENT ON TABLE @extschema@.idem_machine_edge IS
 'transitions that state machines allow';
@@ -254,7 +257,7 @@ COMMENT ON COLUMN @extschema@.idem_machine_edge.to_state IS
 COMMENT ON COLUMN @extschema@.idem_machine_edge.guard IS
 'qualified name of the function that decides about each row; null: every row may go';
 COMMENT ON COLUMN @extschema@.idem_machine_edge.shipped IS
-'true for a transition of a state machine that came with idem and was not changed since';
+'true for a transition of a state machine as it comes with idem';
 
 INSERT INTO @extschema@.idem_machine (name, initial, states, owner, shipped)
 	SELECT 'order', 'PENDING',
@@ -268,7 +271,6 @@ INSERT INTO @extschema@.idem_machine_edge
 	('order', 'PROCESSING', 'SHIPPED', true),
 	('order', 'SHIPPED', 'DELIVERED', true);
 
--- What comes with every installation is not dumped, unless it was changed.
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine',
 	'WHERE NOT shipped');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge',
@@ -303,29 +305,6 @@ ALTER TABLE @extschema@.idem_machine_edge
 	ENABLE ALWAYS TRIGGER idem_machine_changed;
 COMMENT ON TRIGGER idem_machine_changed ON @extschema@.idem_machine_edge IS
 'tells all sessions that the state machines have changed';
-
--- ALWAYS, too: whatever copies the tables meets what came with idem.
-CREATE FUNCTION @extschema@.idem_machine_restored() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_machine_restored'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_machine_restored() IS
-'lets a state machine that is restored take the place of the one that came with idem';
-REVOKE ALL ON FUNCTION @extschema@.idem_machine_restored() FROM PUBLIC;
-
-CREATE TRIGGER idem_machine_restored
-	BEFORE INSERT ON @extschema@.idem_machine
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_restored();
-ALTER TABLE @extschema@.idem_machine
-	ENABLE ALWAYS TRIGGER idem_machine_restored;
-COMMENT ON TRIGGER idem_machine_restored ON @extschema@.idem_machine IS
-'lets a state machine that is restored take the place of the one that came with idem';
-CREATE TRIGGER idem_machine_restored
-	BEFORE INSERT ON @extschema@.idem_machine_edge
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_restored();
-ALTER TABLE @extschema@.idem_machine_edge
-	ENABLE ALWAYS TRIGGER idem_machine_restored;
-COMMENT ON TRIGGER idem_machine_restored ON @extschema@.idem_machine_edge IS
-'lets a state machine that is restored take the place of the one that came with idem';
 
 CREATE FUNCTION @extschema@.idem_machine_define(
 	name text, initial text, transitions jsonb, force boolean DEFAULT false)

@@ -100,16 +100,12 @@ SELECT idem_machine_define('order', 'PENDING',
 	'{"PENDING": ["PROCESSING"], "PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED"], "DELIVERED": []}');
 SELECT idem_machine_define('order', 'PENDING',
 	'{"PENDING": ["PROCESSING", "CANCELLED"], "PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED"]}');
-SELECT states, shipped FROM idem_machine WHERE name = 'order';
--- A restored one takes the place of the one that came with idem, and of none
--- other.
-ROLLBACK;
-BEGIN;
-INSERT INTO idem_machine (name, initial, states) VALUES ('order', 'NEW', '{NEW,PENDING}');
-INSERT INTO idem_machine_edge (machine, from_state, to_state) VALUES ('order', 'NEW', 'PENDING');
-SELECT initial, states FROM idem_machine WHERE name = 'order';
-SELECT from_state, to_state FROM idem_machine_edge WHERE machine = 'order';
-INSERT INTO idem_machine (name, initial) VALUES ('order', 'PENDING');
+SELECT idem_machine_graph('order');
+-- The original stays beside it, unused, until the machine is changed back.
+SELECT shipped, states FROM idem_machine WHERE name = 'order' ORDER BY 1;
+SELECT idem_machine_define('order', 'PENDING',
+	'{"PENDING": ["PROCESSING"], "PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED"]}');
+SELECT idem_machine_graph('order');
 ROLLBACK;
 
 -- Odd but possible: one state, a state that leads to itself, names of all kinds.

@@ -2,11 +2,14 @@
  * compile.c
  *	  Reading a state machine from its tables.
  *
- * A machine is a row of idem_machine and rows of idem_machine_edge.  They are
- * read directly and under a snapshot of the moment, as catalogs are.  A
- * transaction's own snapshot would do harm: one that is older than a change
- * would leave the backend with the old machine after the invalidation had come
- * and gone.
+ * A machine is a row of idem_machine and rows of idem_machine_edge.  One that
+ * comes with idem may have been changed: then there is another of its name, not
+ * marked as shipped, and that counts.
+ *
+ * The rows are read directly and under a snapshot of the moment, as catalogs
+ * are.  A transaction's own snapshot would do harm: one that is older than a
+ * change would leave the backend with the old machine after the invalidation had
+ * come and gone.
  */
 #include "postgres.h"
 
@@ -27,6 +30,7 @@ typedef struct Reading
 {
 	List	   *states;			/* names, in the order of definition */
 	List	   *edges;			/* of IdemEdge */
+	bool		shipped;		/* does it come with idem? */
 } Reading;
 
 static char *
@@ -64,6 +68,14 @@ add_state(List *states, const char *state)
 	return lappend(states, unconstify(char *, state));
 }
 
+static bool
+is_shipped(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+
+	return DatumGetBool(heap_getattr(tuple, 5, desc, &isnull));
+}
+
 /* Reads the machine itself; false if there is none of that name. */
 static bool
 read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
@@ -72,15 +84,20 @@ read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
 	TupleDesc	desc = RelationGetDescr(rel);
 	SysScanDesc scan = begin_scan(rel, idem_catalog()->machine_index, snapshot,
 								  machine->name);
-	HeapTuple	tuple = systable_getnext(scan);
-	bool		found = HeapTupleIsValid(tuple);
+	HeapTuple	tuple;
+	bool		found = false;
 
-	if (found)
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
 		Datum	   *states;
 		int			nstates;
 
+		if (found && is_shipped(tuple, desc))
+			continue;
+		found = true;
+		reading->shipped = is_shipped(tuple, desc);
+		reading->states = NIL;
 		machine->initial = text_column(tuple, desc, 2);
 		deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 3, desc, &isnull)),
 						  TEXTOID, -1, false, TYPALIGN_INT,
@@ -104,8 +121,11 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		IdemEdge   *edge = palloc0(sizeof(IdemEdge));
+		IdemEdge   *edge;
 
+		if (is_shipped(tuple, desc) != reading->shipped)
+			continue;
+		edge = palloc0(sizeof(IdemEdge));
 		edge->from = text_column(tuple, desc, 2);
 		edge->to = text_column(tuple, desc, 3);
 		if (!heap_attisnull(tuple, 4, desc))

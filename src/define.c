@@ -30,29 +30,24 @@ PG_FUNCTION_INFO_V1(idem_machine_drop);
 /* The machine that comes with idem, and that order_transition() relies on. */
 #define SHIPPED_MACHINE	"order"
 
-static IdemStatement insert_machine = {
+static IdemStatement write_machine = {
 	.text = "INSERT INTO @.idem_machine (name, initial, states, owner)"
-	" VALUES ($1, $2, $3, $4)",
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (name, shipped)"
+	" DO UPDATE SET initial = excluded.initial, states = excluded.states",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID}
 };
 
-static IdemStatement update_machine = {
-	.text = "UPDATE @.idem_machine SET initial = $2, states = $3, shipped = false"
-	" WHERE name OPERATOR(pg_catalog.=) $1",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID}
-};
-
 static IdemStatement delete_machine = {
-	.text = "DELETE FROM @.idem_machine WHERE name OPERATOR(pg_catalog.=) $1",
+	.text = "DELETE FROM @.idem_machine"
+	" WHERE name OPERATOR(pg_catalog.=) $1 AND NOT shipped",
 	.nargs = 1,
 	.argtypes = {TEXTOID}
 };
 
 static IdemStatement delete_edges = {
 	.text = "DELETE FROM @.idem_machine_edge"
-	" WHERE machine OPERATOR(pg_catalog.=) $1",
+	" WHERE machine OPERATOR(pg_catalog.=) $1 AND NOT shipped",
 	.nargs = 1,
 	.argtypes = {TEXTOID}
 };
@@ -103,21 +98,9 @@ states_array(const IdemDefinition *definition)
 	return text_array(states, NULL, count);
 }
 
+/* Writes a machine down, for a new owner or for the one that it has. */
 static void
-write_machine(const IdemDefinition *definition, bool is_new)
-{
-	Datum		args[4];
-
-	args[0] = CStringGetTextDatum(definition->name);
-	args[1] = CStringGetTextDatum(definition->initial);
-	args[2] = states_array(definition);
-	args[3] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-	(void) idem_query_own(is_new ? &insert_machine : &update_machine,
-						  args, NULL, 0, NULL, NULL);
-}
-
-static void
-write_edges(const IdemDefinition *definition)
+write_down(const IdemDefinition *definition, const char *owner)
 {
 	int			room = list_length(definition->edges);
 	Datum	   *from = palloc(sizeof(Datum) * room);
@@ -141,6 +124,12 @@ write_edges(const IdemDefinition *definition)
 	}
 	args[0] = CStringGetTextDatum(definition->name);
 	(void) idem_query_own(&delete_edges, args, NULL, 0, NULL, NULL);
+
+	args[1] = CStringGetTextDatum(definition->initial);
+	args[2] = states_array(definition);
+	args[3] = CStringGetTextDatum(owner);
+	(void) idem_query_own(&write_machine, args, NULL, 0, NULL, NULL);
+
 	if (count == 0)
 		return;
 	args[1] = text_array(from, NULL, count);
@@ -194,6 +183,7 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	};
 	IdemDefinition *definition;
 	const IdemMachine *machine;
+	const char *owner;
 
 	PreventCommandIfReadOnly("idem_machine_define()");
 	for (int i = 0; i < lengthof(arguments); i++)
@@ -214,12 +204,12 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	if (machine != NULL && idem_definition_equals(definition, machine))
 		PG_RETURN_BOOL(false);
 
+	owner = machine != NULL ? pstrdup(idem_machine_owner(machine)) :
+		GetUserNameFromId(GetUserId(), false);
+
 	if (!PG_GETARG_BOOL(3))
 		idem_followers_check(definition, machine);
-	/* what was found may be gone, after the code of others ran */
-	machine = idem_machine_seek(definition->name);
-	write_machine(definition, machine == NULL);
-	write_edges(definition);
+	write_down(definition, owner);
 	notice_unreached(definition);
 	PG_RETURN_BOOL(true);
 }
