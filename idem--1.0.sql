@@ -317,7 +317,7 @@ COMMENT ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
 REVOKE ALL ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
 	boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
-	boolean) TO @extowner@;
+	boolean) TO @extowner@ WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_machine_drop(name text)
 RETURNS boolean
@@ -326,7 +326,8 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_machine_drop(text) IS
 'drop a state machine that no table follows; false if there is none of that name';
 REVOKE ALL ON FUNCTION @extschema@.idem_machine_drop(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_drop(text) TO @extowner@;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_drop(text) TO @extowner@
+	WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_machine_graph(name text)
 RETURNS text
