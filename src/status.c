@@ -124,7 +124,10 @@ idem_status_complaint(Form_pg_attribute att, List *states)
 
 	if (type == att->atttypid)
 		return NULL;
+	/* A new value of an enum cannot be tried before it is committed. */
 	InitDomainConstraintRef(att->atttypid, domain, CurrentMemoryContext, true);
+	if (domain->constraints == NIL)
+		return NULL;
 	foreach(lc, states)
 	{
 		const char *constraint = violated(domain, type, typmod, lfirst(lc));
