@@ -42,6 +42,14 @@ sub blocks
 	return (\@statements, \@answers);
 }
 
+# A file's pictures, which are of the machine that comes with idem.
+sub pictures
+{
+	my ($file) = @_;
+
+	return slurp_file($file) =~ /^```mermaid\n(.*?)^```$/msg;
+}
+
 my $top = dirname(__FILE__) . '/..';
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
@@ -88,6 +96,9 @@ foreach my $file ("$top/README.md", sort glob "$top/docs/*.md")
 			unlike($got[$i], qr/^ERROR:/m, "$name: no error from: $first");
 		}
 	}
+	is($_, $node->safe_psql($name, "SELECT idem_machine_graph('order')") . "\n",
+		"$name: the picture is of the machine")
+	  foreach pictures($file);
 }
 
 $node->stop;
