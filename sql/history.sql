@@ -62,17 +62,27 @@ ROLLBACK;
 SELECT version, to_state FROM idem_history('orders', 3);
 
 -- a transition to the very state that the row is in, where the machine has one
-BEGIN;
-SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["PENDING", "PROCESSING"]}', force => true);
-SELECT outcome FROM order_transition('orders', 4, 'PENDING', note => '"again"');
-UPDATE orders SET status = 'PENDING' WHERE id = 4;
-SELECT version, from_state, to_state, note FROM idem_history('orders', 4);
-ROLLBACK;
+SELECT idem_machine_define('test history', 'a', '{"a": ["a", "b"], "b": []}');
+CREATE TABLE things (id int PRIMARY KEY, status text NOT NULL DEFAULT 'a', version int NOT NULL DEFAULT 1, name text);
+SELECT idem_attach('things', 'test history', history => true);
+INSERT INTO things VALUES (1), (2), (3);
+SELECT outcome FROM idem_transition('things', 1, 'a', note => '"again"');
+UPDATE things SET status = 'a' WHERE id = 1;
+SELECT outcome FROM idem_update('things', 1, '{"name": "one"}', key => 'n', scope => 'test_history');
+SELECT version, from_state, to_state, note FROM idem_history('things', 1);
 
--- many rows at once
+-- each row of a set
+SELECT id, outcome FROM idem_transition('things', '{3, 1, 2}'::jsonb[], 'b', key => 's', scope => 'test_history', note => '"all"');
+SELECT row_key, version, from_state, to_state, key, note FROM record
+WHERE target = 'things'::regclass AND to_state = 'b';
+SELECT idem_detach('things');
+SELECT idem_machine_drop('test history');
+
+-- each row of a statement
 UPDATE orders SET status = 'PROCESSING' WHERE id = 4;
 UPDATE orders SET status = 'SHIPPED' WHERE id IN (3, 4);
-SELECT row_key, version, from_state, to_state FROM record WHERE to_state = 'SHIPPED' ORDER BY row_key;
+SELECT row_key, version, from_state, to_state FROM record
+WHERE target = 'orders'::regclass AND to_state = 'SHIPPED' ORDER BY row_key;
 
 -- not what a replica is told
 SET session_replication_role = replica;
