@@ -861,7 +861,8 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
 'delete expired keys and messages and history past its retention, all or so many rows, and return how many were deleted';
 REVOKE ALL ON FUNCTION @extschema@.idem_purge(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@
+	WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_worker_start()
 RETURNS boolean
@@ -870,7 +871,8 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_worker_start() IS
 'purge this database in the background until the server stops; false if that is being done already';
 REVOKE ALL ON FUNCTION @extschema@.idem_worker_start() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_start() TO @extowner@;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_start() TO @extowner@
+	WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_worker_stop()
 RETURNS boolean
@@ -879,4 +881,5 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
 REVOKE ALL ON FUNCTION @extschema@.idem_worker_stop() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_stop() TO @extowner@;
+GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_stop() TO @extowner@
+	WITH GRANT OPTION;

@@ -73,10 +73,20 @@ WHERE p.pronamespace = 'idem_test_home'::regnamespace
 		   OR p.prosecdef)
 ORDER BY 1;
 
--- What a dump keeps of it: its tables' rows.
-SELECT DISTINCT c.oid::regclass AS dumped, c.relkind
-FROM pg_extension AS e, unnest(e.extconfig) AS t(oid) JOIN pg_class AS c USING (oid)
-WHERE e.extname = 'idem' AND c.relname = 'idem_key';
+-- What not everybody may call is for the role that installs it to pass on.
+SELECT p.proname AS function, bool_or(a.is_grantable) AS passed_on
+FROM pg_proc AS p, aclexplode(p.proacl) AS a
+WHERE p.pronamespace = 'idem_test_home'::regnamespace AND p.prorettype <> 'trigger'::regtype
+GROUP BY p.oid, p.proname HAVING bool_and(a.grantee <> 0)
+ORDER BY p.proname COLLATE "C";
+
+-- What a dump keeps of it: its tables' rows.  No table is left out.
+SELECT c.relname AS "table", c.oid = ANY (e.extconfig) AS dumped
+FROM pg_extension AS e
+JOIN pg_depend AS d ON d.refobjid = e.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+WHERE e.extname = 'idem' AND c.relkind IN ('r', 'S')
+ORDER BY c.relname COLLATE "C";
 
 -- A session goes on while the extension is updated by another: it is not
 -- confused by columns that it does not know.

@@ -4,7 +4,7 @@
  *
  * It sends one purger at a time, always into the database that has been due
  * for the longest time.  A database is due again after idem.purge_naptime,
- * after no more than idem.purge_delay when the purger left expired keys behind,
+ * after no more than idem.purge_delay when the purger left expired rows behind,
  * and less and less often while it turns out not to have idem or the purger
  * fails: merely looking takes a process.
  *

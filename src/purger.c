@@ -2,7 +2,7 @@
  * purger.c
  *	  The process that purges one database and goes away again.
  *
- * A purger works through the expired keys, each batch in a transaction of its
+ * A purger works through what has expired, each batch in a transaction of its
  * own, with a pause between in which it holds neither a transaction nor a lock
  * that could matter to anyone.  It leaves when nothing is left, when its time
  * is up or the pause is long, so that other databases get their turn, and as
@@ -77,7 +77,7 @@ run_batch(IdemPurge *purge)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	debug_query_string = "purging expired idempotency keys";
+	debug_query_string = "purging what has expired";
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 
 	if (!idem_catalog_installed())

@@ -48,15 +48,15 @@ idem_settings_init(void)
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("idem.purge_naptime",
-							"Time between two rounds of purging expired keys.",
-							"Skipped while a database still has expired keys.",
+							"Time between two rounds of purging.",
+							"Skipped while a database still has rows that have expired.",
 							&idem_purge_naptime_ms,
 							10 * 1000, 10, INT_MAX / 2,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("idem.purge_batch_size",
-							"Expired keys that one purge transaction deletes at most.",
+							"Rows that one purge transaction deletes at most.",
 							"Larger batches purge faster and disturb others more.",
 							&idem_purge_batch_size,
 							1000, 1, 1000 * 1000,
@@ -72,8 +72,8 @@ idem_settings_init(void)
 							NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("idem.worker",
-							 "Lets the background worker purge expired keys.",
-							 "While off, keys expire all the same, but their rows stay "
+							 "Lets the background worker purge what has expired.",
+							 "While off, keys and messages expire all the same, but their rows stay "
 							 "until idem_purge() is called.",
 							 &idem_worker_enabled,
 							 true,
