@@ -145,6 +145,17 @@ SET client_min_messages = warning;
 DROP TABLE parted CASCADE;
 RESET client_min_messages;
 
+-- So do those of a table that inherits another's columns.
+CREATE TABLE claim (id int PRIMARY KEY, status text NOT NULL DEFAULT 'ASKED',
+	version int NOT NULL DEFAULT 1, amount int);
+CREATE TABLE big_claim (reviewed boolean, PRIMARY KEY (id)) INHERITS (claim);
+CREATE FUNCTION small_enough(claim, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.amount <= 100';
+DROP FUNCTION small_enough(record, jsonb);
+SELECT idem_attach('big_claim', 'test refund');
+INSERT INTO big_claim VALUES (1, 'ASKED', 1, 100, true), (2, 'ASKED', 1, 101, true);
+UPDATE claim SET status = 'PAID' WHERE id = 1;
+UPDATE claim SET status = 'PAID' WHERE id = 2;
+
 -- The note of a call.  Under a transition back to the same state, which a plain
 -- update cannot tell from leaving the state as it is, the guard is asked, too.
 CREATE TABLE orders (id int PRIMARY KEY, status order_status NOT NULL DEFAULT 'PENDING',

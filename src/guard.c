@@ -5,9 +5,10 @@
  * A guard is a function guard(row, note jsonb) -> boolean, called as SQL would
  * call it: the parser chooses among functions of that name by the type of the
  * table's rows.  A row of a partition is shown as one of the table that follows
- * the machine, wherever it is.  The guard runs with the rights and the search_path of whoever changes
- * the row, as a trigger does.  What cannot be asked does not pass: a guard that
- * is gone, that returns something else, or that one may not execute, is an error.
+ * the machine, wherever it is.  The guard runs with the rights and the
+ * search_path of whoever changes the row, as a trigger does.  What cannot be
+ * asked does not pass: a guard that is gone, that returns something else, or that
+ * one may not execute, is an error.
  */
 #include "postgres.h"
 
@@ -23,7 +24,6 @@
 #include "parser/parse_func.h"
 #include "parser/parse_node.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
