@@ -189,11 +189,11 @@ lacks_history(Relation rel, const char *machine, const char *status,
  *			   history boolean) -> void
  *
  * Lets a table follow a machine, or one that does so already also keep a history.
- * Raises 42501 unless the caller owns the
- * table, 42809 for what is not a table, 42710 if it follows one already, 42704
- * for a machine that does not exist, 42P10 for want of a primary key, 42703,
- * 42804 and 42P16 for columns that cannot serve, 42883 and 42804 for guards that
- * do not take its rows, 23514 for rows that are in no state of the machine.
+ * Raises 42501 unless the caller owns the table, 42809 for what is not a table,
+ * 42710 if it follows one already, 42704 for a machine that does not exist, 42P10
+ * for want of a primary key, 42703, 42804 and 42P16 for columns that cannot serve,
+ * 42883 and 42804 for guards that do not take its rows, 23514 for rows that are in
+ * no state of the machine.
  */
 Datum
 idem_attach(PG_FUNCTION_ARGS)
