@@ -1,6 +1,7 @@
 # Transitions under load: however many clients call, retry and write to the
-# same rows, each row's version counts exactly what was applied to it.  And
-# machines, and tables that follow them, survive dump and restore.
+# same rows, each row's version counts exactly what was applied to it, and so
+# does its history.  And machines, and tables that follow them, survive dump and
+# restore.
 
 use strict;
 use warnings;
@@ -23,7 +24,7 @@ $node->safe_psql(
 		version bigint NOT NULL DEFAULT 1,
 		item int NOT NULL DEFAULT 0
 	);
-	SELECT idem_attach('orders', 'order');
+	SELECT idem_attach('orders', 'order', history => true);
 	INSERT INTO orders SELECT generate_series(1, 120);
 	-- what was answered to whom
 	CREATE TABLE answers (
@@ -98,6 +99,29 @@ is( $node->safe_psql(
 is( $node->safe_psql(
 		'postgres', q{
 		SELECT count(*) FROM (
+			SELECT id::text, state::text, version, key FROM answers
+			WHERE outcome = 'applied' AND NOT replayed) AS a
+		FULL JOIN (
+			SELECT row_key->>'id' AS id, to_state, version, key FROM idem_history) AS h
+		ON (h.id, h.to_state, h.version) = (a.id, a.state, a.version)
+			AND h.key IS NOT DISTINCT FROM a.key
+		WHERE a.id IS NULL OR h.id IS NULL}),
+	'0',
+	'history has each transition that was applied, and no other');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT count(*) FROM (
+			SELECT *, lag(to_state, 1, 'PENDING') OVER w AS left_state,
+				lag(version, 1, 1::bigint) OVER w AS left_version,
+				lag(changed_at, 1, '-infinity') OVER w AS left_at
+			FROM idem_history WINDOW w AS (PARTITION BY row_key ORDER BY id)) AS h
+		WHERE from_state <> left_state OR version <= left_version
+			OR changed_at <= left_at}),
+	'0',
+	'in the order in which they were made');
+is( $node->safe_psql(
+		'postgres', q{
+		SELECT count(*) FROM (
 			SELECT FROM answers WHERE key IS NOT NULL GROUP BY key
 			HAVING count(DISTINCT (outcome, version)) <> 1
 				OR count(*) FILTER (WHERE NOT replayed) <> 1) AS wrong}),
@@ -136,6 +160,7 @@ for my $what (
 	'SELECT * FROM lamps',
 	'SELECT * FROM idem_machine ORDER BY 1',
 	'SELECT * FROM idem_machine_edge ORDER BY 1, 2, 3',
+	'SELECT * FROM idem_history ORDER BY id',
 	'SELECT * FROM idem_key ORDER BY 1, 2')
 {
 	is($node->safe_psql('restored', $what),
@@ -146,6 +171,16 @@ is( $node->safe_psql(
 		UPDATE lamps SET status = 'off' RETURNING status, version}),
 	'off|3',
 	'restored tables follow their machines');
+$node->safe_psql('restored', q{
+	INSERT INTO orders VALUES (1000);
+	UPDATE orders SET status = 'PROCESSING' WHERE id = 1000});
+is( $node->safe_psql(
+		'restored', q{
+		SELECT h.id = max(o.id) AS last
+		FROM idem_history AS h, idem_history AS o
+		WHERE h.row_key->>'id' = '1000' GROUP BY h.id}),
+	't',
+	'restored history goes on where it was');
 my ($rc, $out, $err) =
   $node->psql('restored', q{UPDATE lamps SET status = 'broken'});
 like($err, qr/from "off" to "broken" is not allowed/,
