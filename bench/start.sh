@@ -12,11 +12,12 @@ wanted=python3
 # checkpoints come when the benchmark asks for them.
 settings="shared_buffers=1GB max_wal_size=32GB checkpoint_timeout=1h
 checkpoint_completion_target=0.9 autovacuum=off max_connections=100
-shared_preload_libraries=idem idem.worker=off"
+shared_preload_libraries=idem"
 
 # The clients in node, whose packages are fetched by who called.
 node_packages() {
-	(cd bench/node && npm ci --ignore-scripts --no-audit --no-fund >"$place/npm.log" 2>&1) || {
+	(cd bench/node && npm ci --ignore-scripts --no-audit --no-fund \
+		--cache "$place/npm" >"$place/npm.log" 2>&1) || {
 		say "npm cannot fetch the packages of bench/node: leaving out the clients in node"
 		tail -n 3 "$place/npm.log"
 		rm -rf bench/node/node_modules

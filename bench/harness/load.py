@@ -37,16 +37,6 @@ def environment(synchronous_commit):
     return {**os.environ, "PGOPTIONS": f"-c synchronous_commit={synchronous_commit}"}
 
 
-def read_log(prefix):
-    """Latencies from pgbench's logs; its lines are client, number, time, ..."""
-    latencies = []
-    for name in glob.glob(f"{prefix}.*"):
-        with open(name) as file:
-            latencies += [int(line.split(" ", 3)[2]) for line in file]
-        os.unlink(name)
-    return latencies
-
-
 def script_of(files, keys, replaced):
     text = ""
     for name in files:
@@ -57,31 +47,60 @@ def script_of(files, keys, replaced):
     return text
 
 
-def pgbench(database, files, clients, variables, seconds=None, transactions=None,
-            synchronous_commit="on", keys="ordered", replaced={}, rate=None):
-    """Runs the files as one script, in which some things are replaced."""
-    with tempfile.TemporaryDirectory(dir=PLACE) as directory:
-        script = f"{directory}/script"
+class Pgbench:
+    """pgbench at work, on the files as one script, in which some things are
+    replaced."""
+
+    def __init__(self, database, files, clients, variables, seconds=None, transactions=None,
+                 synchronous_commit="on", keys="ordered", replaced={}, rate=None):
+        self.files = files
+        self.directory = tempfile.TemporaryDirectory(dir=PLACE)
+        script = f"{self.directory.name}/script"
         with open(script, "w") as file:
             file.write(script_of(files, keys, replaced))
         command = ["pgbench", "-n", "-M", "prepared", "-f", script,
                    "-c", str(clients), "-j", str(min(clients, 2)),
-                   "-l", f"--log-prefix={directory}/log"]
+                   "-l", f"--log-prefix={self.directory.name}/log"]
         command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
         command += ["-R", str(rate)] if rate else []
         for name, value in variables.items():
             command += ["-D", f"{name}={value}"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([*command, database], env=environment(synchronous_commit),
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.process = subprocess.Popen(
+            [*command, database], env=environment(synchronous_commit),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def log(self):
+        """When each transaction ended and how long it took, from lines of
+        client, number, time, script, end in seconds, and microseconds."""
+        for name in glob.glob(f"{self.directory.name}/log.*"):
+            with open(name) as file:
+                for line in file:
+                    _, _, latency, _, second, micros, *_ = line.split()
+                    yield int(second) + int(micros) / 1e6, int(latency)
+
+    def wait(self):
+        """What it printed."""
+        out, error = self.process.communicate()
+        if self.process.returncode != 0:
+            raise RuntimeError(f"pgbench failed: {' '.join(self.files)}\n{error[-2000:]}")
+        return out
+
+    def running(self):
+        return self.process.poll() is None
+
+    def finish(self):
+        rate = float(re.search(r"^tps = ([0-9.]+)", self.wait(), re.M).group(1))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode != 0:
-            raise RuntimeError(f"pgbench failed: {' '.join(files)}\n{done.stderr[-2000:]}")
-        latencies = read_log(f"{directory}/log")
-    rate = float(re.search(r"^tps = ([0-9.]+)", done.stdout, re.M).group(1))
-    return {"operations": len(latencies), "seconds": len(latencies) / rate,
-            **summary(latencies),
-            "client_cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
+        cpu = [use.ru_utime + use.ru_stime for use in (self.before, after)]
+        latencies = [latency for _, latency in self.log()]
+        self.directory.cleanup()
+        return {"operations": len(latencies), "seconds": len(latencies) / rate,
+                **summary(latencies), "client_cpu": cpu[1] - cpu[0]}
+
+
+def pgbench(*args, **options):
+    return Pgbench(*args, **options).finish()
 
 
 def have_node():

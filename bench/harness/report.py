@@ -1,207 +1,11 @@
 """docs/benchmarks.md and its plots, from all that has been measured."""
 
 import os
-import statistics
 
-import plot
+import report_long
+import report_run
 import targets
-from contenders import JOBS, LENGTHS, MESSAGES, label
-from results import DOCS, KEPT, Results, cell
-
-OURS = {"upsert", "execute", "claim", "attach", "transition", "keyed", "consume", "consume_batch"}
-
-
-def table(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(field) for field in row) + " |" for row in lines) + "\n"
-
-
-def digits(value):
-    return plot.number(value)
-
-
-def spread(values):
-    """The median, and from where to where."""
-    median = digits(statistics.median(values))
-    if len(values) == 1:
-        return median
-    return f"{median} ({digits(min(values))} to {digits(max(values))})"
-
-
-def bold(name, text):
-    return f"**{text}**" if name in OURS else text
-
-
-def names(results, job, dup, clients, sync):
-    return [c.name for c in JOBS[job] if results.has(cell(job, c.name, dup, clients, sync))]
-
-
-def throughput(results, dup, syncs):
-    """One column for each number of clients."""
-    columns = sorted({(sync, clients) for job, _, d, clients, sync in results.cells
-                      if job == "orders" and d == dup and sync in syncs},
-                     key=lambda column: (column[0] == "off", column[1]))
-    header = ["orders a second"] + [
-        f"{n} client{'s' * (n > 1)}" + (f", sync {sync}" if len(syncs) > 1 else "")
-        for sync, n in columns]
-    rows = []
-    for contender in JOBS["orders"]:
-        keys = [cell("orders", contender.name, dup, clients, sync) for sync, clients in columns]
-        if any(results.has(key) for key in keys):
-            rows.append([bold(contender.name, contender.label)] + [
-                bold(contender.name, spread(results.values(key, "tps"))) if results.has(key) else ""
-                for key in keys])
-    return table(header, rows)
-
-
-def details(results, job, dup, clients, sync, unit="an order"):
-    """Latency and what an operation uses."""
-    redis = any("redis_cpu" in measured[0] for key, measured in results.cells.items()
-                if key[0] == job)
-    header = ["", "a second", "p50, ms", "p95, ms", "p99, ms", f"server CPU, µs {unit}",
-              "client CPU, µs"] + ["Redis CPU, µs"] * redis + ["WAL, bytes"]
-    rows = []
-    for name in names(results, job, dup, clients, sync):
-        key = cell(job, name, dup, clients, sync)
-        many = MESSAGES.get(name, 1)
-        rows.append([bold(name, label(job, name)),
-                     bold(name, spread([tps * many for tps in results.values(key, "tps")]))] + [
-            digits(results.median(key, metric)) for metric in ("p50", "p95", "p99")] + [
-            digits(results.median(key, metric) / many) for metric in
-            ("server_cpu", "client_cpu") + ("redis_cpu",) * redis + ("wal",)])
-    return table(header, rows) if rows else ""
-
-
-def cells_of(results, job):
-    """(dup, clients, sync), in the order in which they are told of."""
-    found = {key[2:] for key in results.cells if key[0] == job}
-    return sorted(found, key=lambda one: (one[2] == "off", one[0], one[1]))
-
-
-def workload(dup):
-    return {0: "new keys", 100: "replays"}.get(dup, f"{dup}% duplicates")
-
-
-def heading(dup, clients, sync):
-    return f"{workload(dup)}, {clients} client{'s' * (clients > 1)}, `synchronous_commit` {sync}"
-
-
-def orders(results):
-    parts = []
-    done = cells_of(results, "orders")
-    for dup, title in ((0, "New keys"), (100, "Replays")):
-        syncs = sorted({sync for d, _, sync in done if d == dup}, reverse=True)
-        if syncs:
-            parts.append(f"### {title}\n\n{throughput(results, dup, syncs)}")
-            parts += [f"Each of {heading(*one)}:\n\n{details(results, 'orders', *one)}"
-                      for one in done if one[0] == dup and one[1] == 4]
-    mixed = [one for one in done if 0 < one[0] < 100]
-    if mixed:
-        parts.append("### Mixed\n")
-        parts += [f"{heading(*one)[0].upper()}{heading(*one)[1:]}:\n\n"
-                  f"{details(results, 'orders', *one)}" for one in mixed]
-    return "\n".join(parts)
-
-
-def section(results, job, title, text, unit="an operation"):
-    done = cells_of(results, job)
-    if not done:
-        return ""
-    parts = [f"{heading(*one)[0].upper()}{heading(*one)[1:]}:\n\n"
-             f"{details(results, job, *one, unit)}" for one in done]
-    return "\n\n".join(part for part in (f"## {title}", text, "\n".join(parts)) if part)
-
-
-def sizes(results):
-    rows = []
-    for contender in JOBS["orders"]:
-        for keys in ("ordered", "random"):
-            measured = results.cells.get(("size", contender.name, keys, 0, ""))
-            if measured:
-                one = measured[0]
-                rows.append([bold(contender.name, contender.label), keys] + [
-                    digits(one[part] / one["operations"]) for part in ("table", "indexes")])
-    for contender in JOBS["node"]:
-        measured = results.cells.get(("size", f"node_{contender.name}", "ordered", 0, ""))
-        if measured:
-            rows.append([contender.label, "ordered", "",
-                         f"{digits(measured[0]['table'] / measured[0]['operations'])}, in memory"])
-    if not rows:
-        return ""
-    return ("## Size\n\nOf the table of keys, answers included, after 32,000 new keys, one a "
-            "transaction, never vacuumed. Keys have 36 bytes.\n\n"
-            + table(["", "keys", "table, bytes a key", "indexes, bytes a key"], rows))
-
-
-def costs(results):
-    found = {key[1]: measured[0] for key, measured in results.cells.items() if key[0] == "cost"}
-    if not found:
-        return ""
-    rows = [[f"**{name}**" if name.startswith("idem") else name, digits(one["us"]),
-             digits(one["wal"])] for name, one in found.items()]
-    return ("## In the server\n\nOne call within a statement, by `bench/cost.sql`: no client, no "
-            "protocol, no commit.\n\n" + table(["", "µs", "WAL, bytes"], rows))
-
-
-def machine_table(results):
-    about = results.about
-    rows = list(about["machine"].items())
-    rows.append(("run", f"{about['rounds']} rounds of {about['seconds']} s, {about['keys']} keys"
-                 + (f", {about['minutes']} minutes" if "minutes" in about else "")))
-    return table(["", ""], rows)
-
-
-HOT = "Every client asks for the one order that is there."
-TOGETHER = """Every client places the same new orders at the same time, as when requests are sent
-twice or to several servers: one of them places each, and the others wait for it."""
-
-NODE = """The same job by a client in node, in one process. The peers that remember in Redis, on
-the same machine over a unix socket, are two commits in two stores: a crash between them leaves a
-key in progress for good, or an order without its answer. Redis runs as it comes, and as one that
-syncs each write before it acknowledges it, as PostgreSQL does. In the transaction of pg-boss's job
-the order is placed; a replay reads it from the table of orders."""
-
-TRANSITIONS = "Each order is led through its three transitions, each a transaction."
-CONSUMERS = """A message a transaction, or a hundred, never seen before. Per message, but the
-latency, which is that of a transaction."""
-
-
-def of_run(results):
-    parts = [machine_table(results), targets.section({"run": results}), "## Placing orders\n\n"
-             + orders(results) if cells_of(results, "orders") else "", costs(results), sizes(results),
-             section(results, "hot", "One hot key", HOT, "an order"),
-             section(results, "together", "The same requests at once", TOGETHER, "an order"),
-             *(section(results, job, f"Answers of {length} bytes", "", "an order")
-               for job, length in LENGTHS.items()),
-             section(results, "node", "Clients in node, and Redis", NODE, "an order"),
-             section(results, "transitions", "Transitions", TRANSITIONS, "a transition"),
-             section(results, "consumers", "Messages", CONSUMERS, "a message")]
-    return "\n".join(part for part in parts if part)
-
-
-def plotted(results, title, unit, metric, choices, job="orders"):
-    groups = []
-    for dup, clients, sync in choices:
-        rows = [(label(job, name), name in OURS,
-                 results.values(cell(job, name, dup, clients, sync), metric))
-                for name in names(results, job, dup, clients, sync)]
-        if rows:
-            groups.append((heading(dup, clients, sync).replace("`", ""), rows))
-    return plot.bars(title, unit, groups) if groups else None
-
-
-RUN_PLOTS = {
-    "new": ("New keys", "orders a second", "tps",
-            [(0, clients, sync) for sync in ("on", "off") for clients in (1, 4, 16)], "orders"),
-    "replays": ("Replays", "orders a second", "tps", [(100, n, "on") for n in (1, 4, 16)], "orders"),
-    "latency": ("99th percentile of latency", "ms", "p99", [(0, 4, "on"), (100, 4, "on")], "orders"),
-    "cpu": ("CPU in the server", "µs an order", "server_cpu", [(0, 4, "off"), (100, 4, "on")],
-            "orders"),
-    "wal": ("WAL", "bytes an order", "wal", [(0, 4, "on")], "orders"),
-    "node": ("Clients in node", "orders a second", "tps", [(0, 4, "on"), (100, 4, "on")], "node"),
-    "transitions": ("Transitions", "transitions a second", "tps", [(0, 4, "on"), (0, 4, "off")],
-                    "transitions"),
-}
+from results import DOCS, KEPT, Results
 
 HEAD = """# Benchmarks
 
@@ -210,52 +14,50 @@ and return it on a retry. Written by the commands in `bench/`, each of which mak
 says with `--help` how to run a part of it:
 
 ```
-bench/run      # what this page begins with: about ten minutes
+bench/run      # idem and its peers: about ten minutes
+bench/scale    # few keys and very many: hours, with 50 million
+bench/steady   # size and latency over time: 25 minutes
+bench/purge    # purging, alone and beside clients: ten minutes
 ```
 
 Contenders run in turn, in rounds. A figure is the median of the rounds, in brackets the least and
 the greatest. Throughput of short runs varies, on a machine that has other things to do above all;
-CPU and WAL an operation hardly do. All figures of one page are of one run.
+CPU and WAL an operation hardly do.
 """
 
-CONTENDERS = """## Contenders
 
-| | |
-|---|---|
-| bare INSERT | the order alone, unprotected; it is told which orders are retries, and reads those by primary key: the floor |
-| five round trips | BEGIN, insert the key, insert the order, update the key with the answer, COMMIT |
-| plpgsql, as usually written | those statements in a function |
-| plpgsql, at its best | one for these orders alone: typed arguments, a digest for the request, the key looked for under an advisory lock and inserted once |
-| **idem_upsert**, **idem_execute** | one call |
-| **idem_claim** | BEGIN, claim, insert the order, complete, COMMIT |
-| node-idempotency | `@node-idempotency/core` with its Redis adapter (it has none for PostgreSQL), in front of the same INSERT |
-| Powertools | `@aws-lambda-powertools/idempotency` with its cache layer on Redis, the same |
-| pg-boss | `send` with a singleton key in the transaction of the order |
+def command(name, results):
+    """The part of the page on one command, and its plots."""
+    room = report_run if name == "run" else report_long
+    return room.TEXTS[name](results), room.PLOTS[name](results)
 
-All in SQL by pgbench, with prepared statements over a unix socket. Left out: `express-idempotency`
-looks a key up and creates it in two steps, so two requests at once both do the work.
-"""
+
+def conclude(name, results, kept):
+    """Shows what a command has found, and writes it if that is to be kept."""
+    if kept:
+        results.save(name)
+        write()
+    print("\n".join(["", command(name, results)[0], targets.section({name: results}, False)]))
+
+
+def pictures(plots):
+    """Writes plots, and returns the Markdown that shows them."""
+    for name, (_, picture) in plots.items():
+        with open(f"{KEPT}/{name}.svg", "w") as file:
+            file.write(picture)
+    return "\n".join(f"![{title}](benchmarks/{name}.svg)\n" for name, (title, _) in plots.items())
 
 
 def write():
-    """Writes the page, and returns what to show of it."""
-    found = {name: results for name in ("run",) if (results := Results.load(name))}
+    """Writes the page of all the commands that have been run."""
     os.makedirs(KEPT, exist_ok=True)
-    parts = [HEAD]
-    run = found.get("run")
-    if run:
-        shown = []
-        for name, (title, unit, metric, choices, job) in RUN_PLOTS.items():
-            picture = plotted(run, title, unit, metric, choices, job)
-            if picture:
-                with open(f"{KEPT}/{name}.svg", "w") as file:
-                    file.write(picture)
-                shown.append(f"![{title}: {unit}](benchmarks/{name}.svg)\n")
-        body = of_run(run)
-        parts += [CONTENDERS, *shown, body]
-    page = "\n".join(parts)
+    found = {name: results for name in ("run", "scale", "steady", "purge")
+             if (results := Results.load(name))}
+    parts = [HEAD, targets.section(found)]
+    for name, results in found.items():
+        text, plots = command(name, results)
+        parts += [text, pictures(plots)]
     with open(f"{DOCS}/benchmarks.md", "w") as file:
-        file.write(page)
+        file.write("\n".join(parts))
     with open(f"{KEPT}/written", "w"):
         pass
-    return page

@@ -1,12 +1,12 @@
 """bench/run: idem and what one would use instead, in turn."""
 
-import argparse
 import os
 import subprocess
 import sys
 import time
 
 import machine
+import options
 import report
 from contenders import JOBS, LENGTHS, PLACING
 from load import BENCH, have_node
@@ -22,25 +22,22 @@ MIXES = (1, 10, 50)  # of 100 orders, how many are placed again
 
 
 def parse():
-    parser = argparse.ArgumentParser(
-        prog="bench/run", description="Runs idem and what one would use instead, in turn, and "
-        "writes docs/benchmarks.md. A part of it is only shown, not written.")
-    parser.add_argument("--only", metavar="WORKLOAD,...", type=lambda s: s.split(","),
+    parser = options.parser(
+        "run", "Runs idem and what one would use instead, in turn, in so many rounds.")
+    parser.add_argument("--only", metavar="WORKLOAD,...", type=options.name_list,
                         help="of " + ", ".join(WORKLOADS))
-    parser.add_argument("--contenders", metavar="NAME,...", type=lambda s: s.split(","),
+    parser.add_argument("--contenders", metavar="NAME,...", type=options.name_list,
                         help="; ".join(f"{job}: " + ", ".join(c.name for c in all_)
                                        for job, all_ in JOBS.items()))
     parser.add_argument("--clients", metavar="N,...",
-                        type=lambda s: [int(n) for n in s.split(",")], help="default 1,4,16")
+                        type=options.number_list, help="default 1,4,16")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--seconds", type=int, default=1, help="of each measurement, default 1")
     parser.add_argument("--keys", choices=("ordered", "random"), default="ordered",
                         help="by time, like UUIDs of version 7 (default), or random, like version 4")
     parser.add_argument("--full", action="store_true",
                         help="every contender in every cell: about half an hour")
-    parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    args.partial = bool(args.only or args.contenders or args.clients)
+    args = options.parse(parser)
     args.only = args.only or list(WORKLOADS)
     args.clients = args.clients or [1, 4, 16]
     for name in args.only:
@@ -194,11 +191,7 @@ def main():
     run = Run(args)
     run.all()
     run.results.about["minutes"] = round((time.monotonic() - began) / 60, 1)
-    if args.partial:
-        print("\n" + report.of_run(run.results))
-    else:
-        run.results.save("run")
-        print("\n" + report.write())
+    report.conclude("run", run.results, args.kept)
 
 
 if __name__ == "__main__":

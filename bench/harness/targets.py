@@ -3,6 +3,7 @@
 import statistics
 
 from results import cell
+from tables import table
 
 NEW, REPLAY = 0, 100
 
@@ -27,6 +28,34 @@ def cost(one, to):
     return measured
 
 
+def scaled(live, to):
+    """CPU in the server for a new, time-ordered key."""
+    def measured(found):
+        results = found.get("scale")
+        if not results:
+            return None
+        keys = [("scale", str(n), 0, results.about["clients"], "ordered") for n in (live, to)]
+        return results.has(*keys) and results.ratios(*keys, "server_cpu")
+    return measured
+
+
+def purged(name):
+    def measured(found):
+        results = found.get("purge")
+        key = ("purge", name, 0, 0, "")
+        return results and results.has(key) and results.values(key, "tps")
+    return measured
+
+
+def disturbed(found):
+    results = found.get("purge")
+    if not results:
+        return None
+    clients = results.about["clients"]
+    keys = [("purge", name, 0, clients, "on") for name in ("with", "without")]
+    return results.has(*keys) and results.ratios(*keys, "p99")
+
+
 # what, by which command, at least (else at most), how much, the measurement
 TARGETS = [
     ("new keys, throughput: idem_upsert / bare INSERT", "run", True, 0.80, ratio("upsert", "insert")),
@@ -46,6 +75,12 @@ TARGETS = [
      ratio("upsert", "usual", metric="wal")),
     ("new key, time in the server: idem_upsert / the two bare INSERTs", "run", False, 1.25,
      cost("idem, new key", "two bare inserts")),
+    ("new key, CPU in the server: among 50 million ordered keys / among 1 million", "scale", False,
+     1.10, scaled(50_000_000, 1_000_000)),
+    ("purge, unthrottled, rows a second", "purge", True, 400_000, purged("unthrottled")),
+    ("the same with an old snapshot held open", "purge", True, 400_000, purged("snapshot")),
+    ("purge at the defaults, rows a second", "purge", True, 80_000, purged("defaults")),
+    ("clients' p99 while purging at the defaults / without", "purge", False, 1.25, disturbed),
 ]
 
 
@@ -62,9 +97,11 @@ def row(what, command, least, target, measure, found):
     return [what, wanted, text, "yes" if reached else "**no**"]
 
 
-def section(found):
-    from report import table
-    rows = [row(*target, found) for target in TARGETS]
+def section(found, missing=True):
+    """The table, with or without what was not measured."""
+    rows = [row(*target, found) for target in TARGETS if missing or target[-1](found)]
+    if not rows:
+        return ""
     return ("## Targets\n\nWith 4 clients and `synchronous_commit` on, where nothing else is said; "
             "ratios are medians of those within each round.\n\n"
             + table(["", "target", "measured", "reached"], rows))
