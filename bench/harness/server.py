@@ -59,10 +59,8 @@ def process_stat(pid):
     return int(fields[1]), own, ended
 
 
-def tree_cpu(root):
-    """CPU used by a process and all its children, past and present."""
-    _, own, ended = process_stat(root)
-    total = own + ended
+def children_cpu(root):
+    total = 0
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
@@ -72,6 +70,16 @@ def tree_cpu(root):
             if parent == root:
                 total += own
     return total
+
+
+def tree_cpu(root):
+    """CPU used by a process and all its children, past and present."""
+    while True:
+        _, _, before = process_stat(root)
+        present = children_cpu(root)
+        _, own, ended = process_stat(root)
+        if ended == before:  # else one that has ended may have been missed
+            return own + ended + present
 
 
 class Server:

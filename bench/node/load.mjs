@@ -61,5 +61,5 @@ await once(process.stdin, 'data')
 const until = options.seconds ? during(options.seconds) : n => n < options.count
 const measured = await measure(subject, options.base, options.placed, dup, until)
 process.stdout.write(JSON.stringify(measured) + '\n')
-process.stdin.pause()
+await once(process.stdin, 'end') // until then the server's processes can be looked at
 await subject.end()
