@@ -75,7 +75,9 @@ SELECT idem_change_met(status, version) FROM orders WHERE id = 2;
 \echo :LAST_ERROR_SQLSTATE
 UPDATE orders SET status = 'PROCESSING' WHERE id = 2 AND idem_change_met(status, version);
 SELECT idem_change_met(NULL::order_status, NULL, 'orders'::regclass, '(0,1)');
+\set VERBOSITY terse
 SELECT idem_place(NULL);
+\set VERBOSITY default
 -- Not to a trigger either, which is fired under a transition.
 CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

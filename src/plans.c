@@ -9,9 +9,12 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/lmgr.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "plans.h"
@@ -165,4 +168,37 @@ idem_plans_next(IdemPlan *entry)
 	return dlist_has_prev(&by_use, &entry->node) ?
 		dlist_container(IdemPlan, node, dlist_prev_node(&by_use, &entry->node)) :
 		NULL;
+}
+
+/* Locks the tables that a query names, also in its subqueries. */
+static bool
+lock_tables(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		/* a subquery that was a view has the view's OID */
+		if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
+			OidIsValid(rte->relid))
+			LockRelationOid(rte->relid, rte->rellockmode);
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, lock_tables, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, lock_tables, context);
+}
+
+/* Locks the tables that a plan of these sources uses, as running it would. */
+void
+idem_plans_lock(List *sources)
+{
+	ListCell   *lc;
+
+	foreach(lc, sources)
+		(void) lock_tables((Node *) ((CachedPlanSource *) lfirst(lc))->query_list,
+						   NULL);
 }

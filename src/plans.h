@@ -32,5 +32,6 @@ extern IdemPlan *idem_plans_add(IdemSignature signature, SPIPlanPtr plan);
 extern void idem_plans_remove(IdemPlan *entry);
 extern bool idem_plans_full(void);
 extern IdemPlan *idem_plans_next(IdemPlan *entry);
+extern void idem_plans_lock(List *sources);
 
 #endif							/* IDEM_PLANS_H */

@@ -20,9 +20,6 @@
 
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "storage/lmgr.h"
-#include "utils/plancache.h"
 
 #include "catalog.h"
 #include "plans.h"
@@ -241,39 +238,6 @@ idem_query_own_send(IdemStatement *statement, Datum *args, DestReceiver *dest)
 	leave_own(&caller);
 }
 
-/* Locks the tables that a query names, also in its subqueries. */
-static bool
-lock_tables(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		RangeTblEntry *rte = (RangeTblEntry *) node;
-
-		/* a subquery that was a view has the view's OID */
-		if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
-			OidIsValid(rte->relid))
-			LockRelationOid(rte->relid, rte->rellockmode);
-		return false;
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, lock_tables, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, lock_tables, context);
-}
-
-/* Locks the tables that a plan uses, as running it would. */
-static void
-lock_plan(SPIPlanPtr plan)
-{
-	ListCell   *lc;
-
-	foreach(lc, SPI_plan_get_plan_sources(plan))
-		(void) lock_tables((Node *) ((CachedPlanSource *) lfirst(lc))->query_list,
-						   NULL);
-}
-
 static bool
 plan_is_current(const IdemPlan *entry)
 {
@@ -295,7 +259,7 @@ idem_query_find(const char *signature, int length)
 
 	if (entry == NULL || !plan_is_current(entry))
 		return NULL;
-	lock_plan(entry->plan);
+	idem_plans_lock(SPI_plan_get_plan_sources(entry->plan));
 	idem_plans_heed_roles();
 	return plan_is_current(entry) ? entry : NULL;
 }
