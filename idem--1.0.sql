@@ -234,6 +234,8 @@ COMMENT ON COLUMN @extschema@.idem_machine.owner IS
 COMMENT ON COLUMN @extschema@.idem_machine.shipped IS
 'true for a state machine as it comes with idem; one of the same name that is not takes its place';
 
+-- No foreign key: pg_restore --jobs fills both tables at once, while the
+-- constraint of an extension would be there beforehand.
 CREATE TABLE @extschema@.idem_machine_edge (
 	machine text COLLATE "C" NOT NULL,
 	from_state text COLLATE "C" NOT NULL,
@@ -241,10 +243,7 @@ CREATE TABLE @extschema@.idem_machine_edge (
 	guard text,
 	shipped boolean NOT NULL DEFAULT false,
 	CONSTRAINT idem_machine_edge_pkey
-		PRIMARY KEY (machine, shipped, from_state, to_state),
-	CONSTRAINT idem_machine_edge_machine_fkey
-		FOREIGN KEY (machine, shipped)
-		REFERENCES @extschema@.idem_machine (name, shipped) ON DELETE CASCADE
+		PRIMARY KEY (machine, shipped, from_state, to_state)
 );
 COMMENT ON TABLE @extschema@.idem_machine_edge IS
 'transitions that state machines allow';

@@ -219,3 +219,4 @@ DELETE FROM idem_history WHERE target = 'refund'::regclass;
 SET client_min_messages = warning;
 DROP SCHEMA test_any_transition CASCADE;
 DELETE FROM idem_machine WHERE name = 'idem test refund';
+DELETE FROM idem_machine_edge WHERE machine = 'idem test refund';

@@ -151,3 +151,4 @@ DELETE FROM idem_key WHERE scope = 'test_transition_set';
 SET client_min_messages = warning;
 DROP SCHEMA test_transition_set CASCADE;
 DELETE FROM idem_machine WHERE name = 'idem test tick';
+DELETE FROM idem_machine_edge WHERE machine = 'idem test tick';

@@ -250,6 +250,7 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 				 errhint("Call idem_detach() for each of them first.")));
 
 	args[0] = CStringGetTextDatum(name);
+	(void) idem_query_own(&delete_edges, args, NULL, 0, NULL, NULL);
 	(void) idem_query_own(&delete_machine, args, NULL, 0, NULL, NULL);
 	PG_RETURN_BOOL(true);
 }

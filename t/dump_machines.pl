@@ -104,7 +104,14 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('by_su
 $node->command_ok(
 	[ 'pg_restore', '--exit-on-error', '-U', 'regress_owner', '-d', $node->connstr('by_owner'), $file ],
 	'so can the owner, into a database of its own');
-foreach my $database ('by_superuser', 'by_owner')
+# The tables of machines may be filled in any order, or at once.
+$node->safe_psql('postgres', 'CREATE DATABASE by_jobs OWNER regress_owner');
+$node->command_ok(
+	[ 'pg_restore', '--exit-on-error', '--jobs=4', '-U', 'regress_owner', '-d', $node->connstr('by_jobs'), $file ],
+	'so can the owner, in several jobs');
+is($node->safe_psql('by_jobs', $machines), $machines_before, 'by_jobs: machines are as they were');
+works('by_jobs', 'by_jobs');
+foreach my $database ('by_superuser', 'by_owner', 'by_jobs')
 {
 	is($node->safe_psql($database, $rows), $rows_before, "$database: rows are in the states they were in");
 }
