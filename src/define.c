@@ -218,7 +218,8 @@ idem_machine_define(PG_FUNCTION_ARGS)
  * idem_machine_drop(name text) -> boolean
  *
  * Drops a machine; false if there is none of that name.  Raises 42501 unless the
- * caller owns it, 2BP01 if tables follow it, or if it came with idem.
+ * caller owns it, 2BP01 if tables follow it, or if it came with idem, 40001 where
+ * another transaction has defined it since this one's snapshot.
  */
 Datum
 idem_machine_drop(PG_FUNCTION_ARGS)
@@ -251,6 +252,12 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 
 	args[0] = CStringGetTextDatum(name);
 	(void) idem_query_own(&delete_edges, args, NULL, 0, NULL, NULL);
-	(void) idem_query_own(&delete_machine, args, NULL, 0, NULL, NULL);
+	if (idem_query_own(&delete_machine, args, NULL, 0, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent change of state machine \"%s\"",
+						name),
+				 errdetail("It was defined after this transaction's snapshot was taken."),
+				 errhint("The transaction might succeed if retried.")));
 	PG_RETURN_BOOL(true);
 }
