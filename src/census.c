@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -55,6 +56,18 @@ write_sql(Relation rel, AttrNumber status, const char *test)
 					test, MAX_STATES);
 }
 
+/*
+ * Partitions are written to by their own names, too, under a lock of their own
+ * only.
+ */
+static void
+lock_partitions(Relation rel)
+{
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		(void) find_all_inheritors(RelationGetRelid(rel),
+								   ShareRowExclusiveLock, NULL);
+}
+
 static const char *
 take(Relation rel, const char *sql, List *states)
 {
@@ -74,6 +87,7 @@ take(Relation rel, const char *sql, List *states)
 	args[0] = PointerGetDatum(construct_array(elements, count, TEXTOID, -1,
 											  false, TYPALIGN_INT));
 
+	lock_partitions(rel);
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(rel->rd_rel->relowner, context |
 						   SECURITY_LOCAL_USERID_CHANGE |
@@ -93,7 +107,8 @@ take(Relation rel, const char *sql, List *states)
 
 /*
  * The rows that are in one of these states (char *), counted by state, for
- * people; NULL if there are none.  The caller has the table open and locked.
+ * people; NULL if there are none.  The caller has the table open and locked
+ * against writers.
  */
 const char *
 idem_census_within(Relation rel, AttrNumber status, List *states)
