@@ -114,6 +114,19 @@ UPDATE late SET version = 0 WHERE id = 1;
 SELECT version, from_state, to_state FROM idem_history('late', 1);
 DROP TRIGGER zzz ON late;
 
+-- A trigger that brings the row on at once comes after what it follows on.
+CREATE FUNCTION forward() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM idem_transition(TG_RELID::regclass, NEW.id::text, 'SHIPPED', note => '"forwarded"');
+	RETURN NULL;
+END $$;
+CREATE TRIGGER forward AFTER UPDATE ON late
+	FOR EACH ROW WHEN (NEW.status = 'PROCESSING') EXECUTE FUNCTION forward();
+INSERT INTO late VALUES (3, 'PENDING');
+SELECT version, to_state FROM idem_transition('late', 3, 'PROCESSING', note => '"asked for"');
+SELECT version, from_state, to_state, note FROM idem_history('late', 3);
+DROP TRIGGER forward ON late;
+
 --
 -- How a row is named
 --
@@ -280,7 +293,7 @@ SELECT idem_attach('live', 'order');
 UPDATE live SET status = 'PROCESSING';
 SELECT idem_attach('live', 'order', history => true);
 UPDATE live SET status = 'SHIPPED';
-DROP TRIGGER zz_idem_lifecycle_history ON live;
+DROP TRIGGER _idem_lifecycle_history ON live;
 UPDATE live SET status = 'DELIVERED';
 SELECT version, to_state FROM idem_history('live', 1);
 -- nothing else is changed that way

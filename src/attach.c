@@ -37,8 +37,13 @@
 PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
 
-/* Late in the alphabet: triggers fire by name, and ours has the last word. */
-#define TRIGGER_NAME	"zz_idem_lifecycle"
+/*
+ * Triggers fire by name.  Before an update ours comes late in the alphabet, to
+ * have the last word on the row.  Afterwards it comes early, since a trigger of
+ * the user's may bring the row into its next state, and history tells in order.
+ */
+#define BEFORE_TRIGGER	"zz_idem_lifecycle"
+#define AFTER_TRIGGER	"_idem_lifecycle"
 
 /*
  * Opens a table of the caller's, with the lock that CREATE TRIGGER takes, so
@@ -84,8 +89,9 @@ qualified_name(Relation rel)
 static List *
 trigger_names(Relation rel)
 {
-	TriggerDesc *triggers = rel->trigdesc;
+	/* first: the look-up may rebuild the triggers of an open relation */
 	Oid			function = idem_catalog()->lifecycle;
+	TriggerDesc *triggers = rel->trigdesc;
 	List	   *names = NIL;
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
@@ -265,13 +271,13 @@ idem_attach(PG_FUNCTION_ARGS)
 					quote_literal_cstr(status), quote_literal_cstr(version));
 	if (!attached)
 	{
-		idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_update BEFORE UPDATE %s",
+		idem_query_command(psprintf("CREATE TRIGGER " BEFORE_TRIGGER "_update BEFORE UPDATE %s",
 									call));
-		idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_insert AFTER INSERT %s",
+		idem_query_command(psprintf("CREATE TRIGGER " AFTER_TRIGGER "_insert AFTER INSERT %s",
 									call));
 	}
 	if (history)
-		idem_query_command(psprintf("CREATE TRIGGER " TRIGGER_NAME "_history AFTER UPDATE %s",
+		idem_query_command(psprintf("CREATE TRIGGER " AFTER_TRIGGER "_history AFTER UPDATE %s",
 									call));
 	PG_RETURN_VOID();
 }
