@@ -145,6 +145,16 @@ SELECT idem_machine_define('test bad', 'a', '{"a": ["b", "c", {"to": "b"}]}');
 SELECT idem_machine_define('test bad', 'a', '{"a": [""]}');
 SELECT idem_machine_define('test bad', '', '{"": []}');
 SELECT idem_machine_define('test bad', 'a', jsonb_build_object('a', jsonb_build_array(repeat('b', 256))));
+-- What is shown of it ends between two characters.
+DO $$
+DECLARE
+	shown text;
+BEGIN
+	PERFORM idem_machine_define('test bad', 'a', to_jsonb(repeat('x', 198) || repeat(chr(233), 9)));
+EXCEPTION WHEN invalid_parameter_value THEN
+	GET STACKED DIAGNOSTICS shown = PG_EXCEPTION_DETAIL;
+	RAISE NOTICE 'well encoded: %', convert_to(shown, getdatabaseencoding()) IS NOT NULL;
+END $$;
 SELECT idem_machine_drop(NULL);
 SELECT idem_machine_graph(NULL);
 BEGIN READ ONLY;

@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "definition.h"
@@ -31,7 +33,7 @@ shape_error(const char *state, const JsonbValue *v)
 			 errmsg("\"transitions\" must be a JSON object") :
 			 errmsg("transitions of state \"%s\" must be an array of states, or of objects that name one",
 					state),
-			 errdetail("It is %.200s.", text),
+			 errdetail("It is %.*s.", pg_mbcliplen(text, strlen(text), 200), text),
 			 errhint("Give each state the states that it leads to: {\"A\": [\"B\", {\"to\": \"C\", \"guard\": \"may_c\"}], \"B\": []}.")));
 }
 
@@ -160,6 +162,7 @@ order_states(IdemDefinition *definition, List *listed)
 	definition->states = list_make1(unconstify(char *, definition->initial));
 	for (int i = 0; i < list_length(definition->states); i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		foreach(lc, definition->edges)
 		{
 			IdemEdge *edge = lfirst(lc);
@@ -238,21 +241,14 @@ idem_definition_read(const char *name, const char *initial, Jsonb *transitions)
 }
 
 static bool
-has_edge(List *edges, const IdemEdge *edge)
+has_edge(const IdemMachine *machine, const IdemEdge *edge)
 {
-	ListCell   *lc;
+	IdemEdge   *guarded = idem_machine_guarded(machine, edge->from, edge->to);
 
-	foreach(lc, edges)
-	{
-		const IdemEdge *other = lfirst(lc);
-
-		if (strcmp(other->from, edge->from) == 0 &&
-			strcmp(other->to, edge->to) == 0 &&
-			(other->guard == NULL) == (edge->guard == NULL) &&
-			(edge->guard == NULL || strcmp(other->guard, edge->guard) == 0))
-			return true;
-	}
-	return false;
+	if (edge->guard == NULL || guarded == NULL)
+		return edge->guard == NULL && guarded == NULL &&
+			idem_machine_allows(machine, edge->from, edge->to);
+	return strcmp(guarded->guard, edge->guard) == 0;
 }
 
 /* Does a machine have the same states, transitions and guards already? */
@@ -268,14 +264,14 @@ idem_definition_equals(const IdemDefinition *definition,
 		list_length(definition->states) != list_length(states) ||
 		list_length(definition->edges) != list_length(edges))
 		return false;
-	foreach(lc, states)
+	foreach(lc, definition->states)
 	{
-		if (!has_name(definition->states, lfirst(lc)))
+		if (!idem_machine_knows(machine, lfirst(lc)))
 			return false;
 	}
-	foreach(lc, edges)
+	foreach(lc, definition->edges)
 	{
-		if (!has_edge(definition->edges, lfirst(lc)))
+		if (!has_edge(machine, lfirst(lc)))
 			return false;
 	}
 	return true;
