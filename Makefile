@@ -48,6 +48,7 @@ OBJS = \
 	src/movement.o \
 	src/newkey.o \
 	src/params.o \
+	src/partition.o \
 	src/patch.o \
 	src/place.o \
 	src/plans.o \

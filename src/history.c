@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -21,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "history.h"
+#include "partition.h"
 #include "query.h"
 
 static IdemStatement insert_history = {
@@ -50,7 +50,7 @@ root_of(Relation rel)
 	/* flagged first, lest an invalidation during the look-up be lost */
 	known_partition = partition;
 	known_root = InvalidOid;
-	root = llast_oid(get_partition_ancestors(partition));
+	root = idem_partition_root(partition);
 	known_root = root;
 	return root;
 }

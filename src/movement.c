@@ -21,7 +21,6 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
-#include "catalog/partition.h"
 #include "executor/executor.h"
 #include "lib/ilist.h"
 #include "nodes/bitmapset.h"
@@ -32,6 +31,7 @@
 #include "utils/rel.h"
 
 #include "movement.h"
+#include "partition.h"
 
 struct IdemPlacement
 {
@@ -79,8 +79,7 @@ idem_movement_placement(Relation rel)
 	IdemPlacement *placement = palloc0(sizeof(IdemPlacement));
 	List	   *constraint = RelationGetPartitionQual(rel);
 
-	placement->root =
-		llast_oid(get_partition_ancestors(RelationGetRelid(rel)));
+	placement->root = idem_partition_root(RelationGetRelid(rel));
 	pull_varattnos((Node *) constraint, 1, &placement->columns);
 	placement->constraint =
 		ExecInitCheck((List *) expression_planner((Expr *) constraint), NULL);

@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -27,6 +26,7 @@
 #include "catalog.h"
 #include "error.h"
 #include "follow.h"
+#include "partition.h"
 #include "query.h"
 #include "rowid.h"
 #include "rowkey.h"
@@ -62,7 +62,7 @@ open_target(Oid target)
 		idem_error_no_relation(target);
 	if (rel->rd_rel->relispartition)
 	{
-		Oid			root = llast_oid(get_partition_ancestors(target));
+		Oid			root = idem_partition_root(target);
 
 		relation_close(rel, AccessShareLock);
 		return relation_open(root, AccessShareLock);

@@ -26,7 +26,6 @@
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
@@ -39,6 +38,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "partition.h"
 #include "written.h"
 
 /* The modes of whoever may write rows to a table, or put others in their place. */
@@ -125,7 +125,7 @@ find_images(IdemWritten *written, Relation rel)
 	Table	   *table;
 
 	if (rel->rd_rel->relispartition)
-		whole = table_open(llast_oid(get_partition_ancestors(RelationGetRelid(rel))),
+		whole = table_open(idem_partition_root(RelationGetRelid(rel)),
 						   AccessShareLock);
 	table = find_table(written, qualified_name(whole));
 	if (table->images == NULL)
