@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "consumer.h"
 #include "error.h"
 #include "message.h"
@@ -41,6 +42,7 @@ typedef struct Message
 {
 	text	   *id;
 	int			place;			/* in the batch, from 0 */
+	TimestampTz sent_at;		/* DT_NOEND: not known */
 } Message;
 
 /* The answer to a batch, as it is given row by row. */
@@ -91,15 +93,11 @@ is_late(const Call *call, TimestampTz sent_at)
 		window_end(call, sent_at) <= call->delivery.now;
 }
 
-/* Raises ID301 for a late message, unless it is remembered. */
-static void
-check_late(const Call *call, text *id, TimestampTz sent_at)
+pg_noreturn static void
+error_late(const Call *call, text *id, TimestampTz sent_at)
 {
-	char	   *sent;
+	char	   *sent = pstrdup(timestamptz_to_str(sent_at));
 
-	if (idem_message_known(&call->delivery, id))
-		return;
-	sent = pstrdup(timestamptz_to_str(sent_at));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_LATE_MESSAGE),
 			 errmsg("message \"%s\" came too late for consumer \"%s\"",
@@ -108,6 +106,27 @@ check_late(const Call *call, text *id, TimestampTz sent_at)
 					   sent,
 					   timestamptz_to_str(call->delivery.now - call->window_us)),
 			 errhint("Set the message aside, or have such messages treated as new: see idem_consumer_define().")));
+}
+
+/* Raises ID301 for a late message, unless it is remembered. */
+static void
+check_late(const Call *call, text *id, TimestampTz sent_at)
+{
+	if (!idem_message_known(&call->delivery, id))
+		error_late(call, id, sent_at);
+}
+
+/*
+ * Raises ID301 for a message that was added as new, but has become late since
+ * the call began.  While that waited for others, the message may have been
+ * forgotten: it expired, and was purged.
+ */
+static void
+check_still(Call *call, text *id, TimestampTz sent_at)
+{
+	call->delivery.now = GetCurrentTimestamp();
+	if (is_late(call, sent_at))
+		error_late(call, id, sent_at);
 }
 
 /*
@@ -128,24 +147,22 @@ idem_consume(PG_FUNCTION_ARGS)
 {
 	Call		call;
 	text	   *id = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
-	TimestampTz start;
+	TimestampTz sent_at;
+	bool		added;
 
 	begin_call(fcinfo, &call);
 	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
-	start = call.delivery.now;
-	if (!PG_ARGISNULL(3))
+	sent_at = PG_ARGISNULL(3) ? call.delivery.now : PG_GETARG_TIMESTAMPTZ(3);
+	if (is_late(&call, sent_at))
 	{
-		TimestampTz sent_at = PG_GETARG_TIMESTAMPTZ(3);
-
-		if (is_late(&call, sent_at))
-		{
-			check_late(&call, id, sent_at);
-			PG_RETURN_BOOL(false);
-		}
-		start = Max(start, sent_at);
+		check_late(&call, id, sent_at);
+		PG_RETURN_BOOL(false);
 	}
-	call.delivery.expires_at = window_end(&call, start);
-	PG_RETURN_BOOL(idem_message_add(&call.delivery, id));
+	call.delivery.expires_at = window_end(&call, Max(call.delivery.now, sent_at));
+	added = idem_message_add(&call.delivery, id);
+	if (added && !PG_ARGISNULL(3))
+		check_still(&call, id, sent_at);
+	PG_RETURN_BOOL(added);
 }
 
 /* By their bytes, as the primary key has them; the first of equals first. */
@@ -192,6 +209,7 @@ sort_messages(Message *messages, int count, const Datum *ids,
 					 errdetail("Message %d is null.", i + 1)));
 		messages[i].id = DatumGetTextPP(ids[i]);
 		messages[i].place = i;
+		messages[i].sent_at = DT_NOEND;
 		idem_consumer_check_name("message_ids", messages[i].id, MAX_ID_LENGTH);
 	}
 	qsort(messages, count, sizeof(Message), message_compare);
@@ -242,7 +260,10 @@ heed_times(Call *call, Message *messages, int count, ArrayType *sent_at,
 			continue;
 		}
 		start = Max(start, sent);
-		messages[kept++] = messages[i];
+		messages[kept] = messages[i];
+		if (!isnull[place])
+			messages[kept].sent_at = sent;
+		kept++;
 	}
 	call->delivery.expires_at = window_end(call, start);
 	return kept;
@@ -272,7 +293,11 @@ consume_batch(Call *call, Answer *answer, const bool *isnull,
 		ids[i] = PointerGetDatum(messages[i].id);
 	idem_message_add_all(&call->delivery, count, ids, added);
 	for (int i = 0; i < count; i++)
+	{
 		answer->is_new[messages[i].place] = added[i];
+		if (added[i] && messages[i].sent_at != DT_NOEND)
+			check_still(call, messages[i].id, messages[i].sent_at);
+	}
 
 	pfree(added);
 	pfree(ids);
