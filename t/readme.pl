@@ -17,6 +17,9 @@ sub general
 
 	$text =~ s/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.\d]*\+\d\d/<time>/g;
 	$text =~ s/role "\w+"/role <name>/g;
+	# times lack trailing zeros, which changes the width of their column
+	$text =~ s/-{3,}/---/g;
+	$text =~ s/ {2,}/ /g;
 	$text =~ s/[ \t]+$//mg;
 	return $text =~ s/\n+\z//r;
 }
