@@ -132,26 +132,34 @@ install_missing() {
 	rm -f "$log"
 }
 
-# What only some of a script's tests need: programs in packages of their names.
+# What only some of a script's tests need: packages, by Debian's names.
 wanted=
 
 # A service that a package brings along is not to run: nobody asked for one.
+# What this version of the system does not have is left out.
 wanted_install='
 	export DEBIAN_FRONTEND=noninteractive
 	policy=/usr/sbin/policy-rc.d made=
 	[ -e $policy ] || { printf "#!/bin/sh\nexit 101\n" >$policy && chmod 755 $policy && made=$policy; }
 	trap "[ -z \"$made\" ] || rm -f $made" EXIT
 	install() { apt-get -y --no-install-recommends -o DPkg::Lock::Timeout=120 install "$@"; }
-	install "$@" || { apt-get -o DPkg::Lock::Timeout=120 update; install "$@"; } || exit
+	offered() { for package; do ! apt-cache show "$package" >/dev/null 2>&1 || echo "$package"; done; }
+	install "$@" || { apt-get -o DPkg::Lock::Timeout=120 update; install $(offered "$@"); } || exit
 	! command -v systemctl || systemctl disable "$@"
 '
+
+# Is a package there, or a program of its name from elsewhere?
+wanted_found() {
+	PATH=$PATH:/usr/sbin command -v "$1" ||
+		dpkg-query --show --showformat='${db:Status-Abbrev}' "$1" | grep '^ii'
+} >/dev/null 2>&1
 
 # Tries to install what is wanted.  Where that cannot be, the script goes on,
 # and the tests that need it say so.
 install_wanted() {
-	local program missing=
-	for program in $wanted; do
-		PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing="$missing $program"
+	local package missing=
+	for package in $wanted; do
+		wanted_found "$package" || missing="$missing $package"
 	done
 	[ -n "$missing" ] && command -v apt-get >/dev/null || return
 	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || return
