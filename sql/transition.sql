@@ -158,6 +158,8 @@ SELECT * FROM order_transition('meddled', 3, 'PROCESSING');
 DROP TRIGGER meddle ON meddled;
 CREATE TRIGGER zzz_meddle BEFORE UPDATE ON meddled
 	FOR EACH ROW EXECUTE FUNCTION meddle();
+SELECT * FROM order_transition('meddled', 3, 'PROCESSING');
+-- what it puts back where it was is not told to have been done
 SELECT * FROM order_transition('meddled', 2, 'DELIVERED');
 
 -- tables that inherit have rows of their own, and no primary key in common

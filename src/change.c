@@ -138,11 +138,32 @@ is_there(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 }
 
 /*
+ * Has a trigger put the row back into the state that it was to leave?  One that
+ * sends it elsewhere instead makes a transition, too, which the answer tells.
+ */
+static bool
+was_reverted(const IdemStage *stage, const IdemChange *change)
+{
+	return change->to != NULL && strcmp(change->to, stage->to) != 0 &&
+		change->from != NULL && strcmp(change->to, change->from) == 0;
+}
+
+static void
+kept_error(const IdemStage *stage, const IdemWish *wish)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row %s of \"%s\" was kept from being updated",
+					wish->id->text, idem_stage_name(stage)),
+			 errhint("A trigger or rule of the table suppresses the update.")));
+}
+
+/*
  * Brings the row that the stage is aimed at into the state that it was opened
  * for.
  *
  * Raises, in this order, ID205, ID203 and ID201; then 27000 where the update was
- * suppressed, and whatever it raises itself.
+ * suppressed or undone by a trigger, and whatever it raises itself.
  */
 void
 idem_change_make(IdemStage *stage, const IdemWish *wish, IdemChange *change)
@@ -150,11 +171,9 @@ idem_change_make(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 	if (!update(stage, wish, change) &&
 		!is_there(stage, wish, change) &&
 		!update(stage, wish, change))
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("row %s of \"%s\" was kept from being updated",
-						wish->id->text, idem_stage_name(stage)),
-				 errhint("A trigger or rule of the table suppresses the update.")));
+		kept_error(stage, wish);
+	if (change->outcome == IDEM_APPLIED && was_reverted(stage, change))
+		kept_error(stage, wish);
 }
 
 /*
