@@ -251,6 +251,8 @@ SELECT idem_detach('orders');
 SELECT idem_attach('idem_key', 'order');
 SELECT * FROM order_transition('orders', 1, 'PROCESSING');
 SELECT * FROM order_transition('orders', 1, 'PROCESSING', key => 'k', scope => 'test_transition_errors');
+-- not even where there is no row to move: the table would be locked
+SELECT * FROM idem_transition('orders', '{}'::jsonb[], 'PROCESSING');
 -- the machines may be read, not written
 SELECT count(*) FROM idem_machine_edge WHERE machine = 'order';
 INSERT INTO idem_machine_edge VALUES ('order', 'PENDING', 'DELIVERED');

@@ -9,9 +9,11 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -46,6 +48,23 @@ check_relation(Relation rel, bool keyed)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot use a key on temporary table \"%s\"", name),
 				 errdetail("The key would outlive the row, and no other session could retry.")));
+}
+
+/*
+ * The statements check privileges by themselves, but where there is no row to
+ * run one for, nobody is to lock a table that they may not update.
+ */
+static void
+check_privilege(Oid target)
+{
+	char		relkind = get_rel_relkind(target);
+
+	if (relkind != '\0' &&
+		pg_class_aclcheck(target, GetUserId(), ACL_UPDATE) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(target, GetUserId(), ACL_UPDATE,
+								  ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(relkind),
+					   get_rel_name(target));
 }
 
 /* The table must follow the machine wanted, now and with its triggers on. */
@@ -100,10 +119,11 @@ check_state(const IdemStage *stage)
  * machine of NULL stands for the one that it follows; keyed tells that a key
  * will remember what is done.
  *
- * Raises 42P01 and 42809 for what is not a table, 0A000 for a temporary one
- * under a key, 55000 for one that does not follow the machine, 42P10 for want
- * of a primary key, 22023 for a state that the machine has not, and what the
- * input function of the column's type raises.
+ * Raises 42P01 and 42809 for what is not a table, 42501 for one of which the
+ * caller may update nothing, 0A000 for a temporary one under a key, 55000 for one
+ * that does not follow the machine, 42P10 for want of a primary key, 22023 for a
+ * state that the machine has not, and what the input function of the column's
+ * type raises.
  */
 void
 idem_stage_open(IdemStage *stage, Oid target, const char *machine,
@@ -113,6 +133,7 @@ idem_stage_open(IdemStage *stage, Oid target, const char *machine,
 	Oid			function;
 	Oid			ioparam;
 
+	check_privilege(target);
 	/* the lock that the update takes, lest it be a stronger one than ours */
 	stage->rel = try_relation_open(target, RowExclusiveLock);
 	if (stage->rel == NULL)
