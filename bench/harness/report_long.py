@@ -1,7 +1,25 @@
-"""What bench/scale, bench/steady and bench/purge have found."""
+"""What bench/count, bench/scale, bench/steady and bench/purge have found."""
 
 import plot
 from tables import machine_table, spread, table
+
+
+COUNTED = {"two": "the two bare INSERTs", "usual": "plpgsql, as usually written",
+           "plpgsql": "plpgsql, at its best", "upsert": "**idem_upsert**",
+           "execute": "**idem_execute**"}
+
+
+def count(results):
+    rows = []
+    for name, title in COUNTED.items():
+        keys = [("count", name, dup, 1, "") for dup in (0, 100)]
+        if results.has(keys[0]):
+            rows.append([title] + [f"{one['instructions'] / one['operations']:,.0f}" for key in keys
+                                   for one in results.cells.get(key, ())])
+    return ("## Instructions\n\nThat a call executes in the server, without protocol and commit, counted "
+            "by callgrind. A function in plpgsql pays for the language, too.\n\n"
+            + table(["", "new key", "replay"], [(row + [""])[:3] for row in rows]) + "\n"
+            + machine_table(results, f"{results.about['calls']:,} calls in one statement"))
 
 
 def size(results, key):
@@ -110,5 +128,5 @@ def purge_plots(results):
     return {"purge": (f"{title}: ms", plot.bars(title, "ms", groups))}
 
 
-TEXTS = {"scale": scale, "steady": steady, "purge": purge}
-PLOTS = {"scale": scale_plots, "steady": steady_plots, "purge": purge_plots}
+TEXTS = {"count": count, "scale": scale, "steady": steady, "purge": purge}
+PLOTS = {"count": lambda results: {}, "scale": scale_plots, "steady": steady_plots, "purge": purge_plots}

@@ -28,6 +28,17 @@ def cost(one, to):
     return measured
 
 
+def counted(one, to):
+    def measured(found):
+        results = found.get("count")
+        keys = [("count", name, NEW, 1, "") for name in (one, to)]
+        if not results or not results.has(*keys):
+            return None
+        ours, theirs = (results.cells[key][0]["instructions"] for key in keys)
+        return [ours / theirs]
+    return measured
+
+
 def scaled(live, to):
     """CPU in the server for a new, time-ordered key."""
     def measured(found):
@@ -75,6 +86,8 @@ TARGETS = [
      ratio("upsert", "usual", metric="wal")),
     ("new key, time in the server: idem_upsert / the two bare INSERTs", "run", False, 1.25,
      cost("idem, new key", "two bare inserts")),
+    ("new key, instructions in the server: idem_upsert / the two bare INSERTs", "count", False, 1.25,
+     counted("upsert", "two")),
     ("new key, CPU in the server: among 50 million ordered keys / among 1 million", "scale", False,
      1.10, scaled(50_000_000, 1_000_000)),
     ("purge, unthrottled, rows a second", "purge", True, 400_000, purged("unthrottled")),
