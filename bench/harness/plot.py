@@ -1,5 +1,6 @@
 """Plots as SVG, readable on a light and on a dark page."""
 
+import statistics
 from html import escape
 
 WIDTH = 760
@@ -58,16 +59,15 @@ def bars(title, unit, groups):
         body.append(text(10, y, heading, "note"))
         y += 5
         for label, ours, values in rows:
-            ordered = sorted(values)
-            median = ordered[len(ordered) // 2]
+            least, median, most = min(values), statistics.median(values), max(values)
             end = left + median * scale
             body += [
                 text(left - 8, y + 13, label, anchor="end"),
                 f'<rect x="{left}" y="{y + 3}" width="{max(0.5, median * scale):.1f}" '
                 f'height="{row - 6}" class="{"ours" if ours else "other"}"/>',
-                line(left + ordered[0] * scale, y + row / 2, left + ordered[-1] * scale,
+                line(left + least * scale, y + row / 2, left + most * scale,
                      y + row / 2, "range"),
-                text(max(end, left + ordered[-1] * scale) + 6, y + 13, number(median), "tick")]
+                text(max(end, left + most * scale) + 6, y + 13, number(median), "tick")]
             y += row
         y += 4
     return document(y + 10, body)

@@ -14,7 +14,7 @@ and return it on a retry. Written by the commands in `bench/`, each of which mak
 says with `--help` how to run a part of it:
 
 ```
-bench/run      # idem and its peers: about ten minutes
+bench/run      # idem and its peers: twelve minutes
 bench/count    # instructions a call in the server: two minutes
 bench/scale    # few keys and very many: hours, with 50 million
 bench/steady   # size and latency over time: 25 minutes

@@ -66,6 +66,11 @@ def heading(dup, clients, sync):
     return f"{workload(dup)}, {clients} client{'s' * (clients > 1)}, `synchronous_commit` {sync}"
 
 
+def sentence(*one):
+    text = heading(*one)
+    return text[0].upper() + text[1:]
+
+
 def orders(results):
     parts = []
     done = cells_of(results, "orders")
@@ -73,13 +78,12 @@ def orders(results):
         syncs = sorted({sync for d, _, sync in done if d == dup}, reverse=True)
         if syncs:
             parts.append(f"### {title}\n\n{throughput(results, dup, syncs)}")
-            parts += [f"Each of {heading(*one)}:\n\n{details(results, 'orders', *one)}"
+            parts += [f"{sentence(*one)}:\n\n{details(results, 'orders', *one)}"
                       for one in done if one[0] == dup and one[1] == 4]
     mixed = [one for one in done if 0 < one[0] < 100]
     if mixed:
         parts.append("### Mixed\n")
-        parts += [f"{heading(*one)[0].upper()}{heading(*one)[1:]}:\n\n"
-                  f"{details(results, 'orders', *one)}" for one in mixed]
+        parts += [f"{sentence(*one)}:\n\n{details(results, 'orders', *one)}" for one in mixed]
     return "\n".join(parts)
 
 
@@ -87,8 +91,7 @@ def section(results, job, title, text, unit="an operation"):
     done = cells_of(results, job)
     if not done:
         return ""
-    parts = [f"{heading(*one)[0].upper()}{heading(*one)[1:]}:\n\n"
-             f"{details(results, job, *one, unit)}" for one in done]
+    parts = [f"{sentence(*one)}:\n\n{details(results, job, *one, unit)}" for one in done]
     return "\n\n".join(part for part in (f"## {title}", text, "\n".join(parts)) if part)
 
 
