@@ -237,6 +237,28 @@ FROM idem_history('parted_far', '{"id": 3, "place": 3, "status": "DELIVERED"}'::
 UPDATE parted SET place = 14 WHERE id = 4;
 SELECT * FROM record WHERE row_key->>'place' = '14';
 
+-- a generated column in the key, which a row that moves does not have yet
+CREATE TABLE computed (
+	id int, place int, code int GENERATED ALWAYS AS (id * 10) STORED,
+	status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1,
+	PRIMARY KEY (code, place)
+) PARTITION BY LIST (place);
+CREATE TABLE computed_1 PARTITION OF computed FOR VALUES IN (1);
+CREATE TABLE computed_2 PARTITION OF computed FOR VALUES IN (2);
+SELECT idem_attach('computed', 'order', history => true);
+INSERT INTO computed (id, place) VALUES (1, 1);
+UPDATE computed SET place = 2, id = 2, status = 'PROCESSING';
+CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS
+	'BEGIN NEW.version := OLD.version; RETURN NEW; END';
+CREATE TRIGGER a BEFORE UPDATE ON computed FOR EACH ROW EXECUTE FUNCTION pass();
+UPDATE computed SET place = 1, id = 3, status = 'SHIPPED';
+SELECT row_key, version, to_state FROM record WHERE target = 'computed'::regclass;
+-- what is no key is refused by the table
+UPDATE computed SET place = 2, id = NULL;
+\echo :LAST_ERROR_SQLSTATE
+UPDATE computed SET place = NULL;
+\echo :LAST_ERROR_SQLSTATE
+
 -- A departure that did not come about lets no other row in.
 CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER zzz BEFORE UPDATE ON parted FOR EACH ROW EXECUTE FUNCTION stay();

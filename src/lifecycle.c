@@ -167,13 +167,13 @@ is_transition(Relation rel, const IdemLifecycle *lifecycle,
 /* What an update makes of a row that has a state. */
 static IdemPassage
 passage_of(Relation rel, const IdemLifecycle *lifecycle,
-		   HeapTuple old, HeapTuple new)
+		   HeapTuple old, HeapTuple new, bool stored)
 {
 	const IdemIntent *intent = idem_intent_of(RelationGetRelid(rel),
 											  &old->t_self);
 	IdemPassage passage = {0};
 
-	passage.row = idem_rowkey_read(rel, lifecycle, new);
+	passage.row = idem_rowkey_read(rel, lifecycle, new, stored);
 	passage.from = state_of(old, rel, lifecycle->status);
 	passage.to = state_of(new, rel, lifecycle->status);
 	passage.version = version_of(new, rel, lifecycle->version);
@@ -209,7 +209,7 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 	if (rel->rd_rel->relispartition &&
 		idem_movement_leaves(placement_of(rel, flinfo), rel, old, new))
 	{
-		IdemPassage passage = passage_of(rel, lifecycle, old, new);
+		IdemPassage passage = passage_of(rel, lifecycle, old, new, false);
 
 		passage.recorded = transition && idem_follow_records(rel);
 		if (passage.to != NULL)
@@ -227,7 +227,7 @@ after_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
 
 	if (is_transition(rel, lifecycle, old, new, NULL))
 	{
-		IdemPassage passage = passage_of(rel, lifecycle, old, new);
+		IdemPassage passage = passage_of(rel, lifecycle, old, new, true);
 
 		idem_history_write(rel, &passage);
 	}
@@ -243,12 +243,15 @@ receive(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
 
 	if (!rel->rd_rel->relispartition || !idem_movement_underway())
 		return false;
-	arrived.row = idem_rowkey_read(rel, lifecycle, row);
+	arrived.row = idem_rowkey_read(rel, lifecycle, row, false);
 	arrived.to = state;
 	arrived.version = version;
 	passage = idem_movement_arrive(placement_of(rel, flinfo), &arrived);
 	if (passage != NULL && passage->recorded)
+	{
+		passage->row = idem_rowkey_read(rel, lifecycle, row, true);
 		idem_history_write(rel, passage);
+	}
 	return passage != NULL;
 }
 

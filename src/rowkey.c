@@ -110,7 +110,8 @@ append_value(StringInfo buf, Oid type, Datum value)
 
 static Jsonb *
 form(Relation rel, const IdemLifecycle *lifecycle,
-	 int count, const AttrNumber *columns, const Datum *values)
+	 int count, const AttrNumber *columns, const Datum *values,
+	 const bool *nulls)
 {
 	StringInfoData buf;
 
@@ -126,40 +127,51 @@ form(Relation rel, const IdemLifecycle *lifecycle,
 		appendStringInfoString(&buf, buf.len == 0 ? "{" : ", ");
 		escape_json(&buf, NameStr(att->attname));
 		appendStringInfoString(&buf, ": ");
-		append_value(&buf, att->atttypid, values[i]);
+		if (nulls != NULL && nulls[i])
+			appendStringInfoString(&buf, "null");
+		else
+			append_value(&buf, att->atttypid, values[i]);
 	}
 	appendStringInfoString(&buf, buf.len == 0 ? "{}" : "}");
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 											  CStringGetDatum(buf.data)));
 }
 
-/* The primary key of a row; empty in a table without one. */
+/*
+ * The primary key of a row; empty in a table without one.  A row that is yet to
+ * be stored has no generated columns, so they are left out, and may have nulls.
+ */
 Jsonb *
-idem_rowkey_read(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row)
+idem_rowkey_read(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
+				 bool stored)
 {
+	TupleDesc	desc = RelationGetDescr(rel);
 	Bitmapset  *key = RelationGetIndexAttrBitmap(rel,
 												 INDEX_ATTR_BITMAP_PRIMARY_KEY);
 	AttrNumber	columns[INDEX_MAX_KEYS];
 	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
 	int			count = 0;
 	int			i = -1;
-	bool		isnull;
 
 	while ((i = bms_next_member(key, i)) >= 0)
 	{
-		columns[count] = i + FirstLowInvalidHeapAttributeNumber;
-		values[count] = heap_getattr(row, columns[count],
-									 RelationGetDescr(rel), &isnull);
+		AttrNumber	column = i + FirstLowInvalidHeapAttributeNumber;
+
+		if (!stored && TupleDescAttr(desc, column - 1)->attgenerated != '\0')
+			continue;
+		columns[count] = column;
+		values[count] = heap_getattr(row, column, desc, &nulls[count]);
 		count++;
 	}
 	bms_free(key);
-	return form(rel, lifecycle, count, columns, values);
+	return form(rel, lifecycle, count, columns, values, nulls);
 }
 
-/* The same of a row with these values of the key's columns. */
+/* The primary key of a row with these values of the key's columns. */
 Jsonb *
 idem_rowkey_form(Relation rel, const IdemLifecycle *lifecycle,
 				 const IdemUnique *key, const Datum *values)
 {
-	return form(rel, lifecycle, key->ncolumns, key->columns, values);
+	return form(rel, lifecycle, key->ncolumns, key->columns, values, NULL);
 }

@@ -12,7 +12,7 @@
 #include "unique.h"
 
 extern Jsonb *idem_rowkey_read(Relation rel, const IdemLifecycle *lifecycle,
-							   HeapTuple row);
+							   HeapTuple row, bool stored);
 extern Jsonb *idem_rowkey_form(Relation rel, const IdemLifecycle *lifecycle,
 							   const IdemUnique *key, const Datum *values);
 
