@@ -20,6 +20,9 @@ COMMIT;
 SELECT outcome, response, fence, lease_until FROM idem_claim('claim-1', '{"order": 1}');
 SELECT outcome, response, fence, lease_until FROM idem_lookup('claim-1');
 
+-- Its time counts from the claim, and completing it touches no index.
+SELECT expires_at - created_at = current_setting('idem.ttl')::interval AS from_the_claim FROM idem_key WHERE key = 'claim-1';
+
 -- The request is that of the claim, and only compared where it is given.
 SELECT outcome FROM idem_claim('claim-1', '{"order": 1.0}');
 SELECT outcome FROM idem_claim('claim-1');

@@ -260,8 +260,10 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 		row.outcome = outcome;
 		row.response = response;
 		row.response_isnull = false;
+		/* the time of one without a lease has only just begun */
+		if (row.leased || key->ttl != NULL)
+			row.expires_at = kept_until(key, &row);
 		row.leased = false;
-		row.expires_at = kept_until(key, &row);
 	} while (!write_back(key, &row, true));
 	return true;
 }
