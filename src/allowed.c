@@ -27,6 +27,7 @@
 #include "guard.h"
 #include "machine.h"
 #include "query.h"
+#include "revision.h"
 #include "rowid.h"
 #include "unique.h"
 
@@ -147,13 +148,16 @@ read_row(Relation rel, const IdemLifecycle *lifecycle, const IdemRowId *id,
 	return row;
 }
 
-/* The row as it would be in another state. */
+/* The row as it would be in another state, with the version it would have. */
 static HeapTuple
-put_state(Relation rel, AttrNumber status, HeapTuple row, const char *state)
+put_state(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
+		  const char *state)
 {
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), status - 1);
-	int			number = status;
-	bool		isnull = false;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  lifecycle->status - 1);
+	int			number = lifecycle->status;
+	bool		isnull;
+	int64		version;
 	Datum		value;
 	Oid			function;
 	Oid			ioparam;
@@ -161,6 +165,12 @@ put_state(Relation rel, AttrNumber status, HeapTuple row, const char *state)
 	getTypeInputInfo(att->atttypid, &function, &ioparam);
 	value = OidInputFunctionCall(function, unconstify(char *, state), ioparam,
 								 att->atttypmod);
+	version = idem_revision_get(row, rel, lifecycle->version, &isnull);
+	if (!isnull)
+		row = idem_revision_set(row, rel, lifecycle->version,
+								idem_revision_next(rel, lifecycle->version,
+												   version));
+	isnull = false;
 	return heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &number,
 									 &value, &isnull);
 }
@@ -234,7 +244,7 @@ allowed(FunctionCallInfo fcinfo, const IdemRowId *id)
 
 		if (edge->guard == NULL ||
 			idem_guard_ask(guards, edge,
-						   put_state(rel, lifecycle.status, row.tuple, edge->to),
+						   put_state(rel, &lifecycle, row.tuple, edge->to),
 						   NULL, &isnull))
 		{
 			isnull = false;
