@@ -367,28 +367,28 @@ COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
 
 CREATE FUNCTION @extschema@.idem_allowed(target regclass, id text)
 RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed_text'
+AS 'MODULE_PATHNAME', 'idem_allowed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, text) IS
 'states that a row may go to now';
 
 CREATE FUNCTION @extschema@.idem_allowed(target regclass, id bigint)
 RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed_bigint'
+AS 'MODULE_PATHNAME', 'idem_allowed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, bigint) IS
 'states that a row may go to now';
 
 CREATE FUNCTION @extschema@.idem_allowed(target regclass, id uuid)
 RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed_uuid'
+AS 'MODULE_PATHNAME', 'idem_allowed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, uuid) IS
 'states that a row may go to now';
 
 CREATE FUNCTION @extschema@.idem_allowed(target regclass, id jsonb)
 RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed_jsonb'
+AS 'MODULE_PATHNAME', 'idem_allowed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
 'states that a row may go to now';
@@ -464,7 +464,7 @@ CREATE FUNCTION @extschema@.idem_history(
 	OUT changed_at timestamp with time zone, OUT changed_by text,
 	OUT scope text, OUT key text, OUT note jsonb)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'idem_history_text'
+AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, text) IS
 'the transitions of a row of a table that keeps a history, oldest first';
@@ -475,7 +475,7 @@ CREATE FUNCTION @extschema@.idem_history(
 	OUT changed_at timestamp with time zone, OUT changed_by text,
 	OUT scope text, OUT key text, OUT note jsonb)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'idem_history_bigint'
+AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, bigint) IS
 'the transitions of a row of a table that keeps a history, oldest first';
@@ -486,7 +486,7 @@ CREATE FUNCTION @extschema@.idem_history(
 	OUT changed_at timestamp with time zone, OUT changed_by text,
 	OUT scope text, OUT key text, OUT note jsonb)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'idem_history_uuid'
+AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, uuid) IS
 'the transitions of a row of a table that keeps a history, oldest first';
@@ -497,7 +497,7 @@ CREATE FUNCTION @extschema@.idem_history(
 	OUT changed_at timestamp with time zone, OUT changed_by text,
 	OUT scope text, OUT key text, OUT note jsonb)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'idem_history_jsonb'
+AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, jsonb) IS
 'the transitions of a row of a table that keeps a history, oldest first';
@@ -530,7 +530,7 @@ CREATE FUNCTION @extschema@.order_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'order_transition_text'
+AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
@@ -542,7 +542,7 @@ CREATE FUNCTION @extschema@.order_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'order_transition_bigint'
+AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
@@ -554,7 +554,7 @@ CREATE FUNCTION @extschema@.order_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'order_transition_uuid'
+AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
@@ -566,7 +566,7 @@ CREATE FUNCTION @extschema@.order_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'order_transition_jsonb'
+AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
@@ -578,7 +578,7 @@ CREATE FUNCTION @extschema@.idem_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_transition_text'
+AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint,
 	text, text, interval, jsonb) IS
@@ -590,7 +590,7 @@ CREATE FUNCTION @extschema@.idem_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_transition_bigint'
+AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint,
 	text, text, interval, jsonb) IS
@@ -602,7 +602,7 @@ CREATE FUNCTION @extschema@.idem_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_transition_uuid'
+AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint,
 	text, text, interval, jsonb) IS
@@ -614,7 +614,7 @@ CREATE FUNCTION @extschema@.idem_transition(
 	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT from_state text, OUT to_state text, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_transition_jsonb'
+AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb, text, bigint,
 	text, text, interval, jsonb) IS
@@ -643,7 +643,7 @@ CREATE FUNCTION @extschema@.idem_update(
 	scope text DEFAULT '', ttl interval DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT result jsonb, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_update_text'
+AS 'MODULE_PATHNAME', 'idem_update'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, text, jsonb, bigint,
 	text, text, interval) IS
@@ -655,7 +655,7 @@ CREATE FUNCTION @extschema@.idem_update(
 	scope text DEFAULT '', ttl interval DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT result jsonb, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_update_bigint'
+AS 'MODULE_PATHNAME', 'idem_update'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, bigint, jsonb, bigint,
 	text, text, interval) IS
@@ -667,7 +667,7 @@ CREATE FUNCTION @extschema@.idem_update(
 	scope text DEFAULT '', ttl interval DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT result jsonb, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_update_uuid'
+AS 'MODULE_PATHNAME', 'idem_update'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, uuid, jsonb, bigint,
 	text, text, interval) IS
@@ -679,7 +679,7 @@ CREATE FUNCTION @extschema@.idem_update(
 	scope text DEFAULT '', ttl interval DEFAULT NULL,
 	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
 	OUT result jsonb, OUT version bigint)
-AS 'MODULE_PATHNAME', 'idem_update_jsonb'
+AS 'MODULE_PATHNAME', 'idem_update'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint,
 	text, text, interval) IS

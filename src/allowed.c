@@ -16,11 +16,9 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
-#include "utils/uuid.h"
 
 #include "error.h"
 #include "follow.h"
@@ -31,10 +29,7 @@
 #include "rowid.h"
 #include "unique.h"
 
-PG_FUNCTION_INFO_V1(idem_allowed_text);
-PG_FUNCTION_INFO_V1(idem_allowed_bigint);
-PG_FUNCTION_INFO_V1(idem_allowed_uuid);
-PG_FUNCTION_INFO_V1(idem_allowed_jsonb);
+PG_FUNCTION_INFO_V1(idem_allowed);
 
 /* A row as it was read. */
 typedef struct Row
@@ -257,37 +252,7 @@ allowed(FunctionCallInfo fcinfo, const IdemRowId *id)
 }
 
 Datum
-idem_allowed_text(PG_FUNCTION_ARGS)
+idem_allowed(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return allowed(fcinfo,
-				   idem_rowid_value(text_to_cstring(PG_GETARG_TEXT_PP(1))));
-}
-
-Datum
-idem_allowed_bigint(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return allowed(fcinfo,
-				   idem_rowid_value(psprintf(INT64_FORMAT, PG_GETARG_INT64(1))));
-}
-
-Datum
-idem_allowed_uuid(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return allowed(fcinfo,
-				   idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
-																		PG_GETARG_DATUM(1)))));
-}
-
-Datum
-idem_allowed_jsonb(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return allowed(fcinfo, idem_rowid_jsonb(PG_GETARG_JSONB_P(1)));
+	return allowed(fcinfo, idem_rowid_argument(fcinfo, 1));
 }

@@ -17,11 +17,9 @@
 #include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
-#include "utils/uuid.h"
 
 #include "catalog.h"
 #include "error.h"
@@ -32,10 +30,7 @@
 #include "rowkey.h"
 #include "unique.h"
 
-PG_FUNCTION_INFO_V1(idem_history_text);
-PG_FUNCTION_INFO_V1(idem_history_bigint);
-PG_FUNCTION_INFO_V1(idem_history_uuid);
-PG_FUNCTION_INFO_V1(idem_history_jsonb);
+PG_FUNCTION_INFO_V1(idem_history);
 
 /*
  * In the order in which the rows were written: under the lock of the row that
@@ -204,37 +199,7 @@ recall(FunctionCallInfo fcinfo, const IdemRowId *id)
 }
 
 Datum
-idem_history_text(PG_FUNCTION_ARGS)
+idem_history(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return recall(fcinfo,
-				  idem_rowid_value(text_to_cstring(PG_GETARG_TEXT_PP(1))));
-}
-
-Datum
-idem_history_bigint(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return recall(fcinfo,
-				  idem_rowid_value(psprintf(INT64_FORMAT, PG_GETARG_INT64(1))));
-}
-
-Datum
-idem_history_uuid(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return recall(fcinfo,
-				  idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
-																	   PG_GETARG_DATUM(1)))));
-}
-
-Datum
-idem_history_jsonb(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return recall(fcinfo, idem_rowid_jsonb(PG_GETARG_JSONB_P(1)));
+	return recall(fcinfo, idem_rowid_argument(fcinfo, 1));
 }

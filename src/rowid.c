@@ -9,8 +9,11 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -113,6 +116,44 @@ idem_rowid_jsonb(Jsonb *json)
 		}
 	}
 	return id;
+}
+
+/*
+ * The id that an argument of a function gives, which is declared as text, bigint,
+ * uuid or jsonb.  Raises 22004 for a null, and what idem_rowid_jsonb raises.
+ */
+const IdemRowId *
+idem_rowid_argument(FunctionCallInfo fcinfo, int argument)
+{
+	Datum		value = fcinfo->args[argument].value;
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
+
+	if (fcinfo->args[argument].isnull)
+		idem_error_null("id");
+	if (!OidIsValid(type))
+	{
+		/* called by other means than an expression */
+		Oid		   *types;
+		int			ntypes;
+
+		(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &ntypes);
+		type = types[argument];
+	}
+	switch (type)
+	{
+		case TEXTOID:
+			return idem_rowid_value(TextDatumGetCString(value));
+		case INT8OID:
+			return idem_rowid_value(psprintf(INT64_FORMAT,
+											 DatumGetInt64(value)));
+		case UUIDOID:
+			return idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
+																		value)));
+		case JSONBOID:
+			return idem_rowid_jsonb(DatumGetJsonbP(value));
+	}
+	elog(ERROR, "an id cannot be of type %u", type);
+	return NULL;				/* keep compiler quiet */
 }
 
 /* Adds an id to a fingerprint: the same, however the id was given. */

@@ -5,6 +5,7 @@
 #ifndef IDEM_ROWID_H
 #define IDEM_ROWID_H
 
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
@@ -23,6 +24,7 @@ typedef struct IdemRowId
 
 extern IdemRowId *idem_rowid_value(const char *value);
 extern IdemRowId *idem_rowid_jsonb(Jsonb *id);
+extern const IdemRowId *idem_rowid_argument(FunctionCallInfo fcinfo, int argument);
 extern void idem_rowid_fingerprint(const IdemRowId *id, IdemFingerprint *fp);
 extern void idem_rowid_bind(const IdemRowId *id, Relation rel,
 							const IdemUnique *key, Oid *types, Datum *values);

@@ -7,22 +7,14 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/uuid.h"
 
 #include "error.h"
 #include "record.h"
 #include "request.h"
 #include "result.h"
 
-PG_FUNCTION_INFO_V1(order_transition_text);
-PG_FUNCTION_INFO_V1(order_transition_bigint);
-PG_FUNCTION_INFO_V1(order_transition_uuid);
-PG_FUNCTION_INFO_V1(order_transition_jsonb);
-PG_FUNCTION_INFO_V1(idem_transition_text);
-PG_FUNCTION_INFO_V1(idem_transition_bigint);
-PG_FUNCTION_INFO_V1(idem_transition_uuid);
-PG_FUNCTION_INFO_V1(idem_transition_jsonb);
+PG_FUNCTION_INFO_V1(order_transition);
+PG_FUNCTION_INFO_V1(idem_transition);
 
 static const IdemRequestKind of_order = {
 	"order_transition()", "order", "new_status", true
@@ -110,83 +102,14 @@ transit(FunctionCallInfo fcinfo, const IdemRequestKind *kind,
 	return idem_result_form(fcinfo, values, nulls);
 }
 
-static const IdemRowId *
-id_text(FunctionCallInfo fcinfo)
+Datum
+order_transition(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return idem_rowid_value(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-}
-
-static const IdemRowId *
-id_bigint(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return idem_rowid_value(psprintf(INT64_FORMAT, PG_GETARG_INT64(1)));
-}
-
-static const IdemRowId *
-id_uuid(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
-																PG_GETARG_DATUM(1))));
-}
-
-static const IdemRowId *
-id_jsonb(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return idem_rowid_jsonb(PG_GETARG_JSONB_P(1));
+	return transit(fcinfo, &of_order, idem_rowid_argument(fcinfo, 1));
 }
 
 Datum
-order_transition_text(PG_FUNCTION_ARGS)
+idem_transition(PG_FUNCTION_ARGS)
 {
-	return transit(fcinfo, &of_order, id_text(fcinfo));
-}
-
-Datum
-order_transition_bigint(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_order, id_bigint(fcinfo));
-}
-
-Datum
-order_transition_uuid(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_order, id_uuid(fcinfo));
-}
-
-Datum
-order_transition_jsonb(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_order, id_jsonb(fcinfo));
-}
-
-Datum
-idem_transition_text(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_any, id_text(fcinfo));
-}
-
-Datum
-idem_transition_bigint(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_any, id_bigint(fcinfo));
-}
-
-Datum
-idem_transition_uuid(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_any, id_uuid(fcinfo));
-}
-
-Datum
-idem_transition_jsonb(PG_FUNCTION_ARGS)
-{
-	return transit(fcinfo, &of_any, id_jsonb(fcinfo));
+	return transit(fcinfo, &of_any, idem_rowid_argument(fcinfo, 1));
 }

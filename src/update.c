@@ -12,7 +12,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
-#include "utils/uuid.h"
 
 #include "error.h"
 #include "fingerprint.h"
@@ -20,10 +19,7 @@
 #include "patch.h"
 #include "result.h"
 
-PG_FUNCTION_INFO_V1(idem_update_text);
-PG_FUNCTION_INFO_V1(idem_update_bigint);
-PG_FUNCTION_INFO_V1(idem_update_uuid);
-PG_FUNCTION_INFO_V1(idem_update_jsonb);
+PG_FUNCTION_INFO_V1(idem_update);
 
 /* What a key remembers of an update. */
 static void
@@ -166,37 +162,7 @@ update(FunctionCallInfo fcinfo, const IdemRowId *id)
 }
 
 Datum
-idem_update_text(PG_FUNCTION_ARGS)
+idem_update(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return update(fcinfo,
-				  idem_rowid_value(text_to_cstring(PG_GETARG_TEXT_PP(1))));
-}
-
-Datum
-idem_update_bigint(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return update(fcinfo,
-				  idem_rowid_value(psprintf(INT64_FORMAT, PG_GETARG_INT64(1))));
-}
-
-Datum
-idem_update_uuid(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return update(fcinfo,
-				  idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
-																	   PG_GETARG_DATUM(1)))));
-}
-
-Datum
-idem_update_jsonb(PG_FUNCTION_ARGS)
-{
-	if (PG_ARGISNULL(1))
-		idem_error_null("id");
-	return update(fcinfo, idem_rowid_jsonb(PG_GETARG_JSONB_P(1)));
+	return update(fcinfo, idem_rowid_argument(fcinfo, 1));
 }
