@@ -13,6 +13,7 @@ use warnings;
 
 use Exporter 'import';
 use File::Basename;
+use File::Spec;
 use IO::Select;
 use IO::Socket::INET;
 use POSIX qw(:sys_wait_h);
@@ -31,7 +32,8 @@ use constant {
 	DEADLINE => 240,         # seconds, for all of it
 };
 
-our $place = PostgreSQL::Test::Utils::tempdir();
+# by its whole name: RabbitMQ compares it with one that it has made whole
+our $place = File::Spec->rel2abs(PostgreSQL::Test::Utils::tempdir());
 my $here = dirname(__FILE__);
 my ($node, @background);
 my %running;    # consumers by process id
@@ -92,6 +94,8 @@ sub start_database
 	$node->start;
 	$node->safe_psql('postgres', slurp_file("$here/payments.sql"));
 	@ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'postgres');
+	# strings, whatever the locale, where psycopg would give bytes
+	$ENV{PGCLIENTENCODING} = 'UTF8';
 }
 
 # A process with additions to the environment, and its standard output here.
