@@ -759,6 +759,7 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_message', '');
 CREATE TABLE @extschema@.idem_offset (
 	next_offset bigint NOT NULL,
 	previous_offset bigint NOT NULL,
+	first_offset bigint NOT NULL,
 	epoch bigint,
 	updated_at timestamp with time zone NOT NULL,
 	"partition" integer NOT NULL,
@@ -779,6 +780,8 @@ COMMENT ON COLUMN @extschema@.idem_offset.next_offset IS
 'first offset that has not been applied';
 COMMENT ON COLUMN @extschema@.idem_offset.previous_offset IS
 'what next_offset was before the last advance';
+COMMENT ON COLUMN @extschema@.idem_offset.first_offset IS
+'where the first range began: what precedes it has not been applied';
 COMMENT ON COLUMN @extschema@.idem_offset.epoch IS
 'latest generation of the consumer''s group, if it has told one';
 COMMENT ON COLUMN @extschema@.idem_offset.updated_at IS

@@ -8,7 +8,7 @@ SET search_path = idem_test_advance, public;
 \set SHOW_CONTEXT never
 
 CREATE VIEW come AS
-SELECT consumer, topic, partition, next_offset, previous_offset, epoch
+SELECT consumer, topic, partition, next_offset, previous_offset, first_offset, epoch
 FROM idem_offset WHERE consumer LIKE 'test-advance%';
 
 -- Nobody has read here: the first range tells where the log begins.
@@ -19,7 +19,13 @@ SELECT idem_offset('test-advance', 'log', 0);
 SELECT idem_advance('test-advance', 'log', 0, 110, 119);
 SELECT idem_advance('test-advance', 'log', 0, 110, 119);
 SELECT idem_advance('test-advance', 'log', 0, 100, 100);
+-- What precedes the first range was never applied, and is not said to be, unless
+-- it may be left out.
 SELECT idem_advance('test-advance', 'log', 0, 0, 50);
+\echo :LAST_ERROR_SQLSTATE
+SELECT idem_advance('test-advance', 'log', 0, 99, 129);
+SELECT idem_advance('test-advance', 'log', 0, 99, 105, epoch => 1);
+SELECT idem_advance('test-advance', 'log', 0, 0, 50, allow_gaps => true);
 -- Of a range of which a part was applied, the rest is left.
 SELECT idem_advance('test-advance', 'log', 0, 115, 124);
 SELECT idem_advance('test-advance', 'log', 0, 100, 125);

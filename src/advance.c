@@ -40,6 +40,7 @@ enum
 {
 	COLUMN_NEXT_OFFSET = 1,
 	COLUMN_PREVIOUS_OFFSET,
+	COLUMN_FIRST_OFFSET,
 	COLUMN_EPOCH,
 	COLUMN_UPDATED_AT,
 	COLUMN_PARTITION,
@@ -70,6 +71,7 @@ typedef struct Range
 typedef struct Position
 {
 	int64		next;			/* first offset that has not been applied */
+	int64		first;			/* where the first range began */
 	int64		epoch;
 	bool		epoch_isnull;
 } Position;
@@ -80,9 +82,9 @@ typedef struct Position
  * other way to.
  */
 static IdemStatement advance = {
-	.text = "INSERT INTO @.idem_offset AS o (next_offset, previous_offset, epoch,"
-	" updated_at, \"partition\", consumer, topic)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7)"
+	.text = "INSERT INTO @.idem_offset AS o (next_offset, previous_offset, first_offset,"
+	" epoch, updated_at, \"partition\", consumer, topic)"
+	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7)"
 	" ON CONFLICT (consumer, topic, \"partition\") DO UPDATE SET"
 	" next_offset = GREATEST(o.next_offset, excluded.next_offset),"
 	" previous_offset = o.next_offset,"
@@ -90,7 +92,8 @@ static IdemStatement advance = {
 	" updated_at = excluded.updated_at"
 	" WHERE (excluded.epoch IS NULL OR o.epoch IS NULL"
 	"  OR excluded.epoch OPERATOR(pg_catalog.>=) o.epoch)"
-	" AND ($8 OR excluded.previous_offset OPERATOR(pg_catalog.<=) o.next_offset)"
+	" AND ($8 OR excluded.first_offset OPERATOR(pg_catalog.>=) o.first_offset"
+	"  AND excluded.first_offset OPERATOR(pg_catalog.<=) o.next_offset)"
 	" AND (excluded.next_offset OPERATOR(pg_catalog.>) o.next_offset"
 	"  OR excluded.epoch OPERATOR(pg_catalog.>) o.epoch"
 	"  OR excluded.epoch IS NOT NULL AND o.epoch IS NULL)"
@@ -181,6 +184,8 @@ read_position(const Log *log, Snapshot snapshot, Position *position)
 	{
 		position->next =
 			DatumGetInt64(heap_getattr(tuple, COLUMN_NEXT_OFFSET, desc, &isnull));
+		position->first =
+			DatumGetInt64(heap_getattr(tuple, COLUMN_FIRST_OFFSET, desc, &isnull));
 		position->epoch =
 			DatumGetInt64(heap_getattr(tuple, COLUMN_EPOCH, desc,
 									   &position->epoch_isnull));
@@ -239,6 +244,21 @@ error_gap(const Log *log, const Range *range, const Position *position)
 			 errhint("Read on from where idem_offset() says. Allow gaps if the log has some, as it has when it is compacted or transactional.")));
 }
 
+pg_noreturn static void
+error_before(const Log *log, const Range *range, const Position *position)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_OFFSET_GAP),
+			 errmsg("offsets %lld to %lld have not been applied by consumer \"%s\"",
+					(long long) range->first,
+					(long long) Min(range->last, position->first - 1),
+					log->consumer.name),
+			 errdetail("It began at offset %lld of partition %d of \"%s\".",
+					   (long long) position->first, log->partition,
+					   text_to_cstring(log->topic)),
+			 errhint("The first range that is committed tells where a log begins. Allow gaps to leave out what precedes it.")));
+}
+
 /* Raises what keeps a range from being applied, unless it has been. */
 static void
 check_applied(const Log *log, const Range *range)
@@ -251,8 +271,12 @@ check_applied(const Log *log, const Range *range)
 	if (!range->epoch_isnull && !position.epoch_isnull &&
 		range->epoch < position.epoch)
 		error_stale(log, range, &position);
+	if (range->allow_gaps)
+		return;
 	if (range->first > position.next)
 		error_gap(log, range, &position);
+	if (range->first < position.first)
+		error_before(log, range, &position);
 }
 
 /*
@@ -264,8 +288,8 @@ check_applied(const Log *log, const Range *range)
  * is, if this transaction commits.  NULL: all of it has been.  Waits for others
  * who are at the same partition.
  *
- * Raises ID302 where offsets before the range have not been applied, ID002 for
- * an epoch older than the latest, 40001 when the partition was advanced after
+ * Raises ID302 where offsets before the range have not been applied, or offsets
+ * of the range precede all that have, ID002 for an epoch older than the latest, 40001 when the partition was advanced after
  * our snapshot was taken, 42501 when the consumer is another role's, 22004 and
  * 22023 for arguments that are none, 25006 in a read-only transaction and on a
  * standby.
