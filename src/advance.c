@@ -289,8 +289,8 @@ check_applied(const Log *log, const Range *range)
  * who are at the same partition.
  *
  * Raises ID302 where offsets before the range have not been applied, or offsets
- * of the range precede all that have, ID002 for an epoch older than the latest, 40001 when the partition was advanced after
- * our snapshot was taken, 42501 when the consumer is another role's, 22004 and
+ * of the range precede all that have, ID002 for an epoch older than the latest,
+ * 40001 when the partition was advanced after our snapshot was taken, 42501 when the consumer is another role's, 22004 and
  * 22023 for arguments that are none, 25006 in a read-only transaction and on a
  * standby.
  */
