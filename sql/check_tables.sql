@@ -165,4 +165,12 @@ SELECT idempotent, rewritten, difference FROM checked('WITH gone AS (DELETE FROM
 	SELECT id FROM gone WHERE false');
 RESET work_mem;
 
+-- Of long rows, only as many as an answer can hold: ten million bytes or so.
+CREATE TABLE long (id int PRIMARY KEY, v text);
+ALTER TABLE long ALTER v SET STORAGE EXTERNAL;
+INSERT INTO long SELECT n, repeat('x', 2000000) FROM generate_series(1, 5) AS n;
+SELECT difference -> 'key' AS key, length(difference #>> '{after,v}'), difference -> 'rows' AS rows, difference -> 'note' AS note
+FROM checked('UPDATE long SET v = v || ''y''');
+SELECT * FROM checked('UPDATE long SET v = repeat(''y'', 11000000) || v WHERE id = 1');
+
 DROP SCHEMA idem_test_check_tables CASCADE;

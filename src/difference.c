@@ -3,8 +3,8 @@
  *	  How rows differ between two states, told as JSON.
  *
  * So that the answer stays one that people can read and a server can hold, only
- * the first rows are listed.  The rest is counted, as are the rows that the
- * caller may not read.
+ * the first rows are listed, fewer if they are long.  The rest is counted, as are
+ * the rows that the caller may not read.
  */
 #include "postgres.h"
 
@@ -13,10 +13,14 @@
 #include "utils/json.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "difference.h"
 
 /* So many rows are listed, of all tables together. */
 #define MAX_LISTED		100
+
+/* No row is listed beyond that length, nor one that is longer itself. */
+#define MAX_LENGTH		(10 * 1024 * 1024)	/* bytes */
 
 void
 idem_difference_init(IdemDifferences *all)
@@ -69,12 +73,21 @@ append_record(StringInfo json, const char *name, Datum record, bool isnull)
 	}
 }
 
+/* How long a row is as it is stored; its JSON is longer, but of that order. */
+static Size
+length_of(Datum record, bool is_there)
+{
+	return is_there ? VARSIZE_ANY(DatumGetPointer(record)) : 0;
+}
+
 /* Lists a row that differs, as long as there is room; true if it did. */
 static bool
 list_row(IdemDifferences *all, const IdemImages *images,
 		 const IdemImageGroup *group, bool before, bool after)
 {
-	if (all->listed >= MAX_LISTED)
+	if (all->listed >= MAX_LISTED || all->json.len > MAX_LENGTH ||
+		length_of(group->before, before) > MAX_LENGTH ||
+		length_of(group->after, after) > MAX_LENGTH)
 		return false;
 	begin_object(&all->json, images->table);
 	append_record(&all->json, "key", group->key, images->key == NULL);
