@@ -47,6 +47,7 @@ OBJS = \
 	src/message.o \
 	src/movement.o \
 	src/newkey.o \
+	src/owner.o \
 	src/params.o \
 	src/partition.o \
 	src/patch.o \

@@ -14,7 +14,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -24,6 +23,7 @@
 
 #include "census.h"
 #include "compat.h"
+#include "owner.h"
 #include "query.h"
 
 /* So many states are told of at most. */
@@ -78,8 +78,7 @@ take(Relation rel, const char *sql, List *states)
 	Datum		value;
 	bool		isnull;
 	ListCell   *lc;
-	Oid			user;
-	int			context;
+	IdemCaller	caller;
 	int			nestlevel;
 
 	foreach(lc, states)
@@ -88,11 +87,7 @@ take(Relation rel, const char *sql, List *states)
 											  false, TYPALIGN_INT));
 
 	lock_partitions(rel);
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION |
-						   SECURITY_NOFORCE_RLS);
+	idem_owner_enter(&caller, rel->rd_rel->relowner);
 	nestlevel = NewGUCNestLevel();
 	idem_restrict_search_path();
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -101,7 +96,7 @@ take(Relation rel, const char *sql, List *states)
 
 	PopActiveSnapshot();
 	AtEOXact_GUC(false, nestlevel);
-	SetUserIdAndSecContext(user, context);
+	idem_owner_leave(&caller);
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 

@@ -30,6 +30,7 @@
 #include "follow.h"
 #include "followers.h"
 #include "guard.h"
+#include "owner.h"
 #include "status.h"
 
 /* What is to be found out about the tables, and what has been. */
@@ -142,14 +143,10 @@ static const char *
 complaint(Relation rel, AttrNumber status, List *states)
 {
 	const char *sentence;
-	Oid			user;
-	int			context;
+	IdemCaller	caller;
 	int			nestlevel;
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(rel->rd_rel->relowner, context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	idem_owner_enter(&caller, rel->rd_rel->relowner);
 	nestlevel = NewGUCNestLevel();
 	idem_restrict_search_path();
 
@@ -158,7 +155,7 @@ complaint(Relation rel, AttrNumber status, List *states)
 									 states);
 
 	AtEOXact_GUC(false, nestlevel);
-	SetUserIdAndSecContext(user, context);
+	idem_owner_leave(&caller);
 	return sentence;
 }
 

@@ -3,8 +3,7 @@
  *	  Running SQL: the only room that calls SPI.
  *
  * Statements are of two kinds.  idem's own touch idem's tables only; they run
- * as the owner of those tables under security restriction, as ri_triggers.c
- * does with its checks, so that callers need no privilege on them.  The
+ * as the owner of those tables, so that callers need no privilege on them.  The
  * caller's touch the tables that the caller names, and run just as if the
  * caller had sent them.  An ERROR needs no clean-up here: ending the
  * (sub)transaction restores the user and frees what SPI holds.
@@ -19,9 +18,9 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 
 #include "catalog.h"
+#include "owner.h"
 #include "plans.h"
 #include "query.h"
 
@@ -161,33 +160,22 @@ ready_own(IdemStatement *statement, const IdemCatalog *cat)
 	pfree(sql);
 }
 
-/* Who ran a statement of idem's own, to be returned to. */
-typedef struct Caller
-{
-	Oid			user;
-	int			context;
-} Caller;
-
 /* Becomes the owner of idem's tables, with a statement ready to run. */
 static void
-enter_own(Caller *caller, IdemStatement *statement)
+enter_own(IdemCaller *caller, IdemStatement *statement)
 {
 	const IdemCatalog *cat = idem_catalog();
 
-	GetUserIdAndSecContext(&caller->user, &caller->context);
-	SetUserIdAndSecContext(cat->owner, caller->context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION |
-						   SECURITY_NOFORCE_RLS);
+	idem_owner_enter(caller, cat->owner);
 	connect_spi();
 	ready_own(statement, cat);
 }
 
 static void
-leave_own(const Caller *caller)
+leave_own(const IdemCaller *caller)
 {
 	finish_spi();
-	SetUserIdAndSecContext(caller->user, caller->context);
+	idem_owner_leave(caller);
 }
 
 /*
@@ -200,7 +188,7 @@ uint64
 idem_query_own(IdemStatement *statement, Datum *args, const char *nulls,
 			   int ncols, Datum *values, bool *isnull)
 {
-	Caller		caller;
+	IdemCaller	caller;
 	uint64		rows;
 
 	enter_own(&caller, statement);
@@ -231,7 +219,7 @@ bind_datums(int nargs, const Oid *types, void *datums)
 void
 idem_query_own_send(IdemStatement *statement, Datum *args, DestReceiver *dest)
 {
-	Caller		caller;
+	IdemCaller	caller;
 
 	enter_own(&caller, statement);
 	(void) send_rows(statement->plan, bind_datums, args, dest);

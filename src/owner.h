@@ -1,0 +1,18 @@
+/*
+ * owner.h
+ *	  Acting as the owner of a table.
+ */
+#ifndef IDEM_OWNER_H
+#define IDEM_OWNER_H
+
+/* Who acted before, to be returned to. */
+typedef struct IdemCaller
+{
+	Oid			user;
+	int			context;
+} IdemCaller;
+
+extern void idem_owner_enter(IdemCaller *caller, Oid owner);
+extern void idem_owner_leave(const IdemCaller *caller);
+
+#endif							/* IDEM_OWNER_H */
