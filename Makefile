@@ -36,6 +36,7 @@ OBJS = \
 	src/history.o \
 	src/idem.o \
 	src/images.o \
+	src/insert.o \
 	src/intent.o \
 	src/key.o \
 	src/keyrow.o \

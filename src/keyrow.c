@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "error.h"
+#include "insert.h"
 #include "keyrow.h"
 #include "query.h"
 
@@ -43,7 +44,8 @@ enum
 	COLUMN_SCOPE,
 	COLUMN_KEY,
 	COLUMN_CLAIMED_BY,
-	COLUMN_RESPONSE
+	COLUMN_RESPONSE,
+	COLUMNS = COLUMN_RESPONSE
 };
 
 /* What a row says, as the first parameters of the statements that write it. */
@@ -70,8 +72,9 @@ enum
 	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 /*
- * The row of a key that has none.  That needs no ON CONFLICT, whose
- * speculative insertion costs a second look-up and a WAL record.
+ * The row of a key that has none, where the table is not as it was installed.
+ * That needs no ON CONFLICT, whose speculative insertion costs a second look-up
+ * and a WAL record.
  */
 static IdemStatement insert_row = {
 	.text = "INSERT INTO @.idem_key" KEY_VALUES,
@@ -339,7 +342,26 @@ run_found(IdemStatement *statement, Datum *args, const char *nulls, int first,
 void
 idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 {
-	(void) run_insert(&insert_row, scope, key, row);
+	Datum		values[COLUMNS];
+	bool		isnull[COLUMNS] = {false};
+
+	values[COLUMN_CREATED_AT - 1] = TimestampTzGetDatum(row->created_at);
+	values[COLUMN_EXPIRES_AT - 1] = TimestampTzGetDatum(row->expires_at);
+	values[COLUMN_FENCE - 1] = Int64GetDatum(row->fence);
+	values[COLUMN_FINGERPRINT - 1] = Int64GetDatum(row->fingerprint);
+	isnull[COLUMN_FINGERPRINT - 1] = row->fingerprint_isnull;
+	values[COLUMN_LEASE_UNTIL - 1] = TimestampTzGetDatum(row->lease_until);
+	isnull[COLUMN_LEASE_UNTIL - 1] = !row->leased;
+	values[COLUMN_OUTCOME - 1] =
+		ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
+	values[COLUMN_SCOPE - 1] = PointerGetDatum(scope);
+	values[COLUMN_KEY - 1] = PointerGetDatum(key);
+	values[COLUMN_CLAIMED_BY - 1] = CStringGetTextDatum(row->claimed_by);
+	values[COLUMN_RESPONSE - 1] = row->response;
+	isnull[COLUMN_RESPONSE - 1] = row->response_isnull;
+
+	if (!idem_insert(idem_catalog()->key_table, COLUMNS, values, isnull))
+		(void) run_insert(&insert_row, scope, key, row);
 }
 
 /*
