@@ -170,6 +170,15 @@ idem_plans_next(IdemPlan *entry)
 		NULL;
 }
 
+/* A subquery that was a view has the view's OID. */
+static void
+lock_table(RangeTblEntry *rte)
+{
+	if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
+		OidIsValid(rte->relid))
+		LockRelationOid(rte->relid, rte->rellockmode);
+}
+
 /* Locks the tables that a query names, also in its subqueries. */
 static bool
 lock_tables(Node *node, void *context)
@@ -178,12 +187,7 @@ lock_tables(Node *node, void *context)
 		return false;
 	if (IsA(node, RangeTblEntry))
 	{
-		RangeTblEntry *rte = (RangeTblEntry *) node;
-
-		/* a subquery that was a view has the view's OID */
-		if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
-			OidIsValid(rte->relid))
-			LockRelationOid(rte->relid, rte->rellockmode);
+		lock_table((RangeTblEntry *) node);
 		return false;
 	}
 	if (IsA(node, Query))
@@ -192,13 +196,31 @@ lock_tables(Node *node, void *context)
 	return expression_tree_walker(node, lock_tables, context);
 }
 
-/* Locks the tables that a plan of these sources uses, as running it would. */
+/*
+ * Locks the tables that a plan of these sources uses, as running it would.
+ * Where a generic plan is kept, it has them all in one list.
+ */
 void
 idem_plans_lock(List *sources)
 {
 	ListCell   *lc;
 
 	foreach(lc, sources)
-		(void) lock_tables((Node *) ((CachedPlanSource *) lfirst(lc))->query_list,
-						   NULL);
+	{
+		CachedPlanSource *source = lfirst(lc);
+		ListCell   *statement;
+
+		if (source->gplan == NULL)
+		{
+			(void) lock_tables((Node *) source->query_list, NULL);
+			continue;
+		}
+		foreach(statement, source->gplan->stmt_list)
+		{
+			ListCell   *table;
+
+			foreach(table, lfirst_node(PlannedStmt, statement)->rtable)
+				lock_table(lfirst(table));
+		}
+	}
 }
