@@ -26,7 +26,8 @@ CREATE TABLE @extschema@.idem_key (
 	key text COLLATE "C" NOT NULL,
 	claimed_by text NOT NULL,
 	response jsonb,
-	CONSTRAINT idem_key_pkey PRIMARY KEY (scope, key)
+	-- the key first, which tells more: most comparisons end there
+	CONSTRAINT idem_key_pkey PRIMARY KEY (key, scope)
 ) WITH (
 	-- rows come, stay for the time they are kept, and go: by the thousand, not
 	-- by the share of a table that may hold a day of them

@@ -32,7 +32,7 @@ typedef struct IdemCatalog
 	Oid			schema_oid;
 	Oid			owner;			/* of the tables: who writes to them */
 	Oid			key_table;		/* idem_key */
-	Oid			key_index;		/* its primary key: (scope, key) */
+	Oid			key_index;		/* its primary key: (key, scope) */
 	Oid			machine_table;	/* idem_machine */
 	Oid			machine_index;	/* its primary key: (name) */
 	Oid			edge_table;		/* idem_machine_edge */

@@ -85,7 +85,7 @@ static IdemStatement insert_row = {
 /* The row of a key whose former row has expired and may be purged any time. */
 static IdemStatement renew_row = {
 	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES
-	" ON CONFLICT (scope, key) DO UPDATE SET"
+	" ON CONFLICT (key, scope) DO UPDATE SET"
 	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
 	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
 	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
@@ -203,10 +203,10 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 	InitDirtySnapshot(dirty);
 	if (standby)
 		latest = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyInit(&keys[0], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(scope));
-	ScanKeyInit(&keys[1], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+	ScanKeyInit(&keys[0], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(key));
+	ScanKeyInit(&keys[1], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(scope));
 	scan = systable_beginscan(rel, idem_catalog()->key_index, true,
 							  standby ? latest : &dirty, 2, keys);
 	tuple = systable_getnext(scan);
