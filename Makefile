@@ -63,6 +63,7 @@ OBJS = \
 	src/result.o \
 	src/revision.o \
 	src/rowid.o \
+	src/rowjson.o \
 	src/rowkey.o \
 	src/rows.o \
 	src/settings.o \

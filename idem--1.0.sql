@@ -78,6 +78,13 @@ COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
 	bigint, text, interval, jsonb) IS
 'insert or update a row of a table once per key, and replay the result';
 
+CREATE FUNCTION @extschema@.idem_row_jsonb("row" record)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'idem_row_jsonb'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_row_jsonb(record) IS
+'for the statements of idem_upsert and idem_update: the row as to_jsonb() gives it';
+
 CREATE FUNCTION @extschema@.idem_upsert_met(
 	changes boolean, kept jsonb DEFAULT NULL,
 	version bigint DEFAULT NULL, differs boolean DEFAULT NULL)

@@ -53,6 +53,21 @@
 	FuncnameGetCandidates(names, nargs, NIL, false, false, false, true)
 #endif
 
+/* Making a jsonb of its pieces; JsonbValueToJsonb() takes the state's result. */
+#if PG_VERSION_NUM >= 190000
+#define IdemJsonbState		JsonbInState
+#define idem_jsonb_push(state, token, value) \
+	pushJsonbValue(state, token, value)
+#else
+typedef struct IdemJsonbState
+{
+	struct JsonbValue *result;
+	struct JsonbParseState *pieces;
+} IdemJsonbState;
+#define idem_jsonb_push(state, token, value) \
+	((state)->result = pushJsonbValue(&(state)->pieces, token, value))
+#endif
+
 /* A column whose values are nowhere stored: there was none before. */
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL	'v'

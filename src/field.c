@@ -18,6 +18,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "catalog.h"
 #include "field.h"
 
 /*
@@ -112,15 +113,16 @@ idem_field_row(StringInfo buf, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	Oid			relid = RelationGetRelid(rel);
+	const char *schema = idem_catalog()->schema;
 	bool		first = true;
 
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 	{
-		appendStringInfoString(buf, "pg_catalog.to_jsonb(idem_row.*)");
+		appendStringInfo(buf, "%s.idem_row_jsonb(idem_row.*)", schema);
 		return;
 	}
 
-	appendStringInfoString(buf, "(SELECT pg_catalog.to_jsonb(r.*) FROM (SELECT ");
+	appendStringInfo(buf, "(SELECT %s.idem_row_jsonb(r.*) FROM (SELECT ", schema);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);

@@ -1,0 +1,158 @@
+/*
+ * rowjson.c
+ *	  A row as jsonb, quickly.
+ *
+ * What comes of it is what to_jsonb() makes of the row.  That looks up for each
+ * value of each row how its type is to be written, and has numbers written as
+ * text and read again; here the types that most columns have are known.  All
+ * others are left to to_jsonb(): there are casts, domains and structure to heed.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "nodes/makefuncs.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+
+PG_FUNCTION_INFO_V1(idem_row_jsonb);
+
+static void
+set_string(JsonbValue *v, char *string, int length)
+{
+	v->type = jbvString;
+	v->val.string.val = string;
+	v->val.string.len = length;
+}
+
+static void
+set_number(JsonbValue *v, Numeric number)
+{
+	v->type = jbvNumeric;
+	v->val.numeric = number;
+}
+
+static void
+set_container(JsonbValue *v, Jsonb *json)
+{
+	v->type = jbvBinary;
+	v->val.binary.data = &json->root;
+	v->val.binary.len = VARSIZE(json) - VARHDRSZ;
+}
+
+/* Sets v to a value of a type that is known here; false for all others. */
+static bool
+set_known(JsonbValue *v, Datum value, Oid type)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			v->type = jbvBool;
+			v->val.boolean = DatumGetBool(value);
+			return true;
+		case INT2OID:
+			set_number(v, int64_to_numeric(DatumGetInt16(value)));
+			return true;
+		case INT4OID:
+			set_number(v, int64_to_numeric(DatumGetInt32(value)));
+			return true;
+		case INT8OID:
+			set_number(v, int64_to_numeric(DatumGetInt64(value)));
+			return true;
+		case NUMERICOID:
+			set_number(v, DatumGetNumeric(value));
+			return !numeric_is_nan(v->val.numeric) &&
+				!numeric_is_inf(v->val.numeric);
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			{
+				text	   *string = DatumGetTextPP(value);
+
+				set_string(v, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+				/* there is an error to be raised for what is too long */
+				return v->val.string.len <= JENTRY_OFFLENMASK;
+			}
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			{
+				char	   *string = JsonEncodeDateTime(NULL, value, type, NULL);
+
+				set_string(v, string, strlen(string));
+				return true;
+			}
+		case UUIDOID:
+			set_string(v, DatumGetCString(DirectFunctionCall1(uuid_out, value)),
+					   2 * 16 + 4);
+			return true;
+		case JSONBOID:
+			set_container(v, DatumGetJsonbP(value));
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Sets v to what to_jsonb() makes of a value. */
+static void
+set_other(JsonbValue *v, Datum value, Oid type)
+{
+	Param	   *argument = makeNode(Param);
+	FmgrInfo	function;
+
+	/* it is by the expression of its call that it knows the type */
+	argument->paramtype = type;
+	fmgr_info(F_TO_JSONB, &function);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+											 list_make1(argument), InvalidOid,
+											 InvalidOid, COERCE_EXPLICIT_CALL),
+					   &function);
+	set_container(v, DatumGetJsonbP(FunctionCall1(&function, value)));
+}
+
+/*
+ * idem_row_jsonb(row record) -> jsonb
+ *
+ * The same as to_jsonb().
+ */
+Datum
+idem_row_jsonb(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+											  HeapTupleHeaderGetTypMod(header));
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header),
+	.t_data = header};
+	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
+	IdemJsonbState state = {0};
+	JsonbValue	v;
+
+	heap_deform_tuple(&tuple, desc, values, isnull);
+	idem_jsonb_push(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		set_string(&v, NameStr(att->attname), strlen(NameStr(att->attname)));
+		idem_jsonb_push(&state, WJB_KEY, &v);
+		if (isnull[i])
+			v.type = jbvNull;
+		else if (!set_known(&v, values[i], att->atttypid))
+			set_other(&v, values[i], att->atttypid);
+		idem_jsonb_push(&state, WJB_VALUE, &v);
+	}
+	idem_jsonb_push(&state, WJB_END_OBJECT, NULL);
+	ReleaseTupleDesc(desc);
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(state.result));
+}
