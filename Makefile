@@ -56,6 +56,7 @@ OBJS = \
 	src/plans.o \
 	src/purge.o \
 	src/purger.o \
+	src/put.o \
 	src/query.o \
 	src/recall.o \
 	src/record.o \
