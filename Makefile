@@ -75,6 +75,7 @@ OBJS = \
 	src/target.o \
 	src/transition.o \
 	src/transition_set.o \
+	src/trial.o \
 	src/twice.o \
 	src/union.o \
 	src/unique.o \

@@ -129,6 +129,7 @@ idem_plans_add(IdemSignature signature, SPIPlanPtr plan)
 	entry->plan = plan;
 	entry->stale = false;
 	entry->running = 0;
+	entry->note = 0;
 	dlist_push_head(&by_use, &entry->node);
 	nplans++;
 	signatures += signature.length;

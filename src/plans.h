@@ -24,6 +24,7 @@ struct IdemPlan
 	SPIPlanPtr	plan;			/* owned, kept by SPI_keepplan */
 	bool		stale;			/* have roles changed since it was made? */
 	int			running;		/* executions under way; not freed meanwhile */
+	uint8		note;			/* of whoever has it kept; 0 at first */
 };
 
 extern IdemPlan *idem_plans_find(IdemSignature signature);

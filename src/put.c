@@ -35,6 +35,26 @@ typedef struct Meeting
 /* That of the innermost upsert being run, or NULL. */
 static Meeting *meeting = NULL;
 
+/* An upsert that is under way. */
+typedef struct Put
+{
+	const IdemUpsert *upsert;
+	StringInfoData signature;	/* of one of its statements */
+	Meeting		seen;
+} Put;
+
+/* Where the signature says which of the statements. */
+#define STATEMENT_AT	1
+
+/*
+ * Where rows keep being new, an insert is tried first: after so many of them in
+ * succession, since an attempt in vain costs more than twice what one that
+ * succeeds saves.  How many there were is noted of the plan of the upsert's own
+ * statement, or that there is no such insert.
+ */
+#define ALL_NEW			4
+#define NO_INSERT		255
+
 static void
 append_names(StringInfo buf, const List *names)
 {
@@ -49,50 +69,86 @@ append_names(StringInfo buf, const List *names)
 }
 
 /*
- * The plan of one of the upsert's statements.  Privileges shape the statement,
- * hence the user in the signature.
+ * Makes ready to put the row.  Privileges shape the statements, hence the user
+ * in their signatures.
  */
+static void
+init_put(Put *put, const IdemUpsert *upsert)
+{
+	const IdemShape *shape = &upsert->shape;
+	StringInfo	signature = &put->signature;
+	Oid			user = GetUserId();
+	ListCell   *lc;
+
+	memset(put, 0, sizeof(Put));
+	put->upsert = upsert;
+	put->seen.memory = CurrentMemoryContext;
+
+	initStringInfo(signature);
+	appendStringInfoChar(signature, 'u');
+	appendStringInfoChar(signature, (char) IDEM_SHAPE_WRITE);
+	appendStringInfoChar(signature, shape->versioned ? 'v' : '-');
+	appendStringInfoChar(signature, shape->by_primary_key ? 'p' : '-');
+	appendStringInfoChar(signature, shape->keyed ? 'k' : '-');
+	appendBinaryStringInfo(signature, (char *) &user, sizeof(Oid));
+	appendBinaryStringInfo(signature, (char *) &shape->target, sizeof(Oid));
+	append_names(signature, shape->conflict);
+	append_names(signature, shape->fields);
+	foreach(lc, shape->rules)
+		appendStringInfoChar(signature, (char) lfirst_int(lc));
+}
+
+/* The plan of one of the statements, or NULL if there is no such statement. */
 static IdemPlan *
-plan_for(const IdemUpsert *upsert, IdemShapeStatement which)
+plan_for(Put *put, IdemShapeStatement which)
 {
 	static Oid	argtypes[] = {JSONBOID, INT8OID};
-	const IdemShape *shape = &upsert->shape;
-	StringInfoData signature;
-	ListCell   *lc;
+	StringInfo	signature = &put->signature;
 	IdemPlan   *plan;
-	Oid			user = GetUserId();
+	char	   *sql;
 
-	initStringInfo(&signature);
-	appendStringInfoChar(&signature, 'u');
-	appendStringInfoChar(&signature, (char) which);
-	appendStringInfoChar(&signature, shape->versioned ? 'v' : '-');
-	appendStringInfoChar(&signature, shape->by_primary_key ? 'p' : '-');
-	appendStringInfoChar(&signature, shape->keyed ? 'k' : '-');
-	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
-	appendBinaryStringInfo(&signature, (char *) &shape->target, sizeof(Oid));
-	append_names(&signature, shape->conflict);
-	append_names(&signature, shape->fields);
-	foreach(lc, shape->rules)
-		appendStringInfoChar(&signature, (char) lfirst_int(lc));
-
-	plan = idem_query_find(signature.data, signature.len);
-	if (plan == NULL)
-		plan = idem_query_keep(signature.data, signature.len,
-							   idem_shape_sql(shape, which), 2, argtypes);
-	return plan;
+	signature->data[STATEMENT_AT] = (char) which;
+	plan = idem_query_find(signature->data, signature->len);
+	if (plan != NULL)
+		return plan;
+	sql = idem_shape_sql(&put->upsert->shape, which);
+	return sql == NULL ? NULL :
+		idem_query_keep(signature->data, signature->len, sql, 2, argtypes);
 }
 
 static uint64
-run(const IdemUpsert *upsert, IdemShapeStatement which, Jsonb *data,
+run(const Put *put, IdemPlan *plan, Jsonb *data,
 	int ncols, Datum *values, bool *isnull)
 {
 	Datum		args[2];
 
 	args[0] = JsonbPGetDatum(data);
-	args[1] = Int64GetDatum(upsert->expected_version);
-	return idem_query_caller(plan_for(upsert, which), args,
-							 upsert->shape.versioned ? NULL : " n",
+	args[1] = Int64GetDatum(put->upsert->expected_version);
+	return idem_query_caller(plan, args,
+							 put->upsert->shape.versioned ? NULL : " n",
 							 ncols, values, isnull);
+}
+
+/* What is noted of the plan of the upsert's own statement. */
+static uint8
+read_note(Put *put)
+{
+	uint8	   *note;
+
+	put->signature.data[STATEMENT_AT] = (char) IDEM_SHAPE_WRITE;
+	note = idem_query_note(put->signature.data, put->signature.len);
+	return note == NULL ? 0 : *note;
+}
+
+static void
+write_note(Put *put, uint8 value)
+{
+	uint8	   *note;
+
+	put->signature.data[STATEMENT_AT] = (char) IDEM_SHAPE_WRITE;
+	note = idem_query_note(put->signature.data, put->signature.len);
+	if (note != NULL)
+		*note = value;
 }
 
 /* What the caller would call the row: the data, as far as people read it. */
@@ -130,8 +186,10 @@ note_row(Meeting *seen, Datum row, const Datum *version, bool differs)
  * not see.  That row is as good as absent.
  */
 static void
-find_row(const IdemUpsert *upsert, Meeting *seen)
+find_row(Put *put)
 {
+	Meeting    *seen = &put->seen;
+	const IdemUpsert *upsert = put->upsert;
 	Jsonb	   *handed = seen->row;
 	Datum		values[3];
 	bool		isnull[3];
@@ -140,7 +198,7 @@ find_row(const IdemUpsert *upsert, Meeting *seen)
 		check_enable_rls(upsert->shape.target, InvalidOid, true) != RLS_ENABLED)
 		return;
 
-	if (run(upsert, IDEM_SHAPE_READ, handed ? handed : upsert->data,
+	if (run(put, plan_for(put, IDEM_SHAPE_READ), handed ? handed : upsert->data,
 			3, values, isnull) == 0)
 		seen->row = NULL;
 	else
@@ -153,9 +211,12 @@ find_row(const IdemUpsert *upsert, Meeting *seen)
  * or has another version than expected.
  */
 static void
-keep_row(const IdemUpsert *upsert, Meeting *seen, IdemAnswer *answer)
+keep_row(Put *put, IdemAnswer *answer)
 {
-	find_row(upsert, seen);
+	const IdemUpsert *upsert = put->upsert;
+	Meeting    *seen = &put->seen;
+
+	find_row(put);
 
 	if (upsert->shape.versioned)
 	{
@@ -179,22 +240,17 @@ keep_row(const IdemUpsert *upsert, Meeting *seen, IdemAnswer *answer)
 		JsonbPGetDatum(seen->row);
 }
 
-/*
- * Inserts the row, or updates the one that is there, and tells what came of it.
- * Raises ID203 and ID205 for a version expected in vain, what idem_shape_sql
- * raises, and whatever the statement raises itself.
- */
-void
-idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
+/* Runs a statement that writes the row; false if it wrote none. */
+static bool
+write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 {
 	Meeting    *outer = meeting;
-	Meeting		ours = {.memory = CurrentMemoryContext};
 	uint64		rows;
 
-	meeting = &ours;
+	meeting = &put->seen;
 	PG_TRY();
 	{
-		rows = run(upsert, IDEM_SHAPE_WRITE, upsert->data, 1,
+		rows = run(put, plan, put->upsert->data, 1,
 				   &answer->response, &answer->response_isnull);
 	}
 	PG_FINALLY();
@@ -203,15 +259,43 @@ idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
 	}
 	PG_END_TRY();
 
-	if (rows == 0)
-		keep_row(upsert, &ours, answer);
-	else
+	answer->outcome = put->seen.met ? IDEM_UPDATED : IDEM_INSERTED;
+	return rows > 0;
+}
+
+/*
+ * Inserts the row, or updates the one that is there, and tells what came of it.
+ * Raises ID203 and ID205 for a version expected in vain, what idem_shape_sql
+ * raises, and whatever the statement raises itself.
+ */
+void
+idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
+{
+	Put			put;
+	uint8		noted;
+	uint8		note;
+
+	init_put(&put, upsert);
+	note = noted = read_note(&put);
+	if (note == ALL_NEW)
 	{
-		answer->outcome = ours.met ? IDEM_UPDATED : IDEM_INSERTED;
-		if (upsert->shape.versioned && !ours.met)
-			idem_error_no_row(upsert->shape.target, row_name(upsert),
-							  "Leave \"expected_version\" out to insert the row.");
+		IdemPlan   *plan = plan_for(&put, IDEM_SHAPE_INSERT);
+
+		if (plan != NULL && write_row(&put, plan, answer))
+			return;
+		note = plan == NULL ? NO_INSERT : 0;
 	}
+
+	if (!write_row(&put, plan_for(&put, IDEM_SHAPE_WRITE), answer))
+		keep_row(&put, answer);
+	else if (upsert->shape.versioned && !put.seen.met)
+		idem_error_no_row(upsert->shape.target, row_name(upsert),
+						  "Leave \"expected_version\" out to insert the row.");
+
+	if (note != NO_INSERT)
+		note = answer->outcome == IDEM_INSERTED ? Min(note + 1, ALL_NEW) : 0;
+	if (note != noted)
+		write_note(&put, note);
 }
 
 /*

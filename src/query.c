@@ -253,6 +253,19 @@ idem_query_find(const char *signature, int length)
 }
 
 /*
+ * What is noted of the plan kept under a signature, be it out of date or not,
+ * for the caller to read and change until the next call of this room; NULL if
+ * none is kept.  A plan that is made, or made anew, has 0.
+ */
+uint8 *
+idem_query_note(const char *signature, int length)
+{
+	IdemPlan   *entry = idem_plans_find((IdemSignature) {signature, length});
+
+	return entry == NULL ? NULL : &entry->note;
+}
+
+/*
  * Frees plans that are out of date or over the limit, except under an
  * execution: a statement that is being run may call idem again, from a trigger
  * for one.
@@ -305,6 +318,7 @@ idem_query_keep(const char *signature, int length,
 		SPI_freeplan(entry->plan);
 	entry->plan = plan;
 	entry->stale = false;
+	entry->note = 0;
 	return entry;
 }
 

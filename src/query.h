@@ -39,6 +39,7 @@ extern void idem_query_own_send(IdemStatement *statement, Datum *args,
 								DestReceiver *dest);
 
 extern IdemPlan *idem_query_find(const char *signature, int length);
+extern uint8 *idem_query_note(const char *signature, int length);
 extern IdemPlan *idem_query_keep(const char *signature, int length,
 								 const char *sql, int nargs, Oid *argtypes);
 extern uint64 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,

@@ -21,6 +21,7 @@
 #include "catalog.h"
 #include "field.h"
 #include "target.h"
+#include "trial.h"
 
 static void
 append_collation(StringInfo buf, Oid collation)
@@ -171,7 +172,8 @@ append_update(StringInfo buf, const IdemTarget *target)
 }
 
 static void
-write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
+write_upsert(StringInfo buf, const IdemTarget *target, const char *table,
+			 bool updates)
 {
 	appendStringInfo(buf, "INSERT INTO %s AS idem_row", table);
 	if (target->nfields == 0)
@@ -199,7 +201,7 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
 							 idem_target_name(target, target->arbiter.columns[i]));
 		appendStringInfoChar(buf, ')');
-		if (sets_columns(target))
+		if (updates)
 			append_update(buf, target);
 		else
 			appendStringInfoString(buf, " DO NOTHING");
@@ -211,8 +213,8 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table)
 
 /*
  * Writes one of the statements of a shape, after checking the shape against
- * the table and the caller's privileges as they are now.  Raises what
- * idem_target_open raises.
+ * the table and the caller's privileges as they are now; NULL if there is no
+ * such statement.  Raises what idem_target_open raises.
  */
 char *
 idem_shape_sql(const IdemShape *shape, IdemShapeStatement which)
@@ -226,10 +228,14 @@ idem_shape_sql(const IdemShape *shape, IdemShapeStatement which)
 									   RelationGetRelationName(target.rel));
 
 	initStringInfo(&buf);
-	if (which == IDEM_SHAPE_READ)
+	if (which == IDEM_SHAPE_INSERT &&
+		!(sets_columns(&target) && idem_trial_allowed(&target)))
+		buf.data = NULL;
+	else if (which == IDEM_SHAPE_READ)
 		write_read(&buf, &target, table);
 	else
-		write_upsert(&buf, &target, table);
+		write_upsert(&buf, &target, table,
+					 which == IDEM_SHAPE_WRITE && sets_columns(&target));
 
 	table_close(target.rel, NoLock);
 	return buf.data;

@@ -22,11 +22,14 @@ typedef struct IdemShape
 } IdemShape;
 
 /*
- * The statements.  Both have parameters $1 (jsonb) and $2 (bigint).
+ * The statements.  All have parameters $1 (jsonb) and $2 (bigint).
  *
  * IDEM_SHAPE_WRITE is the upsert of the data $1, with $2 the expected version if
  * there is one: it gives the row if one was written, and calls
  * idem_upsert_met() for a row that was there.
+ *
+ * IDEM_SHAPE_INSERT does as much where there is no row, and nothing where there
+ * is one.  There is such a statement only where it may be tried first.
  *
  * IDEM_SHAPE_READ finds the row by the key columns that $1, data or a row,
  * holds: it gives the row, its version, and whether data of this shape says
@@ -35,6 +38,7 @@ typedef struct IdemShape
 typedef enum IdemShapeStatement
 {
 	IDEM_SHAPE_WRITE,
+	IDEM_SHAPE_INSERT,
 	IDEM_SHAPE_READ
 } IdemShapeStatement;
 

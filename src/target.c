@@ -34,8 +34,9 @@ idem_target_name(const IdemTarget *target, AttrNumber number)
 	return quote_identifier(NameStr(idem_target_attribute(target, number)->attname));
 }
 
-static bool
-has_field(const IdemTarget *target, AttrNumber number)
+/* Does the data name the column? */
+bool
+idem_target_has_field(const IdemTarget *target, AttrNumber number)
 {
 	for (int i = 0; i < target->nfields; i++)
 	{
@@ -119,7 +120,7 @@ find_arbiter(IdemTarget *target)
 	{
 		AttrNumber	column = need_column(target->rel, lfirst(lc));
 
-		if (!has_field(target, column))
+		if (!idem_target_has_field(target, column))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("conflict column \"%s\" is not in data",
@@ -159,7 +160,7 @@ find_arbiter(IdemTarget *target)
 	{
 		AttrNumber	column = target->arbiter.columns[i];
 
-		if (!has_field(target, column) && makes_new(target->rel, column))
+		if (!idem_target_has_field(target, column) && makes_new(target->rel, column))
 			target->has_arbiter = false;
 	}
 	if (!target->has_arbiter && !shape->keyed)
@@ -200,7 +201,7 @@ find_version(IdemTarget *target)
 
 	target->version = idem_target_name(target, column);
 	/* one that the data names is the data's */
-	if (has_field(target, column))
+	if (idem_target_has_field(target, column))
 		target->raise_version = false;
 }
 

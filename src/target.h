@@ -32,6 +32,8 @@ extern Form_pg_attribute idem_target_attribute(const IdemTarget *target,
 											   AttrNumber number);
 extern const char *idem_target_name(const IdemTarget *target,
 									AttrNumber number);
+extern bool idem_target_has_field(const IdemTarget *target,
+								  AttrNumber number);
 extern bool idem_target_arbitrates(const IdemTarget *target,
 								   AttrNumber number);
 
