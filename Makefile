@@ -25,6 +25,7 @@ OBJS = \
 	src/define.o \
 	src/definition.o \
 	src/difference.o \
+	src/direct.o \
 	src/error.o \
 	src/execute.o \
 	src/field.o \
@@ -36,7 +37,6 @@ OBJS = \
 	src/history.o \
 	src/idem.o \
 	src/images.o \
-	src/insert.o \
 	src/intent.o \
 	src/key.o \
 	src/keyrow.o \

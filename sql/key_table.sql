@@ -1,6 +1,6 @@
 --
 -- The owner of idem_key may add to it what one adds to a table: constraints,
--- indexes, columns, triggers.  New keys heed them.
+-- indexes, columns, triggers.  New keys heed them, and so does purging.
 --
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
@@ -53,6 +53,45 @@ CREATE TRIGGER statements AFTER INSERT ON idem_key FOR EACH STATEMENT EXECUTE FU
 SELECT put('d', '{"id": 5, "v": 1}');
 SELECT put('d', '{"id": 5, "v": 1}');
 SELECT level, key FROM seen ORDER BY n;
+
+ROLLBACK;
+
+-- The same when keys are purged, and a table that refers to keys.
+CREATE FUNCTION expire() RETURNS bigint LANGUAGE sql AS $$
+	UPDATE idem_key SET expires_at = '2000-01-01' WHERE starts_with(key, 'key_table-');
+	SELECT idem_purge();
+$$;
+BEGIN;
+SELECT idem_purge() >= 0 AS purged;
+CREATE TABLE seen (n serial, level text, key text);
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO idem_test_key_table.seen (level, key)
+	VALUES (TG_LEVEL, CASE WHEN TG_LEVEL = 'ROW' THEN OLD.key END);
+	RETURN OLD;
+END $$;
+CREATE TRIGGER rows AFTER DELETE ON idem_key FOR EACH ROW EXECUTE FUNCTION see();
+SELECT put('e', '{"id": 6, "v": 1}');
+SELECT expire();
+SELECT level, key FROM seen ORDER BY n;
+
+ROLLBACK;
+BEGIN;
+SELECT idem_purge() >= 0 AS purged;
+CREATE TABLE answer (key text, scope text, FOREIGN KEY (key, scope) REFERENCES idem_key ON DELETE CASCADE);
+SELECT put('f', '{"id": 7, "v": 1}');
+INSERT INTO answer SELECT key, scope FROM idem_key WHERE key = 'key_table-f';
+SELECT expire();
+SELECT * FROM answer;
+
+-- Nor does purging need the index that is there for it.
+ROLLBACK;
+BEGIN;
+SELECT idem_purge() >= 0 AS purged;
+DROP INDEX idem_key_expires_at_idx;
+SELECT put('g', '{"id": 8, "v": 1}'), put('h', '{"id": 9, "v": 1}');
+SELECT expire();
+SELECT key FROM idem_key WHERE starts_with(key, 'key_table-');
 
 ROLLBACK;
 DROP SCHEMA idem_test_key_table CASCADE;

@@ -53,6 +53,16 @@
 	FuncnameGetCandidates(names, nargs, NIL, false, false, false, true)
 #endif
 
+#if PG_VERSION_NUM >= 190000
+#define IDEM_TUPLE_DELETE(rel, tid, command, snapshot, wait, failure) \
+	table_tuple_delete(rel, tid, command, 0, snapshot, InvalidSnapshot, wait, \
+					   failure)
+#else
+#define IDEM_TUPLE_DELETE(rel, tid, command, snapshot, wait, failure) \
+	table_tuple_delete(rel, tid, command, snapshot, InvalidSnapshot, wait, \
+					   failure, false)
+#endif
+
 /* Making a jsonb of its pieces; JsonbValueToJsonb() takes the state's result. */
 #if PG_VERSION_NUM >= 190000
 #define IdemJsonbState		JsonbInState

@@ -27,8 +27,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "direct.h"
 #include "error.h"
-#include "insert.h"
 #include "keyrow.h"
 #include "query.h"
 
@@ -360,7 +360,7 @@ idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 	values[COLUMN_RESPONSE - 1] = row->response;
 	isnull[COLUMN_RESPONSE - 1] = row->response_isnull;
 
-	if (!idem_insert(idem_catalog()->key_table, COLUMNS, values, isnull))
+	if (!idem_direct_insert(idem_catalog()->key_table, COLUMNS, values, isnull))
 		(void) run_insert(&insert_row, scope, key, row);
 }
 

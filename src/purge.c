@@ -18,8 +18,11 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "catalog.h"
+#include "direct.h"
 #include "purge.h"
 #include "query.h"
 #include "settings.h"
@@ -27,10 +30,10 @@
 PG_FUNCTION_INFO_V1(idem_purge);
 
 /*
- * A batch of a table's rows that have come to an end: $1 watermark, $2 what has
- * ended by then goes, $3 limit.  The rows are locked before they are deleted,
- * and tested again as they are: a key that was claimed anew meanwhile stays.
- * The column that tells the end must have an index.
+ * A batch of a table's rows that have come to an end, where it takes a statement
+ * (direct.c): $1 watermark, $2 what has ended by then goes, $3 limit.  The rows
+ * are locked before they are deleted, and tested again as they are: a key that
+ * was claimed anew meanwhile stays.
  */
 #define PURGE(table, column, condition) { \
 	.text = "WITH batch AS MATERIALIZED (" \
@@ -56,6 +59,9 @@ PG_FUNCTION_INFO_V1(idem_purge);
 /* A table to be purged. */
 typedef struct Store
 {
+	const char *table;
+	const char *ended;			/* its column that tells the end */
+	const char *held;			/* another, up to which a row lives on, or NULL */
 	IdemStatement batch;
 	const int  *kept_s;			/* past the time in its column; -1: forever;
 								 * NULL: not at all */
@@ -63,9 +69,12 @@ typedef struct Store
 
 /* The tables that are purged, one after the other. */
 static Store stores[] = {
-	{PURGE("idem_key", "expires_at", NOT_HELD), NULL},
-	{PURGE("idem_message", "expires_at", ""), NULL},
-	{PURGE("idem_history", "changed_at", ""), &idem_history_retention_s},
+	{"idem_key", "expires_at", "lease_until",
+	PURGE("idem_key", "expires_at", NOT_HELD), NULL},
+	{"idem_message", "expires_at", NULL,
+	PURGE("idem_message", "expires_at", ""), NULL},
+	{"idem_history", "changed_at", NULL,
+	PURGE("idem_history", "changed_at", ""), &idem_history_retention_s},
 };
 
 /* Starts a pass, with the clock as it stands now. */
@@ -102,28 +111,53 @@ force_index_order(void)
 	return nestlevel;
 }
 
+/* Deletes rows by a statement; how many it looked at. */
+static int64
+purge_by_statement(IdemPurge *purge, IdemEnded *rows)
+{
+	Datum		args[3];
+	Datum		values[3];
+	bool		isnull[3];
+	int			nestlevel = force_index_order();
+
+	args[0] = TimestampTzGetDatum(rows->from);
+	args[1] = TimestampTzGetDatum(rows->until);
+	args[2] = Int64GetDatum(rows->limit);
+	if (idem_query_own(&stores[purge->store].batch, args, NULL,
+					   3, values, isnull) != 1)
+		elog(ERROR, "a purge returned no counts");
+	AtEOXact_GUC(true, nestlevel);
+
+	rows->deleted = DatumGetInt64(values[0]);
+	if (!isnull[2])
+		rows->from = DatumGetTimestampTz(values[2]);
+	return DatumGetInt64(values[1]);
+}
+
 /* Deletes rows of the table that the pass has reached; how many it looked at. */
 static int64
 purge_store(IdemPurge *purge, int64 limit)
 {
-	Store	   *store = &stores[purge->store];
+	const Store *store = &stores[purge->store];
+	Oid			table = get_relname_relid(store->table, idem_catalog()->schema_oid);
 	int			kept_s = store->kept_s == NULL ? 0 : *store->kept_s;
-	Datum		args[3];
-	Datum		values[3];
-	bool		isnull[3];
+	IdemEnded	rows;
+	int64		seen;
 
 	if (kept_s < 0)
 		return 0;
-	args[0] = TimestampTzGetDatum(purge->watermark);
-	args[1] = TimestampTzGetDatum(purge->now - kept_s * USECS_PER_SEC);
-	args[2] = Int64GetDatum(limit);
-	if (idem_query_own(&store->batch, args, NULL, 3, values, isnull) != 1)
-		elog(ERROR, "a purge returned no counts");
+	rows.ended = get_attnum(table, store->ended);
+	rows.held = store->held == NULL ? InvalidAttrNumber :
+		get_attnum(table, store->held);
+	rows.from = purge->watermark;
+	rows.until = purge->now - kept_s * USECS_PER_SEC;
+	rows.limit = limit;
+	seen = idem_direct_delete(table, &rows) ? rows.deleted :
+		purge_by_statement(purge, &rows);
 
-	purge->purged += DatumGetInt64(values[0]);
-	if (!isnull[2])
-		purge->watermark = DatumGetTimestampTz(values[2]);
-	return DatumGetInt64(values[1]);
+	purge->purged += rows.deleted;
+	purge->watermark = rows.from;
+	return seen;
 }
 
 /*
@@ -133,8 +167,6 @@ purge_store(IdemPurge *purge, int64 limit)
 bool
 idem_purge_batch(IdemPurge *purge, int64 limit)
 {
-	int			nestlevel = force_index_order();
-
 	while (limit > 0 && purge->store < lengthof(stores))
 	{
 		int64		rows = purge_store(purge, limit);
@@ -146,7 +178,6 @@ idem_purge_batch(IdemPurge *purge, int64 limit)
 		}
 		limit -= rows;
 	}
-	AtEOXact_GUC(true, nestlevel);
 	return purge->store < lengthof(stores);
 }
 

@@ -1,0 +1,210 @@
+/*
+ * direct.c
+ *	  Inserting and deleting rows of idem's own tables, without a statement.
+ *
+ * Setting the executor up for a single row, and taking it down, costs about as
+ * much as inserting that row.  This is how the apply worker of logical
+ * replication inserts the rows it receives: the table's constraints are checked
+ * and its indexes kept, without a plan.
+ *
+ * A statement that deletes rows, but waits for nobody, has to lock them first,
+ * which costs as much again as deleting them, in time and in WAL.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "direct.h"
+#include "owner.h"
+
+/*
+ * Is it a table that no code is attached to?  Its owner may have added triggers,
+ * or let other tables refer to it.
+ */
+static bool
+is_plain(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION &&
+		!rel->rd_rel->relispartition &&
+		rel->trigdesc == NULL;
+}
+
+static void
+insert_row(Relation rel, Datum *values, bool *isnull)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+													table_slot_callbacks(rel));
+	Size		natts = RelationGetNumberOfAttributes(rel);
+
+	InitResultRelInfo(result, rel, 0, NULL, 0);
+	ExecOpenIndices(result, false);
+
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecSimpleRelationInsert(result, estate, slot);
+
+	ExecCloseIndices(result);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+}
+
+/*
+ * Inserts a row, given by the values of all natts columns, into a table of
+ * idem's own as its owner.  False if the table is not as it was installed: then
+ * it takes a statement.  Raises what INSERT raises.
+ */
+bool
+idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+	/* the defaults of columns that were added are the planner's business */
+	bool		plain = is_plain(rel) &&
+		RelationGetNumberOfAttributes(rel) == natts;
+
+	if (plain)
+	{
+		IdemCaller	caller;
+
+		idem_owner_enter(&caller, rel->rd_rel->relowner);
+		insert_row(rel, values, isnull);
+		idem_owner_leave(&caller);
+		/* as after a statement, so that what follows sees the row */
+		CommandCounterIncrement();
+	}
+	/* the lock is kept, as any writer's is */
+	table_close(rel, NoLock);
+	return plain;
+}
+
+/*
+ * An index, opened, by which rows can be read in the order of a column of type
+ * timestamptz; NULL if there is none.
+ */
+static Relation
+open_index(Relation rel, AttrNumber column)
+{
+	Oid			family = lookup_type_cache(TIMESTAMPTZOID,
+										   TYPECACHE_BTREE_OPFAMILY)->btree_opf;
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		if (index->rd_index->indkey.values[0] == column &&
+			index->rd_rel->relam == BTREE_AM_OID &&
+			index->rd_opfamily[0] == family &&
+			(index->rd_indoption[0] & INDOPTION_DESC) == 0 &&
+			index->rd_index->indisvalid && !index->rd_index->indcheckxmin &&
+			RelationGetIndexPredicate(index) == NIL)
+			return index;
+		index_close(index, NoLock);
+	}
+	return NULL;
+}
+
+static TimestampTz
+time_in(HeapTuple tuple, AttrNumber column, TupleDesc desc,
+		TimestampTz otherwise)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? otherwise : DatumGetTimestampTz(value);
+}
+
+/* Deletes a row unless others have locked it, or changed it meanwhile. */
+static bool
+delete_row(Relation rel, ItemPointer tid, CommandId command, Snapshot snapshot)
+{
+	TM_FailureData failure;
+	TM_Result	result = IDEM_TUPLE_DELETE(rel, tid, command, snapshot, false,
+										   &failure);
+
+	if (result == TM_BeingModified)
+	{
+		/* perhaps it is we alone who have locked it */
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+		if (table_tuple_lock(rel, tid, snapshot, slot, command,
+							 LockTupleExclusive, LockWaitSkip, 0,
+							 &failure) == TM_Ok)
+			result = IDEM_TUPLE_DELETE(rel, tid, command, snapshot, true,
+									   &failure);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	return result == TM_Ok;
+}
+
+static void
+delete_rows(Relation rel, Relation index, IdemEnded *rows)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	CommandId	command = GetCurrentCommandId(true);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], rows->ended, BTGreaterEqualStrategyNumber,
+				F_TIMESTAMPTZ_GE, TimestampTzGetDatum(rows->from));
+	ScanKeyInit(&keys[1], rows->ended, BTLessEqualStrategyNumber,
+				F_TIMESTAMPTZ_LE, TimestampTzGetDatum(rows->until));
+	PushActiveSnapshot(GetTransactionSnapshot());
+	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 2, keys);
+	while (rows->deleted < rows->limit &&
+		   (tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		rows->from = time_in(tuple, rows->ended, desc, rows->from);
+		if (rows->held != InvalidAttrNumber &&
+			time_in(tuple, rows->held, desc, DT_NOBEGIN) > rows->until)
+			continue;
+		if (delete_row(rel, &tuple->t_self, command, GetActiveSnapshot()))
+			rows->deleted++;
+	}
+	systable_endscan_ordered(scan);
+	PopActiveSnapshot();
+	/* as after a statement, so that what follows does not see them */
+	CommandCounterIncrement();
+}
+
+/*
+ * Deletes rows of a table of idem's own that have come to an end, the first
+ * first, and tells how many and how far it came.  Waits for no row.  False if the
+ * table is not as it was installed: then it takes a statement.
+ */
+bool
+idem_direct_delete(Oid table, IdemEnded *rows)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+	Relation	index = is_plain(rel) ? open_index(rel, rows->ended) : NULL;
+
+	rows->deleted = 0;
+	if (index != NULL)
+	{
+		CheckCmdReplicaIdentity(rel, CMD_DELETE);
+		delete_rows(rel, index, rows);
+		index_close(index, NoLock);
+	}
+	table_close(rel, NoLock);
+	return index != NULL;
+}
