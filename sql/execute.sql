@@ -199,6 +199,21 @@ SET datestyle = 'ISO, DMY';
 SELECT result FROM idem_execute('execute-59', 'SELECT timestamptz ''2024-01-01 12:00'' AT TIME ZONE ''UTC'' AS at, date ''1/2/2024'' AS day, $1::int', '[1]');
 RESET timezone;
 RESET datestyle;
+CREATE FUNCTION read(key text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT result FROM idem_execute(key, 'SELECT extract(epoch FROM interval ''-1 2:03'') AS seconds,
+		''{NULL}''::text[] AS array, 1 = NULL AS equal, $1::int', '[1]')
+$$;
+SELECT read('execute-59-0');
+SET intervalstyle = 'sql_standard';
+SELECT read('execute-59-1');
+SET array_nulls = off;
+SELECT read('execute-59-2');
+SET transform_null_equals = on;
+SELECT read('execute-59-3');
+RESET intervalstyle;
+RESET array_nulls;
+RESET transform_null_equals;
+SELECT read('execute-59-4');
 SELECT (result -> 0 ->> 'at')::timestamptz = now() AS now FROM idem_execute('execute-60', 'SELECT timestamptz ''now'' AS at');
 SELECT (result -> 0 ->> 'at')::timestamptz = now() AS now FROM idem_execute('execute-61', 'SELECT timestamptz ''now'' AS at');
 

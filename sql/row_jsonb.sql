@@ -138,6 +138,13 @@ RESET extra_float_digits;
 RESET bytea_output;
 RESET TimeZone;
 
+-- Rows that a statement returned are written in the same way.
+BEGIN;
+SELECT e.result = (SELECT jsonb_agg(to_jsonb(r) ORDER BY what) FROM every AS r) AS same,
+	jsonb_array_length(e.result) AS rows
+FROM idem_execute('row_jsonb', 'SELECT * FROM every ORDER BY what') AS e;
+ROLLBACK;
+
 -- A cast to json is called for a value of the type that has it.
 SELECT idem_row_jsonb(r) FROM (SELECT spoken_, spokens, mood_ FROM every WHERE what = 'plain') AS r;
 

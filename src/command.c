@@ -19,22 +19,33 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/analyze.h"
+#include "parser/parse_expr.h"
 #include "parser/parser.h"
+#include "pgtime.h"
 #include "tcop/utility.h"
-#include "utils/fmgrprotos.h"
+#include "utils/array.h"
 #include "utils/guc.h"
+#include "utils/numeric.h"
+#include "utils/xml.h"
 
 #include "command.h"
+#include "compat.h"
 #include "params.h"
 #include "query.h"
+#include "rowjson.h"
 #include "rows.h"
 
 /* The settings that make a difference to what the same text means. */
-static const char *const read_by[] = {
-	"array_nulls", "DateStyle", "IntervalStyle", "lc_monetary",
-	"standard_conforming_strings", "TimeZone", "timezone_abbreviations",
-	"transform_null_equals", "xmloption"
-};
+typedef struct Reading
+{
+	int			date_style;
+	int			date_order;
+	int			interval_style;
+	int			xml_option;
+	bool		array_nulls;
+	bool		null_equals;
+	bool		standard_strings;
+} Reading;
 
 /* What literals of the date and time types mean the current time by. */
 static const char *const clock_words[] = {
@@ -58,6 +69,9 @@ may_read_clock(const char *text)
 	{
 		if (c > text && is_word(c[-1]))
 			continue;
+		/* most letters begin none of them */
+		if (strchr("ntyNTY", *c) == NULL)
+			continue;
 		for (int i = 0; i < lengthof(clock_words); i++)
 		{
 			int			length = strlen(clock_words[i]);
@@ -68,6 +82,29 @@ may_read_clock(const char *text)
 		}
 	}
 	return false;
+}
+
+/* Most are read where they are in force, since to look them up by name costs. */
+static void
+write_reading(StringInfo buf)
+{
+	Reading		reading;
+
+	memset(&reading, 0, sizeof(reading));	/* the padding, too */
+	reading.date_style = DateStyle;
+	reading.date_order = DateOrder;
+	reading.interval_style = IntervalStyle;
+	reading.xml_option = xmloption;
+	reading.array_nulls = Array_nulls;
+	reading.null_equals = Transform_null_equals;
+	reading.standard_strings = IDEM_STANDARD_STRINGS;
+	appendBinaryStringInfo(buf, (char *) &reading, sizeof(reading));
+
+	appendStringInfo(buf, "%s%c%s%c%s%c",
+					 pg_get_timezone_name(session_timezone), '\0',
+					 GetConfigOption("lc_monetary", false, false), '\0',
+					 GetConfigOption("timezone_abbreviations", false, false),
+					 '\0');
 }
 
 static void
@@ -87,14 +124,7 @@ write_signature(StringInfo buf, const char *text)
 	appendBinaryStringInfo(buf, (char *) &schemas, sizeof(schemas));
 	foreach(lc, path)
 		appendBinaryStringInfo(buf, (char *) &lfirst_oid(lc), sizeof(Oid));
-	for (int i = 0; i < lengthof(read_by); i++)
-	{
-		const char *value = GetConfigOption(read_by[i], true, false);
-
-		if (value != NULL)
-			appendStringInfoString(buf, value);
-		appendStringInfoChar(buf, '\0');
-	}
+	write_reading(buf);
 	appendStringInfoString(buf, text);
 	list_free(path);
 }
@@ -202,23 +232,20 @@ make_plan(const char *text)
 Datum
 idem_command_run(const char *text, Jsonb *params)
 {
+	IdemJsonbState answer = {0};
 	IdemRows	rows;
 	uint64		processed;
-	StringInfoData answer;
+	JsonbValue	number;
 
-	initStringInfo(&answer);
-	appendStringInfoString(&answer, "{\"rows\": ");
+	idem_jsonb_push(&answer, WJB_BEGIN_OBJECT, NULL);
 	idem_rows_init(&rows, &answer);
 	processed = idem_query_caller_send(make_plan(text), idem_params_bind,
 									   params, &rows.receiver);
 
-	if (rows.any_set)
-		appendStringInfoString(&answer, ", ");
-	else
-	{
-		resetStringInfo(&answer);
-		appendStringInfoChar(&answer, '{');
-	}
-	appendStringInfo(&answer, "\"processed\": " UINT64_FORMAT "}", processed);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(answer.data));
+	idem_rowjson_name(&answer, "processed");
+	number.type = jbvNumeric;
+	number.val.numeric = int64_to_numeric((int64) processed);
+	idem_jsonb_push(&answer, WJB_VALUE, &number);
+	idem_jsonb_push(&answer, WJB_END_OBJECT, NULL);
+	return JsonbPGetDatum(JsonbValueToJsonb(answer.result));
 }

@@ -78,6 +78,13 @@ typedef struct IdemJsonbState
 	((state)->result = pushJsonbValue(&(state)->pieces, token, value))
 #endif
 
+/* Are backslashes in strings no escapes?  That is no longer a question. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_STANDARD_STRINGS	true
+#else
+#define IDEM_STANDARD_STRINGS	standard_conforming_strings
+#endif
+
 /* A column whose values are nowhere stored: there was none before. */
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL	'v'

@@ -16,19 +16,18 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
-#include "utils/jsonb.h"
 #include "utils/numeric.h"
 #include "utils/typcache.h"
 
-#include "compat.h"
+#include "rowjson.h"
 
 PG_FUNCTION_INFO_V1(idem_row_jsonb);
 
 static void
-set_string(JsonbValue *v, char *string, int length)
+set_string(JsonbValue *v, const char *string, int length)
 {
 	v->type = jbvString;
-	v->val.string.val = string;
+	v->val.string.val = unconstify(char *, string);
 	v->val.string.len = length;
 }
 
@@ -118,6 +117,47 @@ set_other(JsonbValue *v, Datum value, Oid type)
 	set_container(v, DatumGetJsonbP(FunctionCall1(&function, value)));
 }
 
+/* Adds the name of a field to an object; it is not copied. */
+void
+idem_rowjson_name(IdemJsonbState *state, const char *name)
+{
+	JsonbValue	v;
+
+	set_string(&v, name, strlen(name));
+	idem_jsonb_push(state, WJB_KEY, &v);
+}
+
+/*
+ * Adds a row as an object: where one is to be next, or as the whole.  Tuple and
+ * descriptor are referred to until a jsonb is made of it all.
+ */
+void
+idem_rowjson_push(IdemJsonbState *state, TupleDesc desc, HeapTuple tuple)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
+	JsonbValue	v;
+
+	heap_deform_tuple(tuple, desc, values, isnull);
+	idem_jsonb_push(state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		idem_rowjson_name(state, NameStr(att->attname));
+		if (isnull[i])
+			v.type = jbvNull;
+		else if (!set_known(&v, values[i], att->atttypid))
+			set_other(&v, values[i], att->atttypid);
+		idem_jsonb_push(state, WJB_VALUE, &v);
+	}
+	idem_jsonb_push(state, WJB_END_OBJECT, NULL);
+	pfree(values);
+	pfree(isnull);
+}
+
 /*
  * idem_row_jsonb(row record) -> jsonb
  *
@@ -131,28 +171,11 @@ idem_row_jsonb(PG_FUNCTION_ARGS)
 											  HeapTupleHeaderGetTypMod(header));
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header),
 	.t_data = header};
-	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
-	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
 	IdemJsonbState state = {0};
-	JsonbValue	v;
+	Jsonb	   *json;
 
-	heap_deform_tuple(&tuple, desc, values, isnull);
-	idem_jsonb_push(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (att->attisdropped)
-			continue;
-		set_string(&v, NameStr(att->attname), strlen(NameStr(att->attname)));
-		idem_jsonb_push(&state, WJB_KEY, &v);
-		if (isnull[i])
-			v.type = jbvNull;
-		else if (!set_known(&v, values[i], att->atttypid))
-			set_other(&v, values[i], att->atttypid);
-		idem_jsonb_push(&state, WJB_VALUE, &v);
-	}
-	idem_jsonb_push(&state, WJB_END_OBJECT, NULL);
+	idem_rowjson_push(&state, desc, &tuple);
+	json = JsonbValueToJsonb(state.result);
 	ReleaseTupleDesc(desc);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(state.result));
+	PG_RETURN_JSONB_P(json);
 }

@@ -2,51 +2,41 @@
  * rows.c
  *	  The rows of a statement as a JSON array of objects.
  *
- * Each row is written down when it comes, by row_to_json(), and forgotten, so
- * that a large result is in memory once.
+ * The array grows with each row that comes.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "executor/tuptable.h"
-#include "funcapi.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/memutils.h"
 
+#include "rowjson.h"
 #include "rows.h"
 
 static void
 begin_rows(DestReceiver *self, int operation, TupleDesc desc)
 {
 	IdemRows   *rows = (IdemRows *) self;
+	MemoryContext old = MemoryContextSwitchTo(rows->memory);
 
-	/* a record says of which type it is */
-	rows->desc = BlessTupleDesc(desc);
-	rows->any_set = true;
-	appendStringInfoChar(rows->json, '[');
+	/* the array refers to the names in it */
+	rows->desc = CreateTupleDescCopy(desc);
+	idem_rowjson_name(rows->object, "rows");
+	idem_jsonb_push(rows->object, WJB_BEGIN_ARRAY, NULL);
+	MemoryContextSwitchTo(old);
 }
 
 static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	IdemRows   *rows = (IdemRows *) self;
-	MemoryContext old = MemoryContextSwitchTo(rows->scratch);
+	MemoryContext old = MemoryContextSwitchTo(rows->memory);
 	HeapTuple	tuple;
-	text	   *row;
 
 	/* The slot's own descriptor may be a table's, without the aliases. */
 	slot_getallattrs(slot);
 	tuple = heap_form_tuple(rows->desc, slot->tts_values, slot->tts_isnull);
-	row = DatumGetTextPP(DirectFunctionCall1(row_to_json,
-											 HeapTupleGetDatum(tuple)));
-	if (rows->json->data[rows->json->len - 1] != '[')
-		appendStringInfoChar(rows->json, ',');
-	appendBinaryStringInfo(rows->json, VARDATA_ANY(row),
-						   VARSIZE_ANY_EXHDR(row));
-
+	idem_rowjson_push(rows->object, rows->desc, tuple);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(rows->scratch);
 	return true;
 }
 
@@ -54,8 +44,10 @@ static void
 end_rows(DestReceiver *self)
 {
 	IdemRows   *rows = (IdemRows *) self;
+	MemoryContext old = MemoryContextSwitchTo(rows->memory);
 
-	appendStringInfoChar(rows->json, ']');
+	idem_jsonb_push(rows->object, WJB_END_ARRAY, NULL);
+	MemoryContextSwitchTo(old);
 }
 
 static void
@@ -65,10 +57,10 @@ destroy(DestReceiver *self)
 
 /*
  * Makes ready to receive the rows of one statement.  If it returns a set of
- * them, the array is appended to json.
+ * them, be it an empty one, the object gets the array as a field "rows".
  */
 void
-idem_rows_init(IdemRows *rows, StringInfo json)
+idem_rows_init(IdemRows *rows, IdemJsonbState *object)
 {
 	memset(rows, 0, sizeof(IdemRows));
 	rows->receiver.rStartup = begin_rows;
@@ -76,7 +68,6 @@ idem_rows_init(IdemRows *rows, StringInfo json)
 	rows->receiver.rShutdown = end_rows;
 	rows->receiver.rDestroy = destroy;
 	rows->receiver.mydest = DestTuplestore; /* the nearest there is */
-	rows->json = json;
-	rows->scratch = AllocSetContextCreate(CurrentMemoryContext, "idem row",
-										  ALLOCSET_DEFAULT_SIZES);
+	rows->object = object;
+	rows->memory = CurrentMemoryContext;
 }

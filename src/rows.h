@@ -6,20 +6,21 @@
 #define IDEM_ROWS_H
 
 #include "access/tupdesc.h"
-#include "lib/stringinfo.h"
 #include "tcop/dest.h"
+#include "utils/jsonb.h"
 
-/* A receiver that writes rows down as they come. */
+#include "compat.h"
+
+/* A receiver that takes rows down as they come. */
 typedef struct IdemRows
 {
 	DestReceiver receiver;		/* what to send them to; must be first */
-	bool		any_set;		/* does the statement return rows, if only none? */
-	StringInfo	json;			/* where the array is appended */
+	IdemJsonbState *object;		/* of which the array becomes a field */
 	/* private to rows.c */
 	TupleDesc	desc;			/* of the rows */
-	MemoryContext scratch;		/* for one row */
+	MemoryContext memory;		/* of the object */
 } IdemRows;
 
-extern void idem_rows_init(IdemRows *rows, StringInfo json);
+extern void idem_rows_init(IdemRows *rows, IdemJsonbState *object);
 
 #endif							/* IDEM_ROWS_H */
