@@ -2,10 +2,10 @@
  * purge.c
  *	  SQL: idem_purge(), and the batch that it and the worker are made of.
  *
- * A pass takes the expired rows of each table in the order of their expiry.  Each batch goes
- * on where the one before ended rather than at the start: as long as an old
- * snapshot is held open somewhere, the entries of deleted rows stay in the
- * index, and every batch would walk past all of them again.
+ * A pass takes the expired rows of each table in the order of their expiry.
+ * Each batch goes on where the one before ended rather than at the start: as
+ * long as an old snapshot is held open somewhere, the entries of deleted rows
+ * stay in the index, and every batch would walk past all of them again.
  *
  * Rows that others have locked are skipped, so purging waits for nobody, any
  * number of passes may run side by side without doing anything twice, and what
@@ -184,9 +184,9 @@ idem_purge_batch(IdemPurge *purge, int64 limit)
 /*
  * idem_purge(max_rows bigint) -> bigint
  *
- * Deletes what is past its time, in the caller's transaction, and returns how many; no
- * more than max_rows unless that is NULL.  Raises 22023 when max_rows is not
- * positive, 25006 in a read-only transaction and on a standby.
+ * Deletes what is past its time, in the caller's transaction, and returns how
+ * many; no more than max_rows unless that is NULL.  Raises 22023 when max_rows
+ * is not positive, 25006 in a read-only transaction and on a standby.
  */
 Datum
 idem_purge(PG_FUNCTION_ARGS)

@@ -16,7 +16,7 @@ says with `--help` how to run a part of it:
 ```
 bench/run      # idem and its peers: twelve minutes
 bench/count    # instructions a call in the server: two minutes
-bench/scale    # few keys and very many: hours, with 50 million
+bench/scale    # few keys and very many: 25 minutes, with 50 million
 bench/steady   # size and latency over time: 25 minutes
 bench/purge    # purging, alone and beside clients: ten minutes
 ```
