@@ -65,57 +65,86 @@ REVOKE ALL ON TABLE @extschema@.idem_key FROM PUBLIC;
 GRANT SELECT, INSERT ON TABLE @extschema@.idem_key TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_key', '');
 
+CREATE TYPE @extschema@.idem_upsert_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb
+);
+COMMENT ON TYPE @extschema@.idem_upsert_result IS
+'what idem_upsert() answers';
+COMMENT ON COLUMN @extschema@.idem_upsert_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_upsert_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_upsert_result.result IS
+'the row, or the rows of the command';
+
 CREATE FUNCTION @extschema@.idem_upsert(
 	key text, target regclass, data jsonb,
 	conflict text[] DEFAULT NULL, expected_version bigint DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	merge jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT result jsonb)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	merge jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_upsert_result
 AS 'MODULE_PATHNAME', 'idem_upsert'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
 	bigint, text, interval, jsonb) IS
 'insert or update a row of a table once per key, and replay the result';
 
-CREATE FUNCTION @extschema@.idem_row_jsonb("row" record)
+CREATE FUNCTION @extschema@._idem_row_jsonb("row" record)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'idem_row_jsonb'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.idem_row_jsonb(record) IS
+COMMENT ON FUNCTION @extschema@._idem_row_jsonb(record) IS
 'for the statements of idem_upsert and idem_update: the row as to_jsonb() gives it';
 
-CREATE FUNCTION @extschema@.idem_upsert_met(
+CREATE FUNCTION @extschema@._idem_upsert_met(
 	changes boolean, kept jsonb DEFAULT NULL,
 	version bigint DEFAULT NULL, differs boolean DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_upsert_met'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_upsert_met(boolean, jsonb, bigint,
+COMMENT ON FUNCTION @extschema@._idem_upsert_met(boolean, jsonb, bigint,
 	boolean) IS
 'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
 
-CREATE FUNCTION @extschema@.idem_upsert_union(old anyarray, new anyarray)
+CREATE FUNCTION @extschema@._idem_upsert_union(old anyarray, new anyarray)
 RETURNS anyarray
 AS 'MODULE_PATHNAME', 'idem_upsert_union_array'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.idem_upsert_union(anyarray, anyarray) IS
+COMMENT ON FUNCTION @extschema@._idem_upsert_union(anyarray, anyarray) IS
 'for the statements of idem_upsert: the elements of both arrays, each once';
 
-CREATE FUNCTION @extschema@.idem_upsert_union(old jsonb, new jsonb)
+CREATE FUNCTION @extschema@._idem_upsert_union(old jsonb, new jsonb)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'idem_upsert_union_jsonb'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.idem_upsert_union(jsonb, jsonb) IS
+COMMENT ON FUNCTION @extschema@._idem_upsert_union(jsonb, jsonb) IS
 'for the statements of idem_upsert: the fields of both objects, or the elements of both arrays, each once';
+
+CREATE TYPE @extschema@.idem_execute_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb,
+	processed bigint
+);
+COMMENT ON TYPE @extschema@.idem_execute_result IS
+'what idem_execute() answers';
+COMMENT ON COLUMN @extschema@.idem_execute_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_execute_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_execute_result.result IS
+'the row, or the rows of the command';
+COMMENT ON COLUMN @extschema@.idem_execute_result.processed IS
+'number of rows that the command processed';
 
 CREATE FUNCTION @extschema@.idem_execute(
 	key text, command text, params jsonb DEFAULT '[]',
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT result jsonb, OUT processed bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_execute_result
 AS 'MODULE_PATHNAME', 'idem_execute'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
 	interval) IS
 'run a statement once per key, and replay its rows';
@@ -138,71 +167,109 @@ COMMENT ON FUNCTION @extschema@.idem_derive_key(text[]) IS
 -- Claims
 --
 
+CREATE TYPE @extschema@.idem_claim_result AS (
+	outcome @extschema@.idem_outcome,
+	response jsonb,
+	fence bigint,
+	expires_at timestamp with time zone,
+	lease_until timestamp with time zone
+);
+COMMENT ON TYPE @extschema@.idem_claim_result IS
+'what idem_claim() answers';
+COMMENT ON COLUMN @extschema@.idem_claim_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_claim_result.response IS
+'what the claim was completed or failed with; the last checkpoint while it is in progress';
+COMMENT ON COLUMN @extschema@.idem_claim_result.fence IS
+'number of the claim, for its holder';
+COMMENT ON COLUMN @extschema@.idem_claim_result.expires_at IS
+'from when on the key counts as never used';
+COMMENT ON COLUMN @extschema@.idem_claim_result.lease_until IS
+'until when the claim is held';
+
 CREATE FUNCTION @extschema@.idem_claim(
 	key text, request jsonb DEFAULT NULL, lease interval DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	wait boolean DEFAULT true,
-	OUT outcome @extschema@.idem_outcome, OUT response jsonb,
-	OUT fence bigint, OUT expires_at timestamp with time zone,
-	OUT lease_until timestamp with time zone)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	wait boolean DEFAULT true)
+RETURNS @extschema@.idem_claim_result
 AS 'MODULE_PATHNAME', 'idem_claim'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_claim(text, jsonb, interval, text,
 	interval, boolean) IS
 'claim a key for the transaction or under a lease, or tell what came of it';
 
 CREATE FUNCTION @extschema@.idem_complete(
 	key text, response jsonb, fence bigint DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_complete'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_complete(text, jsonb, bigint, text,
 	interval) IS
 'end a claim whose work is done; false if it has ended already';
 
 CREATE FUNCTION @extschema@.idem_fail(
 	key text, error jsonb, fence bigint DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_fail'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_fail(text, jsonb, bigint, text,
 	interval) IS
 'end a claim whose work is refused for good; false if it has ended already';
 
 CREATE FUNCTION @extschema@.idem_release(
-	key text, fence bigint DEFAULT NULL, scope text DEFAULT '')
+	key text, fence bigint DEFAULT NULL, scope text DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_release'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_release(text, bigint, text) IS
 'give up a claim, so that its key can be claimed again at once; false if it has ended already';
 
 CREATE FUNCTION @extschema@.idem_extend(
-	key text, fence bigint, lease interval, scope text DEFAULT '')
+	key text, fence bigint, lease interval, scope text DEFAULT NULL)
 RETURNS timestamp with time zone
 AS 'MODULE_PATHNAME', 'idem_extend'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_extend(text, bigint, interval, text) IS
 'prolong a claim''s lease, from now on, and return until when it is held';
 
 CREATE FUNCTION @extschema@.idem_checkpoint(
 	key text, fence bigint, name text, data jsonb DEFAULT NULL,
-	scope text DEFAULT '')
+	scope text DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'idem_checkpoint'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, bigint, text, jsonb,
 	text) IS
 'record how far the holder of a claim has come, for whoever takes it over';
 
+CREATE TYPE @extschema@.idem_lookup_result AS (
+	outcome @extschema@.idem_outcome,
+	response jsonb,
+	fence bigint,
+	created_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	lease_until timestamp with time zone
+);
+COMMENT ON TYPE @extschema@.idem_lookup_result IS
+'what idem_lookup() answers';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.response IS
+'what the claim was completed or failed with; the last checkpoint while it is in progress';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.fence IS
+'number of the claim, for its holder';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.created_at IS
+'when the key was claimed';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.expires_at IS
+'from when on the key counts as never used';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.lease_until IS
+'until when the claim is held';
+
 CREATE FUNCTION @extschema@.idem_lookup(
-	key text, scope text DEFAULT '',
-	OUT outcome @extschema@.idem_outcome, OUT response jsonb,
-	OUT fence bigint, OUT created_at timestamp with time zone,
-	OUT expires_at timestamp with time zone,
-	OUT lease_until timestamp with time zone)
+	key text, scope text DEFAULT NULL)
+RETURNS @extschema@.idem_lookup_result
 AS 'MODULE_PATHNAME', 'idem_lookup'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
@@ -291,33 +358,33 @@ GRANT INSERT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
 	TO @extowner@;
 
 -- ALWAYS and for each row: a change that logical replication applies counts.
-CREATE FUNCTION @extschema@.idem_machine_changed() RETURNS trigger
+CREATE FUNCTION @extschema@._idem_machine_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_machine_changed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_machine_changed() IS
+COMMENT ON FUNCTION @extschema@._idem_machine_changed() IS
 'tells all sessions that the state machines have changed';
-REVOKE ALL ON FUNCTION @extschema@.idem_machine_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@._idem_machine_changed() FROM PUBLIC;
 
-CREATE TRIGGER idem_machine_changed
+CREATE TRIGGER _idem_machine_changed
 	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_changed();
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_machine_changed();
 ALTER TABLE @extschema@.idem_machine
-	ENABLE ALWAYS TRIGGER idem_machine_changed;
-COMMENT ON TRIGGER idem_machine_changed ON @extschema@.idem_machine IS
+	ENABLE ALWAYS TRIGGER _idem_machine_changed;
+COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine IS
 'tells all sessions that the state machines have changed';
-CREATE TRIGGER idem_machine_changed
+CREATE TRIGGER _idem_machine_changed
 	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine_edge
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_machine_changed();
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_machine_changed();
 ALTER TABLE @extschema@.idem_machine_edge
-	ENABLE ALWAYS TRIGGER idem_machine_changed;
-COMMENT ON TRIGGER idem_machine_changed ON @extschema@.idem_machine_edge IS
+	ENABLE ALWAYS TRIGGER _idem_machine_changed;
+COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine_edge IS
 'tells all sessions that the state machines have changed';
 
 CREATE FUNCTION @extschema@.idem_machine_define(
 	name text, initial text, transitions jsonb, force boolean DEFAULT false)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_machine_define'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
 	boolean) IS
 'make or change a state machine; false if it is as described already';
@@ -329,7 +396,7 @@ GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
 CREATE FUNCTION @extschema@.idem_machine_drop(name text)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_machine_drop'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_machine_drop(text) IS
 'drop a state machine that no table follows; false if there is none of that name';
 REVOKE ALL ON FUNCTION @extschema@.idem_machine_drop(text) FROM PUBLIC;
@@ -361,7 +428,7 @@ CREATE FUNCTION @extschema@.idem_attach(
 	history boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME', 'idem_attach'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_attach(regclass, text, name, name,
 	boolean) IS
 'let a table follow a state machine';
@@ -369,7 +436,7 @@ COMMENT ON FUNCTION @extschema@.idem_attach(regclass, text, name, name,
 CREATE FUNCTION @extschema@.idem_detach(target regclass)
 RETURNS void
 AS 'MODULE_PATHNAME', 'idem_detach'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
 'let a table no longer follow a state machine';
 
@@ -466,45 +533,62 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history',
 		AND c.relpersistence OPERATOR(pg_catalog.<>) 't')$$);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history_id_seq', '');
 
+CREATE TYPE @extschema@.idem_history_entry AS (
+	version bigint,
+	from_state text,
+	to_state text,
+	changed_at timestamp with time zone,
+	changed_by text,
+	scope text,
+	key text,
+	note jsonb
+);
+COMMENT ON TYPE @extschema@.idem_history_entry IS
+'a transition that a row has made';
+COMMENT ON COLUMN @extschema@.idem_history_entry.version IS
+'version of the row';
+COMMENT ON COLUMN @extschema@.idem_history_entry.from_state IS
+'state that the row left';
+COMMENT ON COLUMN @extschema@.idem_history_entry.to_state IS
+'state that the row is in';
+COMMENT ON COLUMN @extschema@.idem_history_entry.changed_at IS
+'when the transition was made';
+COMMENT ON COLUMN @extschema@.idem_history_entry.changed_by IS
+'role that made it';
+COMMENT ON COLUMN @extschema@.idem_history_entry.scope IS
+'namespace of the key';
+COMMENT ON COLUMN @extschema@.idem_history_entry.key IS
+'idempotency key of the call that made it';
+COMMENT ON COLUMN @extschema@.idem_history_entry.note IS
+'what the call said of it';
+
 CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id text,
-	OUT version bigint, OUT from_state text, OUT to_state text,
-	OUT changed_at timestamp with time zone, OUT changed_by text,
-	OUT scope text, OUT key text, OUT note jsonb)
-RETURNS SETOF record
+	target regclass, id text)
+RETURNS SETOF @extschema@.idem_history_entry
 AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, text) IS
 'the transitions of a row of a table that keeps a history, oldest first';
 
 CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id bigint,
-	OUT version bigint, OUT from_state text, OUT to_state text,
-	OUT changed_at timestamp with time zone, OUT changed_by text,
-	OUT scope text, OUT key text, OUT note jsonb)
-RETURNS SETOF record
+	target regclass, id bigint)
+RETURNS SETOF @extschema@.idem_history_entry
 AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, bigint) IS
 'the transitions of a row of a table that keeps a history, oldest first';
 
 CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id uuid,
-	OUT version bigint, OUT from_state text, OUT to_state text,
-	OUT changed_at timestamp with time zone, OUT changed_by text,
-	OUT scope text, OUT key text, OUT note jsonb)
-RETURNS SETOF record
+	target regclass, id uuid)
+RETURNS SETOF @extschema@.idem_history_entry
 AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, uuid) IS
 'the transitions of a row of a table that keeps a history, oldest first';
 
 CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id jsonb,
-	OUT version bigint, OUT from_state text, OUT to_state text,
-	OUT changed_at timestamp with time zone, OUT changed_by text,
-	OUT scope text, OUT key text, OUT note jsonb)
-RETURNS SETOF record
+	target regclass, id jsonb)
+RETURNS SETOF @extschema@.idem_history_entry
 AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, jsonb) IS
@@ -514,32 +598,51 @@ COMMENT ON FUNCTION @extschema@.idem_history(regclass, jsonb) IS
 -- Transitions
 --
 
-CREATE FUNCTION @extschema@.idem_place(internal)
+CREATE FUNCTION @extschema@._idem_place(internal)
 RETURNS internal
 AS 'MODULE_PATHNAME', 'idem_place'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.idem_place(internal) IS
+COMMENT ON FUNCTION @extschema@._idem_place(internal) IS
 'planner support: lets a condition of idem''s statements know which row version it is about';
 
-CREATE FUNCTION @extschema@.idem_change_met(
+CREATE FUNCTION @extschema@._idem_change_met(
 	state "any", version bigint,
 	relid oid DEFAULT NULL, place tid DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_change_met'
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 COST 1000 -- to be asked of the right row only: after all other conditions
-SUPPORT @extschema@.idem_place;
-COMMENT ON FUNCTION @extschema@.idem_change_met("any", bigint, oid, tid) IS
+SUPPORT @extschema@._idem_place;
+COMMENT ON FUNCTION @extschema@._idem_change_met("any", bigint, oid, tid) IS
 'for the statements of transitions: tells whether the row that was found may change, and notes it';
+
+CREATE TYPE @extschema@.idem_transition_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	from_state text,
+	to_state text,
+	version bigint
+);
+COMMENT ON TYPE @extschema@.idem_transition_result IS
+'what a transition of one row answers';
+COMMENT ON COLUMN @extschema@.idem_transition_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_transition_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_transition_result.from_state IS
+'state that the row left';
+COMMENT ON COLUMN @extschema@.idem_transition_result.to_state IS
+'state that the row is in';
+COMMENT ON COLUMN @extschema@.idem_transition_result.version IS
+'version of the row';
 
 CREATE FUNCTION @extschema@.order_transition(
 	target regclass, id text, new_status @extschema@.order_status,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
 'move an order to its next state, once per key if one is given';
@@ -547,11 +650,10 @@ COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
 CREATE FUNCTION @extschema@.order_transition(
 	target regclass, id bigint, new_status @extschema@.order_status,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
 'move an order to its next state, once per key if one is given';
@@ -559,11 +661,10 @@ COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
 CREATE FUNCTION @extschema@.order_transition(
 	target regclass, id uuid, new_status @extschema@.order_status,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
 'move an order to its next state, once per key if one is given';
@@ -571,11 +672,10 @@ COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
 CREATE FUNCTION @extschema@.order_transition(
 	target regclass, id jsonb, new_status @extschema@.order_status,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
 	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
 'move the order with this primary key to its next state, once per key if one is given';
@@ -583,11 +683,10 @@ COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
 CREATE FUNCTION @extschema@.idem_transition(
 	target regclass, id text, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint,
 	text, text, interval, jsonb) IS
 'move a row to a state of the machine that its table follows, once per key if one is given';
@@ -595,11 +694,10 @@ COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint,
 CREATE FUNCTION @extschema@.idem_transition(
 	target regclass, id bigint, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint,
 	text, text, interval, jsonb) IS
 'move a row to a state of the machine that its table follows, once per key if one is given';
@@ -607,11 +705,10 @@ COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint,
 CREATE FUNCTION @extschema@.idem_transition(
 	target regclass, id uuid, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint,
 	text, text, interval, jsonb) IS
 'move a row to a state of the machine that its table follows, once per key if one is given';
@@ -619,25 +716,45 @@ COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint,
 CREATE FUNCTION @extschema@.idem_transition(
 	target regclass, id jsonb, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result
 AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb, text, bigint,
 	text, text, interval, jsonb) IS
 'move the row with this primary key to a state of the machine that its table follows, once per key if one is given';
 
-CREATE FUNCTION @extschema@.idem_transition(
+CREATE TYPE @extschema@.idem_transition_batch_result AS (
+	id jsonb,
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	from_state text,
+	to_state text,
+	version bigint
+);
+COMMENT ON TYPE @extschema@.idem_transition_batch_result IS
+'what a transition of several rows answers for each of them';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.id IS
+'the id as it was given';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.from_state IS
+'state that the row left';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.to_state IS
+'state that the row is in';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.version IS
+'version of the row';
+
+CREATE FUNCTION @extschema@.idem_transition_batch(
 	target regclass, ids jsonb[], to_state text,
 	expected_versions bigint[] DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
-	OUT id jsonb, OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT from_state text, OUT to_state text, OUT version bigint)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'idem_transition_set'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb[], text,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_transition_batch_result
+AS 'MODULE_PATHNAME', 'idem_transition_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_transition_batch(regclass, jsonb[], text,
 	bigint[], text, text, interval, jsonb) IS
 'move all of the rows with these primary keys, or none, to a state of the machine that their table follows, once per key if one is given';
 
@@ -645,14 +762,30 @@ COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb[], text,
 -- Updates
 --
 
+CREATE TYPE @extschema@.idem_update_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb,
+	version bigint
+);
+COMMENT ON TYPE @extschema@.idem_update_result IS
+'what idem_update() answers';
+COMMENT ON COLUMN @extschema@.idem_update_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_update_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_update_result.result IS
+'the row, or the rows of the command';
+COMMENT ON COLUMN @extschema@.idem_update_result.version IS
+'version of the row';
+
 CREATE FUNCTION @extschema@.idem_update(
 	target regclass, id text, patch jsonb,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT result jsonb, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result
 AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, text, jsonb, bigint,
 	text, text, interval) IS
 'set some columns of a row, if it has the version expected, once per key if one is given';
@@ -660,11 +793,10 @@ COMMENT ON FUNCTION @extschema@.idem_update(regclass, text, jsonb, bigint,
 CREATE FUNCTION @extschema@.idem_update(
 	target regclass, id bigint, patch jsonb,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT result jsonb, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result
 AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, bigint, jsonb, bigint,
 	text, text, interval) IS
 'set some columns of a row, if it has the version expected, once per key if one is given';
@@ -672,11 +804,10 @@ COMMENT ON FUNCTION @extschema@.idem_update(regclass, bigint, jsonb, bigint,
 CREATE FUNCTION @extschema@.idem_update(
 	target regclass, id uuid, patch jsonb,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT result jsonb, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result
 AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, uuid, jsonb, bigint,
 	text, text, interval) IS
 'set some columns of a row, if it has the version expected, once per key if one is given';
@@ -684,11 +815,10 @@ COMMENT ON FUNCTION @extschema@.idem_update(regclass, uuid, jsonb, bigint,
 CREATE FUNCTION @extschema@.idem_update(
 	target regclass, id jsonb, patch jsonb,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT '', ttl interval DEFAULT NULL,
-	OUT outcome @extschema@.idem_outcome, OUT replayed boolean,
-	OUT result jsonb, OUT version bigint)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result
 AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint,
 	text, text, interval) IS
 'set some columns of a row, if it has the version expected, once per key if one is given';
@@ -722,19 +852,19 @@ GRANT SELECT ON TABLE @extschema@.idem_consumer TO PUBLIC;
 GRANT INSERT ON TABLE @extschema@.idem_consumer TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_consumer', '');
 
-CREATE FUNCTION @extschema@.idem_consumer_changed() RETURNS trigger
+CREATE FUNCTION @extschema@._idem_consumer_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_consumer_changed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_consumer_changed() IS
+COMMENT ON FUNCTION @extschema@._idem_consumer_changed() IS
 'tells all sessions that the definitions of consumers have changed';
-REVOKE ALL ON FUNCTION @extschema@.idem_consumer_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@._idem_consumer_changed() FROM PUBLIC;
 
-CREATE TRIGGER idem_consumer_changed
+CREATE TRIGGER _idem_consumer_changed
 	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_consumer
-	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_consumer_changed();
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_consumer_changed();
 ALTER TABLE @extschema@.idem_consumer
-	ENABLE ALWAYS TRIGGER idem_consumer_changed;
-COMMENT ON TRIGGER idem_consumer_changed ON @extschema@.idem_consumer IS
+	ENABLE ALWAYS TRIGGER _idem_consumer_changed;
+COMMENT ON TRIGGER _idem_consumer_changed ON @extschema@.idem_consumer IS
 'tells all sessions that the definitions of consumers have changed';
 
 CREATE TABLE @extschema@.idem_message (
@@ -803,7 +933,7 @@ CREATE FUNCTION @extschema@.idem_consumer_define(
 	consumer text, ttl interval DEFAULT NULL, late text DEFAULT 'reject')
 RETURNS void
 AS 'MODULE_PATHNAME', 'idem_consumer_define'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_consumer_define(text, interval, text) IS
 'say how long a consumer''s messages are remembered and what becomes of late ones, and make the consumer one''s own';
 
@@ -812,18 +942,18 @@ CREATE FUNCTION @extschema@.idem_consume(
 	sent_at timestamp with time zone DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_consume'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_consume(text, text, interval,
 	timestamp with time zone) IS
 'consume a message with this transaction; false if that was done before';
 
-CREATE FUNCTION @extschema@.idem_consume(
+CREATE FUNCTION @extschema@.idem_consume_batch(
 	consumer text, message_ids text[], ttl interval DEFAULT NULL,
 	sent_at timestamp with time zone[] DEFAULT NULL)
 RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'idem_consume_batch'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_consume(text, text[], interval,
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_consume_batch(text, text[], interval,
 	timestamp with time zone[]) IS
 'consume messages with this transaction, and return those for which that was not done before';
 
@@ -833,7 +963,7 @@ CREATE FUNCTION @extschema@.idem_advance(
 	allow_gaps boolean DEFAULT false, epoch bigint DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'idem_advance'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_advance(text, text, integer, bigint,
 	bigint, boolean, bigint) IS
 'apply a range of a log''s offsets with this transaction, and return the first that was not applied before; null if all were';
@@ -850,11 +980,32 @@ COMMENT ON FUNCTION @extschema@.idem_offset(text, text, integer) IS
 -- Testing
 --
 
+CREATE TYPE @extschema@.idem_check_result AS (
+	idempotent boolean,
+	same_answer boolean,
+	differences jsonb,
+	rewritten bigint,
+	first jsonb,
+	second jsonb
+);
+COMMENT ON TYPE @extschema@.idem_check_result IS
+'what idem_check() answers';
+COMMENT ON COLUMN @extschema@.idem_check_result.idempotent IS
+'whether the second run changed nothing';
+COMMENT ON COLUMN @extschema@.idem_check_result.same_answer IS
+'whether both runs returned the same rows';
+COMMENT ON COLUMN @extschema@.idem_check_result.differences IS
+'what the second run changed';
+COMMENT ON COLUMN @extschema@.idem_check_result.rewritten IS
+'rows that the second run wrote without changing them';
+COMMENT ON COLUMN @extschema@.idem_check_result.first IS
+'rows of the first run';
+COMMENT ON COLUMN @extschema@.idem_check_result.second IS
+'rows of the second run';
+
 CREATE FUNCTION @extschema@.idem_check(
-	command text, params jsonb DEFAULT '[]',
-	OUT idempotent boolean, OUT same_answer boolean,
-	OUT differences jsonb, OUT rewritten bigint,
-	OUT first jsonb, OUT second jsonb)
+	command text, params jsonb DEFAULT '[]')
+RETURNS @extschema@.idem_check_result
 AS 'MODULE_PATHNAME', 'idem_check'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_check(text, jsonb) IS
@@ -867,7 +1018,7 @@ COMMENT ON FUNCTION @extschema@.idem_check(text, jsonb) IS
 CREATE FUNCTION @extschema@.idem_purge(max_rows bigint DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'idem_purge'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
 'delete expired keys and messages and history past its retention, all or so many rows, and return how many were deleted';
 REVOKE ALL ON FUNCTION @extschema@.idem_purge(bigint) FROM PUBLIC;
@@ -877,7 +1028,7 @@ GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@
 CREATE FUNCTION @extschema@.idem_worker_start()
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_worker_start'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_worker_start() IS
 'purge this database in the background until the server stops; false if that is being done already';
 REVOKE ALL ON FUNCTION @extschema@.idem_worker_start() FROM PUBLIC;
@@ -887,7 +1038,7 @@ GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_start() TO @extowner@
 CREATE FUNCTION @extschema@.idem_worker_stop()
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_worker_stop'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
 REVOKE ALL ON FUNCTION @extschema@.idem_worker_stop() FROM PUBLIC;

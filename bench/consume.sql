@@ -84,7 +84,7 @@ BEGIN
 				RETURNING message_id)
 			SELECT array_agg(message_id) INTO new_ids FROM new;
 		ELSIF contestant LIKE 'idem%' THEN
-			SELECT array_agg(id) INTO new_ids FROM idem_consume(reader, batch) AS id;
+			SELECT array_agg(id) INTO new_ids FROM idem_consume_batch(reader, batch) AS id;
 		ELSE
 			CONTINUE;
 		END IF;
@@ -161,7 +161,7 @@ BEGIN
 	FOR i IN 0 .. messages / 1000 - 1 LOOP
 		EXECUTE format('SELECT array_agg(%s) FROM generate_series($1 * 1000 + 1, ($1 + 1) * 1000) AS i', id_of)
 		INTO batch USING i;
-		PERFORM idem_consume('bench-store', batch, '1 microsecond');
+		PERFORM idem_consume_batch('bench-store', batch, '1 microsecond');
 		COMMIT;
 	END LOOP;
 	bytes := pg_total_relation_size('idem_message') - bytes;

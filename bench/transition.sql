@@ -68,7 +68,7 @@ $$;
 -- A hundred rows in a call, the last of which counts for all.
 CREATE FUNCTION hundred(the_id bigint, wanted order_status) RETURNS bigint
 LANGUAGE sql AS $$
-	SELECT count(t) FROM idem_transition('idem_bench.idem_set',
+	SELECT count(t) FROM idem_transition_batch('idem_bench.idem_set',
 		ARRAY(SELECT to_jsonb(n) FROM generate_series(the_id - 99, the_id) AS n),
 		wanted::text) AS t;
 $$;

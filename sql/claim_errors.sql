@@ -24,20 +24,14 @@ SELECT call, answer FROM unnest(ARRAY[
 	$$idem_claim(NULL)$$,
 	$$idem_claim('')$$,
 	$$idem_claim(repeat('k', 256))$$,
-	$$idem_claim('e', scope => NULL)$$,
 	$$idem_claim('e', scope => repeat('s', 256))$$,
 	$$idem_complete(NULL, '1')$$,
-	$$idem_complete('e', '1', scope => NULL)$$,
 	$$idem_fail('', '1')$$,
 	$$idem_release(NULL)$$,
-	$$idem_release('e', scope => NULL)$$,
 	$$idem_extend(NULL, 1, '1 hour')$$,
-	$$idem_extend('e', 1, '1 hour', NULL)$$,
 	$$idem_checkpoint(NULL, 1, 'a')$$,
-	$$idem_checkpoint('e', 1, 'a', scope => NULL)$$,
 	$$idem_lookup(NULL)$$,
 	$$idem_lookup('')$$,
-	$$idem_lookup('e', NULL)$$,
 	$$idem_lookup('e', repeat('s', 256))$$]) AS call, try(call);
 
 -- Times are positive, and not past the end of time.

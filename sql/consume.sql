@@ -47,29 +47,29 @@ FROM unnest(ARRAY[E'\303\244', E'a\314\210', E'\303\244', E'\n']) AS m;
 --
 
 -- The new ones come back, in the order given; what is in it twice counts once.
-SELECT idem_consume('test-consume', ARRAY['b3', 'b1', 'm1', 'b2', 'b1', 'b3', 'm2']);
-SELECT idem_consume('test-consume', ARRAY['b4', 'b3', 'b2', 'b1', 'b0']);
-SELECT idem_consume('test-consume', ARRAY['b4', 'b4']);
+SELECT idem_consume_batch('test-consume', ARRAY['b3', 'b1', 'm1', 'b2', 'b1', 'b3', 'm2']);
+SELECT idem_consume_batch('test-consume', ARRAY['b4', 'b3', 'b2', 'b1', 'b0']);
+SELECT idem_consume_batch('test-consume', ARRAY['b4', 'b4']);
 -- Bytes decide here, too, and one id may begin with another.
-SELECT * FROM idem_consume('test-consume', ARRAY['bb', 'b', 'B', 'bbb', 'b b', 'B']) WITH ORDINALITY AS m (id, i);
+SELECT * FROM idem_consume_batch('test-consume', ARRAY['bb', 'b', 'B', 'bbb', 'b b', 'B']) WITH ORDINALITY AS m (id, i);
 -- Nothing is nothing.
-SELECT count(*) FROM idem_consume('test-consume', '{}'::text[]);
+SELECT count(*) FROM idem_consume_batch('test-consume', '{}'::text[]);
 
 -- All at once: the work of the new ones, in the transaction that remembers them.
-INSERT INTO effect SELECT id FROM idem_consume('test-consume', ARRAY['b5', 'b4', 'b6']) AS id;
+INSERT INTO effect SELECT id FROM idem_consume_batch('test-consume', ARRAY['b5', 'b4', 'b6']) AS id;
 TABLE effect;
 
 -- A batch is remembered whole, however many of its rows are asked for.
-SELECT idem_consume('test-consume', ARRAY['b7', 'b8', 'b9']) LIMIT 1;
-SELECT idem_consume('test-consume', ARRAY['b7', 'b8', 'b9']);
+SELECT idem_consume_batch('test-consume', ARRAY['b7', 'b8', 'b9']) LIMIT 1;
+SELECT idem_consume_batch('test-consume', ARRAY['b7', 'b8', 'b9']);
 
 -- A hundred thousand in one statement, half of them twice.
 BEGIN;
 CREATE TEMP TABLE many AS
 SELECT array_agg((i * 7919 % 100000 / 2)::text ORDER BY i) AS ids FROM generate_series(1, 100000) AS i;
 SELECT count(*), count(DISTINCT id), min(i), max(i)
-FROM many, idem_consume('test-consume', ids) WITH ORDINALITY AS m (id, i);
-SELECT count(*) FROM many, idem_consume('test-consume', ids);
+FROM many, idem_consume_batch('test-consume', ids) WITH ORDINALITY AS m (id, i);
+SELECT count(*) FROM many, idem_consume_batch('test-consume', ids);
 ROLLBACK;
 
 --
@@ -101,9 +101,9 @@ SELECT idem_consume('test-consume', 'e1', '1 microsecond');
 SELECT idem_consume('test-consume', 'e1', '1 microsecond');
 SELECT idem_consume('test-consume', 'e1', '1 hour');
 SELECT idem_consume('test-consume', 'e1', '1 hour');
-SELECT idem_consume('test-consume', ARRAY['e2', 'e3'], '1 microsecond');
-SELECT idem_consume('test-consume', ARRAY['e4', 'e3', 'e1', 'e3', 'e2']);
-SELECT idem_consume('test-consume', ARRAY['e4', 'e3', 'e1', 'e3', 'e2']);
+SELECT idem_consume_batch('test-consume', ARRAY['e2', 'e3'], '1 microsecond');
+SELECT idem_consume_batch('test-consume', ARRAY['e4', 'e3', 'e1', 'e3', 'e2']);
+SELECT idem_consume_batch('test-consume', ARRAY['e4', 'e3', 'e1', 'e3', 'e2']);
 SELECT message_id, expires_at > now() + interval '1 minute' AS live FROM idem_message
 WHERE consumer = 'test-consume' AND message_id LIKE 'e_' ORDER BY 1;
 ROLLBACK;
@@ -115,11 +115,11 @@ SELECT expires_at = :'before' AS same FROM idem_message WHERE (consumer, message
 
 -- The purge takes what has expired.
 BEGIN;
-SELECT idem_consume('test-consume', ARRAY['p1', 'p2', 'p3'], '1 microsecond');
+SELECT idem_consume_batch('test-consume', ARRAY['p1', 'p2', 'p3'], '1 microsecond');
 SELECT idem_consume('test-consume', 'p2');
 SELECT idem_purge() >= 2 AS purged;
 SELECT message_id FROM remembered WHERE message_id LIKE 'p_';
-SELECT idem_consume('test-consume', ARRAY['p1', 'p2', 'p3']);
+SELECT idem_consume_batch('test-consume', ARRAY['p1', 'p2', 'p3']);
 ROLLBACK;
 
 --
@@ -146,11 +146,11 @@ ROLLBACK;
 SELECT idem_consumer_define('test-consume-late', '1 hour', 'apply');
 SELECT idem_consume('test-consume-late', 'l4', NULL, now() - interval '1 day');
 SELECT idem_consume('test-consume-late', 'l4', NULL, now() - interval '1 day');
-SELECT idem_consume('test-consume-late', ARRAY['l4', 'l5'], NULL, ARRAY[now() - interval '1 day', '-infinity']);
+SELECT idem_consume_batch('test-consume-late', ARRAY['l4', 'l5'], NULL, ARRAY[now() - interval '1 day', '-infinity']);
 SELECT idem_consumer_define('test-consume-late', '1 hour', 'reject');
-SELECT idem_consume('test-consume-late', ARRAY['l4', 'l5'], NULL, ARRAY[now() - interval '1 day', '-infinity']);
-SELECT idem_consume('test-consume-late', ARRAY['l6', 'l4'], NULL, ARRAY[NULL, now() - interval '1 day']);
-SELECT idem_consume('test-consume-late', ARRAY['l7', 'l8'], NULL, ARRAY[NULL, now() - interval '1 day']);
+SELECT idem_consume_batch('test-consume-late', ARRAY['l4', 'l5'], NULL, ARRAY[now() - interval '1 day', '-infinity']);
+SELECT idem_consume_batch('test-consume-late', ARRAY['l6', 'l4'], NULL, ARRAY[NULL, now() - interval '1 day']);
+SELECT idem_consume_batch('test-consume-late', ARRAY['l7', 'l8'], NULL, ARRAY[NULL, now() - interval '1 day']);
 \echo :LAST_ERROR_SQLSTATE
 SELECT message_id FROM remembered WHERE consumer = 'test-consume-late' ORDER BY 1;
 -- For ever is never too late.
@@ -159,7 +159,7 @@ SELECT idem_consume('test-consume', 'l9', '178000000 years', timestamptz '-infin
 -- A sender whose clock is ahead: its messages are remembered until they look
 -- late by that very clock.
 SELECT idem_consume('test-consume', 'f1', '1 hour', now() + interval '1 day');
-SELECT idem_consume('test-consume', ARRAY['f2', 'f3'], '1 hour', ARRAY[now() + interval '2 days', NULL]);
+SELECT idem_consume_batch('test-consume', ARRAY['f2', 'f3'], '1 hour', ARRAY[now() + interval '2 days', NULL]);
 SELECT message_id, round(extract(epoch FROM expires_at - now()) / 3600) AS hours
 FROM idem_message WHERE consumer = 'test-consume' AND message_id LIKE 'f_' ORDER BY 1;
 
@@ -214,7 +214,7 @@ CREATE FUNCTION lies(timestamptz, timestamptz) RETURNS boolean LANGUAGE sql AS '
 CREATE OPERATOR idem_test_consume.<= (FUNCTION = lies, LEFTARG = timestamptz, RIGHTARG = timestamptz);
 CREATE FUNCTION unnest(text[]) RETURNS SETOF text LANGUAGE sql AS $$ SELECT 'lies'::text $$;
 SET LOCAL search_path = idem_test_consume, pg_catalog, public;
-SELECT idem_consume('test-consume', ARRAY['m1', 's1']);
+SELECT idem_consume_batch('test-consume', ARRAY['m1', 's1']);
 ROLLBACK;
 
 DELETE FROM idem_message WHERE consumer LIKE 'test-consume%';

@@ -14,7 +14,7 @@ GRANT regress_idem_shop TO regress_idem_ann;
 -- It takes no privilege on any table.
 SET ROLE regress_idem_ann;
 SELECT idem_consume('test-rights', 'm1');
-SELECT idem_consume('test-rights', ARRAY['m2', 'm1', 'm3']);
+SELECT idem_consume_batch('test-rights', ARRAY['m2', 'm1', 'm3']);
 SELECT idem_advance('test-rights', 'log', 0, 0, 9);
 SELECT idem_offset('test-rights', 'log', 0);
 \set VERBOSITY terse
@@ -36,7 +36,7 @@ SELECT idem_consume('test-rights', 'm4');
 SET ROLE regress_idem_ann;
 SELECT idem_consume('test-rights', 'm5');
 \echo :LAST_ERROR_SQLSTATE
-SELECT idem_consume('test-rights', ARRAY['m1']);
+SELECT idem_consume_batch('test-rights', ARRAY['m1']);
 SELECT idem_advance('test-rights', 'log', 0, 10, 19);
 SELECT idem_offset('test-rights', 'log', 0);
 SELECT idem_consumer_define('test-rights', '2 days');
@@ -93,7 +93,7 @@ DISCARD PLANS;
 SELECT idem_consumer_define('test-rights-trap', '1 hour');
 SELECT idem_consumer_define('test-rights-trap', '2 hours');
 SELECT idem_consume('test-rights-trap', 'm1', '1 microsecond');
-SELECT idem_consume('test-rights-trap', ARRAY['m1', 'm2']);
+SELECT idem_consume_batch('test-rights-trap', ARRAY['m1', 'm2']);
 SELECT idem_advance('test-rights-trap', 'log', 0, 0, 9, epoch => 1);
 SELECT idem_advance('test-rights-trap', 'log', 0, 0, 19, epoch => 2);
 SELECT idem_advance('test-rights-trap', 'log', 0, 0, 19, epoch => 1);

@@ -26,11 +26,11 @@ SELECT call, try.answer, try.detail FROM unnest(ARRAY[
 	$$idem_consume('test-errors', NULL::text)$$,
 	$$idem_consume('test-errors', '')$$,
 	$$idem_consume('test-errors', repeat('m', 1025))$$,
-	$$idem_consume(NULL, ARRAY['m'])$$,
-	$$idem_consume('test-errors', NULL::text[])$$,
-	$$idem_consume('test-errors', ARRAY['m', NULL])$$,
-	$$idem_consume('test-errors', ARRAY['m', ''])$$,
-	$$idem_consume('test-errors', ARRAY['m', repeat('m', 1025)])$$,
+	$$idem_consume_batch(NULL, ARRAY['m'])$$,
+	$$idem_consume_batch('test-errors', NULL)$$,
+	$$idem_consume_batch('test-errors', ARRAY['m', NULL])$$,
+	$$idem_consume_batch('test-errors', ARRAY['m', ''])$$,
+	$$idem_consume_batch('test-errors', ARRAY['m', repeat('m', 1025)])$$,
 	$$idem_advance(NULL, 't', 0, 0, 0)$$,
 	$$idem_advance('', 't', 0, 0, 0)$$,
 	$$idem_advance('test-errors', NULL, 0, 0, 0)$$,
@@ -53,7 +53,7 @@ SELECT call, try.answer FROM unnest(ARRAY[
 	$$idem_consume('test-errors', 'm', '0')$$,
 	$$idem_consume('test-errors', 'm', '-1 second')$$,
 	$$idem_consume('test-errors', 'm', '1 month -31 days')$$,
-	$$idem_consume('test-errors', ARRAY['m'], '0')$$,
+	$$idem_consume_batch('test-errors', ARRAY['m'], '0')$$,
 	$$idem_consumer_define('test-errors', '0')$$,
 	$$idem_consumer_define('test-errors', '-178000000 years')$$]) AS call, try(call);
 
@@ -63,8 +63,8 @@ SELECT try.* FROM try($$idem_consumer_define('test-errors', late => 'ignore')$$)
 
 -- Times are given for each message of a batch, or for none.
 SELECT call, try.* FROM unnest(ARRAY[
-	$$idem_consume('test-errors', ARRAY['m', 'n'], sent_at => ARRAY[now()])$$,
-	$$idem_consume('test-errors', '{}'::text[], sent_at => ARRAY[now()])$$]) AS call, try(call);
+	$$idem_consume_batch('test-errors', ARRAY['m', 'n'], sent_at => ARRAY[now()])$$,
+	$$idem_consume_batch('test-errors', '{}'::text[], sent_at => ARRAY[now()])$$]) AS call, try(call);
 
 -- Offsets go up, and begin at zero.
 SELECT call, try.answer, try.detail FROM unnest(ARRAY[
@@ -78,24 +78,24 @@ SELECT count(*) FROM idem_offset WHERE consumer = 'test-errors';
 SELECT count(*) FROM idem_consumer WHERE consumer = 'test-errors';
 
 -- A batch with one late message is refused whole.
-SELECT try.answer FROM try($$idem_consume('test-errors', ARRAY['n', 'm'], '1 hour', ARRAY[now(), '2001-01-01'])$$);
+SELECT try.answer FROM try($$idem_consume_batch('test-errors', ARRAY['n', 'm'], '1 hour', ARRAY[now(), '2001-01-01'])$$);
 SELECT count(*) FROM idem_message WHERE consumer = 'test-errors';
 
 -- Nothing is written in a read-only transaction.
 BEGIN READ ONLY;
 SELECT call, try.answer FROM unnest(ARRAY[
 	$$idem_consume('test-errors', 'm')$$,
-	$$idem_consume('test-errors', ARRAY['m'])$$,
+	$$idem_consume_batch('test-errors', ARRAY['m'])$$,
 	$$idem_advance('test-errors', 't', 0, 0, 0)$$,
 	$$idem_consumer_define('test-errors')$$]) AS call, try(call);
 ROLLBACK;
 
--- A batch has to look like one: what is given without a type is one id.
-SELECT try.* FROM try($$idem_consume('test-errors', '{a,b}')$$);
+-- A batch has a name of its own: what is given without a type is no single id.
+SELECT try.* FROM try($$idem_consume_batch('test-errors', '{a,b}')$$);
 SELECT message_id FROM idem_message WHERE consumer = 'test-errors';
 
 -- The trigger of the definitions is none for other uses.
-SELECT idem_consumer_changed();
+SELECT _idem_consumer_changed();
 
 DELETE FROM idem_message WHERE consumer = 'test-errors';
 DROP SCHEMA idem_test_consumer_errors CASCADE;

@@ -32,7 +32,6 @@ END $$;
 SELECT idem_execute(NULL, 'SELECT 1');
 SELECT try(NULL);
 SELECT try('SELECT 1', NULL);
-SELECT idem_execute('execute-errors', 'SELECT 1', scope => NULL);
 
 -- A command is one statement.
 SELECT command, try(command) FROM unnest(ARRAY['', ' ;; ', '-- nothing', '/* nothing */']) AS c (command);

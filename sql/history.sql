@@ -72,7 +72,7 @@ SELECT outcome FROM idem_update('things', 1, '{"name": "one"}', key => 'n', scop
 SELECT version, from_state, to_state, note FROM idem_history('things', 1);
 
 -- each row of a set
-SELECT id, outcome FROM idem_transition('things', '{3, 1, 2}'::jsonb[], 'b', key => 's', scope => 'test_history', note => '"all"');
+SELECT id, outcome FROM idem_transition_batch('things', '{3, 1, 2}'::jsonb[], 'b', key => 's', scope => 'test_history', note => '"all"');
 SELECT row_key, version, from_state, to_state, key, note FROM record
 WHERE target = 'things'::regclass AND to_state = 'b';
 SELECT idem_detach('things');

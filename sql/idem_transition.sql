@@ -71,17 +71,17 @@ SELECT key, fingerprint, response FROM idem_key
 WHERE scope = 'test_any_transition' ORDER BY key;
 
 -- The function in the condition is of no use to others.
-SELECT idem_change_met(status, version) FROM orders WHERE id = 2;
+SELECT _idem_change_met(status, version) FROM orders WHERE id = 2;
 \echo :LAST_ERROR_SQLSTATE
-UPDATE orders SET status = 'PROCESSING' WHERE id = 2 AND idem_change_met(status, version);
-SELECT idem_change_met(NULL::order_status, NULL, 'orders'::regclass, '(0,1)');
+UPDATE orders SET status = 'PROCESSING' WHERE id = 2 AND _idem_change_met(status, version);
+SELECT _idem_change_met(NULL::order_status, NULL, 'orders'::regclass, '(0,1)');
 \set VERBOSITY terse
-SELECT idem_place(NULL);
+SELECT _idem_place(NULL);
 \set VERBOSITY default
 -- Not to a trigger either, which is fired under a transition.
 CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM idem_change_met('DELIVERED'::order_status, 70, 'pg_class'::regclass, '(7,7)');
+	PERFORM _idem_change_met('DELIVERED'::order_status, 70, 'pg_class'::regclass, '(7,7)');
 	RETURN NEW;
 END $$;
 CREATE TRIGGER meddle BEFORE UPDATE ON orders
@@ -154,7 +154,7 @@ UPDATE coded SET status = 'PROCESSING' WHERE code <> 'c7';
 SET enable_indexscan = off;
 SET enable_bitmapscan = off;
 EXPLAIN (COSTS OFF) UPDATE ONLY coded SET status = 'PROCESSING'
-WHERE idem_change_met(status, version) AND code = 'c7';
+WHERE _idem_change_met(status, version) AND code = 'c7';
 SELECT * FROM idem_transition('coded', 'c7', 'PROCESSING');
 SELECT count(*) FROM coded WHERE status = 'PROCESSING' AND version = 2;
 RESET enable_indexscan;

@@ -272,7 +272,7 @@ CREATE SCHEMA idem_test_trap;
 GRANT USAGE ON SCHEMA idem_test_merge, idem_test_trap TO regress_idem_merger;
 GRANT SELECT (id, tags, seen_last), INSERT (id, tags, seen_last), UPDATE (tags) ON device TO regress_idem_merger;
 CREATE FUNCTION idem_test_trap.trap() RETURNS text[] LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
-CREATE FUNCTION idem_test_trap.idem_upsert_union(text[], text[]) RETURNS text[] LANGUAGE sql AS 'SELECT idem_test_trap.trap()';
+CREATE FUNCTION idem_test_trap._idem_upsert_union(text[], text[]) RETURNS text[] LANGUAGE sql AS 'SELECT idem_test_trap.trap()';
 CREATE FUNCTION idem_test_trap.greatest(timestamp, timestamp) RETURNS timestamp LANGUAGE sql AS 'SELECT idem_test_trap.trap(); SELECT $1';
 SET ROLE regress_idem_merger;
 SET search_path = idem_test_trap, idem_test_merge, public, pg_catalog;

@@ -1,4 +1,4 @@
--- The rows in answers are written by idem_row_jsonb(), which gives the same as
+-- The rows in answers are written by _idem_row_jsonb(), which gives the same as
 -- to_jsonb(), to the byte, in less time.
 
 SET client_min_messages = warning;
@@ -7,7 +7,7 @@ CREATE SCHEMA idem_test_row;
 SET search_path = idem_test_row, public;
 
 -- What it does: a row becomes an object.
-SELECT idem_row_jsonb(r) FROM (VALUES (1, 'one', 1.50, true, NULL::date)) AS r(id, name, price, sold, day);
+SELECT _idem_row_jsonb(r) FROM (VALUES (1, 'one', 1.50, true, NULL::date)) AS r(id, name, price, sold, day);
 
 -- A table with a column of every kind of type.
 CREATE TYPE mood AS ENUM ('sad', 'quite happy');
@@ -118,8 +118,8 @@ INSERT INTO every (what, added, added_text, added_null) VALUES ('after', 6, NULL
 -- Rows that differ from what to_jsonb() gives, in their bytes: none.
 CREATE VIEW differences AS
 SELECT what FROM every AS e
-WHERE record_image_ne(ROW(to_jsonb(e)), ROW(idem_row_jsonb(e)));
-SELECT count(*) AS rows, count(idem_row_jsonb(e)) AS written FROM every AS e;
+WHERE record_image_ne(ROW(to_jsonb(e)), ROW(_idem_row_jsonb(e)));
+SELECT count(*) AS rows, count(_idem_row_jsonb(e)) AS written FROM every AS e;
 SELECT * FROM differences;
 
 -- nor does it depend on settings otherwise than to_jsonb() does
@@ -129,9 +129,9 @@ SET IntervalStyle = 'iso_8601';
 SET extra_float_digits = -3;
 SET bytea_output = 'escape';
 SELECT * FROM differences;
-SELECT idem_row_jsonb(r) FROM (SELECT timestamptz_, timestamp_, date_ FROM every WHERE what = 'plain') AS r;
+SELECT _idem_row_jsonb(r) FROM (SELECT timestamptz_, timestamp_, date_ FROM every WHERE what = 'plain') AS r;
 SET TimeZone = 'UTC';
-SELECT idem_row_jsonb(r) FROM (SELECT timestamptz_, timestamp_, date_ FROM every WHERE what = 'plain') AS r;
+SELECT _idem_row_jsonb(r) FROM (SELECT timestamptz_, timestamp_, date_ FROM every WHERE what = 'plain') AS r;
 RESET DateStyle;
 RESET IntervalStyle;
 RESET extra_float_digits;
@@ -146,20 +146,20 @@ FROM idem_execute('row_jsonb', 'SELECT * FROM every ORDER BY what') AS e;
 ROLLBACK;
 
 -- A cast to json is called for a value of the type that has it.
-SELECT idem_row_jsonb(r) FROM (SELECT spoken_, spokens, mood_ FROM every WHERE what = 'plain') AS r;
+SELECT _idem_row_jsonb(r) FROM (SELECT spoken_, spokens, mood_ FROM every WHERE what = 'plain') AS r;
 
 -- Fields are in the order that jsonb has them in, and of two of one name the
 -- last counts.
-SELECT idem_row_jsonb(r), to_jsonb(r) FROM (SELECT 1 AS long_name, 2 AS b, 3 AS a, 4 AS b) AS r;
+SELECT _idem_row_jsonb(r), to_jsonb(r) FROM (SELECT 1 AS long_name, 2 AS b, 3 AS a, 4 AS b) AS r;
 
 -- Rows without a type of their own, without columns, within rows, and none.
-SELECT idem_row_jsonb(ROW(1, 'x'::text, ROW(2, NULL)));
+SELECT _idem_row_jsonb(ROW(1, 'x'::text, ROW(2, NULL)));
 CREATE TABLE nothing ();
 INSERT INTO nothing DEFAULT VALUES;
-SELECT idem_row_jsonb(n) FROM nothing AS n;
-SELECT idem_row_jsonb(r), to_jsonb(r)
+SELECT _idem_row_jsonb(n) FROM nothing AS n;
+SELECT _idem_row_jsonb(r), to_jsonb(r)
 FROM (SELECT p, 1 AS n FROM (VALUES (1, 'x')) AS p(a, b)) AS r;
-SELECT idem_row_jsonb(NULL) IS NULL AS none;
+SELECT _idem_row_jsonb(NULL) IS NULL AS none;
 
 -- Errors are those of to_jsonb(), too.
 CREATE FUNCTION spoken_json_now(spoken) RETURNS json LANGUAGE plpgsql
@@ -167,7 +167,7 @@ AS $$ BEGIN RAISE EXCEPTION 'not to be said'; END $$;
 DROP CAST (spoken AS json);
 CREATE CAST (spoken AS json) WITH FUNCTION spoken_json_now(spoken);
 \set VERBOSITY terse
-SELECT idem_row_jsonb(r) FROM (SELECT spoken_ FROM every WHERE what = 'plain') AS r;
+SELECT _idem_row_jsonb(r) FROM (SELECT spoken_ FROM every WHERE what = 'plain') AS r;
 \set VERBOSITY default
 
 DROP SCHEMA idem_test_row CASCADE;

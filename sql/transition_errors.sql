@@ -164,7 +164,6 @@ DROP TABLE basket;
 -- keys
 SELECT * FROM order_transition('orders', 1, 'PROCESSING', key => '');
 SELECT * FROM order_transition('orders', 1, 'PROCESSING', key => repeat('k', 256));
-SELECT * FROM order_transition('orders', 1, 'PROCESSING', key => 'k', scope => NULL);
 SELECT * FROM order_transition('orders', 1, 'PROCESSING', key => 'k', ttl => '-1 hour');
 
 -- nothing may be written
@@ -252,12 +251,12 @@ SELECT idem_attach('idem_key', 'order');
 SELECT * FROM order_transition('orders', 1, 'PROCESSING');
 SELECT * FROM order_transition('orders', 1, 'PROCESSING', key => 'k', scope => 'test_transition_errors');
 -- not even where there is no row to move: the table would be locked
-SELECT * FROM idem_transition('orders', '{}'::jsonb[], 'PROCESSING');
+SELECT * FROM idem_transition_batch('orders', '{}'::jsonb[], 'PROCESSING');
 -- the machines may be read, not written
 SELECT count(*) FROM idem_machine_edge WHERE machine = 'order';
 INSERT INTO idem_machine_edge VALUES ('order', 'PENDING', 'DELIVERED');
 DELETE FROM idem_machine;
-SELECT idem_machine_changed();
+SELECT _idem_machine_changed();
 RESET ROLE;
 
 -- columns will do: to read key, state and version, and to write the state

@@ -34,7 +34,6 @@ SELECT idem_update('t', NULL::text, '{"age": 1}');
 SELECT idem_update('t', NULL::uuid, '{"age": 1}');
 SELECT idem_update('t', NULL::jsonb, '{"age": 1}');
 SELECT idem_update('t', 1, NULL);
-SELECT idem_update('t', 1, '{"age": 1}', key => 'update-errors', scope => NULL);
 SELECT idem_update('t', 1, '{"age": 1}', key => '');
 SELECT idem_update('t', 1, '{"age": 1}', key => 'update-errors', ttl => '-1 s');
 SELECT idem_update('t', 1, '[1]');

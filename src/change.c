@@ -3,7 +3,7 @@
  *	  A change of a row's state, as a transition makes it.
  *
  * Most transitions are good, and one UPDATE makes them: in its condition stands
- * idem_change_met(), which judges the row version that was found.  The server
+ * _idem_change_met(), which judges the row version that was found.  The server
  * evaluates that anew when it has had to wait for somebody else's change, so
  * the version that was judged last is the one that is replaced.  Where the
  * UPDATE touches nothing, the row is locked by a statement of its own and judged
@@ -177,11 +177,11 @@ idem_change_make(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 }
 
 /*
- * idem_change_met(state any, version bigint, relid oid, place tid) -> boolean
+ * _idem_change_met(state any, version bigint, relid oid, place tid) -> boolean
  *
  * Stands in the condition of the UPDATE.  Tells whether the row that was found
  * may be brought into the state that the innermost change wants, and notes it.
- * The last two arguments are for idem_place() to fill in.  Raises 55000 where it
+ * The last two arguments are for _idem_place() to fill in.  Raises 55000 where it
  * cannot be the change's own statement that asks, as in the row's triggers.
  */
 Datum
@@ -195,7 +195,7 @@ idem_change_met(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("function \"%s\" was not called by a transition",
-						"idem_change_met"),
+						"_idem_change_met"),
 				 errhint("It is for the statements of idem's transitions only.")));
 
 	former = MemoryContextSwitchTo(attempt->memory);

@@ -85,7 +85,7 @@ idem_claim(PG_FUNCTION_ARGS)
 	else
 		row.outcome = IDEM_IN_PROGRESS;
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
-	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
 }
 
 /*
@@ -250,5 +250,5 @@ idem_lookup(PG_FUNCTION_ARGS)
 	nulls[0] = (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED);
 	if (!nulls[0])
 		values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
-	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
 }

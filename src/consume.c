@@ -56,12 +56,12 @@ typedef struct Answer
 
 /* Takes what both functions have in common from their arguments. */
 static void
-begin_call(FunctionCallInfo fcinfo, Call *call)
+begin_call(FunctionCallInfo fcinfo, const char *function, Call *call)
 {
 	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 
-	PreventCommandDuringRecovery("idem_consume()");
-	PreventCommandIfReadOnly("idem_consume()");
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
 	idem_consumer_find(&call->consumer, name);
 	call->window_us = idem_consumer_window(&call->consumer, PG_ARGISNULL(2) ?
 										   NULL : PG_GETARG_INTERVAL_P(2));
@@ -150,7 +150,7 @@ idem_consume(PG_FUNCTION_ARGS)
 	TimestampTz sent_at;
 	bool		added;
 
-	begin_call(fcinfo, &call);
+	begin_call(fcinfo, "idem_consume()", &call);
 	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
 	sent_at = PG_ARGISNULL(3) ? call.delivery.now : PG_GETARG_TIMESTAMPTZ(3);
 	if (is_late(&call, sent_at))
@@ -305,7 +305,7 @@ consume_batch(Call *call, Answer *answer, const bool *isnull,
 }
 
 /*
- * idem_consume(consumer text, message_ids text[], ttl interval,
+ * idem_consume_batch(consumer text, message_ids text[], ttl interval,
  *				sent_at timestamptz[]) -> SETOF text
  *
  * The same for a batch: returns the ids of those messages that are new, in the
@@ -325,7 +325,7 @@ idem_consume_batch(PG_FUNCTION_ARGS)
 		bool	   *isnull;
 
 		funcctx = SRF_FIRSTCALL_INIT();
-		begin_call(fcinfo, &call);
+		begin_call(fcinfo, "idem_consume_batch()", &call);
 		if (PG_ARGISNULL(1))
 			idem_error_null("message_ids");
 

@@ -5,7 +5,7 @@
  * A consumer is a name.  A role may define it, and from then on it is for that
  * role's members only; one that nobody has defined is for all.  Definitions are
  * rows of idem_consumer, which backends keep in memory, also that there is
- * none.  Whoever changes that table fires idem_consumer_changed(), which sends
+ * none.  Whoever changes that table fires _idem_consumer_changed(), which sends
  * a relcache invalidation for it; on its arrival what is kept is only flagged,
  * and read again at the next use.
  *
@@ -306,7 +306,7 @@ idem_consumer_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by trigger manager",
-						"idem_consumer_changed")));
+						"_idem_consumer_changed")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
 }

@@ -114,5 +114,5 @@ idem_execute(PG_FUNCTION_ARGS)
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);
 	read_answer(&answer, &values[2], &nulls[2], &values[3]);
-	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
 }

@@ -118,11 +118,11 @@ idem_field_row(StringInfo buf, Relation rel)
 
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 	{
-		appendStringInfo(buf, "%s.idem_row_jsonb(idem_row.*)", schema);
+		appendStringInfo(buf, "%s._idem_row_jsonb(idem_row.*)", schema);
 		return;
 	}
 
-	appendStringInfo(buf, "(SELECT %s.idem_row_jsonb(r.*) FROM (SELECT ", schema);
+	appendStringInfo(buf, "(SELECT %s._idem_row_jsonb(r.*) FROM (SELECT ", schema);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);

@@ -60,7 +60,7 @@ check_writable(const char *function)
  * Takes a key from a function's arguments, NULL where one is null.
  *
  * function is the name to complain with where nothing may be written, or NULL
- * for one that only reads.  Raises 22004 for a null key or scope, 22023 for one
+ * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
  * of a wrong length, 25006 in a read-only transaction and on a standby.
  */
 void
@@ -74,7 +74,7 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 	if (name == NULL)
 		idem_error_null("key");
 	if (scope == NULL)
-		idem_error_null("scope");
+		scope = cstring_to_text("");
 	check_length("key", name, 1);
 	check_length("scope", scope, 0);
 

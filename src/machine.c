@@ -3,7 +3,7 @@
  *	  State machines, compiled.
  *
  * Backends keep the machines they use in compiled form.  Whoever changes the
- * tables of machines fires idem_machine_changed(), which sends a relcache
+ * tables of machines fires _idem_machine_changed(), which sends a relcache
  * invalidation for them, as if the table itself had been altered; on its arrival
  * what has been compiled is only flagged, and compiled again at the next use.
  */
@@ -269,7 +269,7 @@ idem_machine_changed(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" was not called by trigger manager",
-						"idem_machine_changed")));
+						"_idem_machine_changed")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
 }

@@ -145,7 +145,7 @@ idem_merge_values(StringInfo buf, IdemMergeRule rule, Form_pg_attribute att,
 			break;
 		case IDEM_MERGE_UNION:
 			/* the cast matters to domains, of which it returns the base type */
-			appendStringInfo(buf, "CAST(%s.idem_upsert_union(%s, %s) AS %s)",
+			appendStringInfo(buf, "CAST(%s._idem_upsert_union(%s, %s) AS %s)",
 							 idem_catalog()->schema, old, new,
 							 format_type_extended(att->atttypid, att->atttypmod,
 												  FORMAT_TYPE_TYPEMOD_GIVEN |

@@ -1,6 +1,6 @@
 /*
  * place.c
- *	  SQL: idem_place(), by which a condition learns which row version it is
+ *	  SQL: _idem_place(), by which a condition learns which row version it is
  *	  about.
  *
  * A function that stands in a WHERE clause of idem's can be told by its
@@ -42,7 +42,7 @@ row_varno(PlannerInfo *root, List *args)
 }
 
 /*
- * idem_place(internal) -> internal
+ * _idem_place(internal) -> internal
  *
  * Support function of functions whose last two arguments are the oid of a table
  * and a tid: where a call leaves them null, they become the tableoid and the

@@ -299,7 +299,7 @@ idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
 }
 
 /*
- * idem_upsert_met(changes boolean, kept jsonb, version bigint,
+ * _idem_upsert_met(changes boolean, kept jsonb, version bigint,
  *				   differs boolean) -> boolean
  *
  * Stands in the condition of ON CONFLICT DO UPDATE, which is evaluated for a

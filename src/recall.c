@@ -26,6 +26,7 @@
 #include "follow.h"
 #include "partition.h"
 #include "query.h"
+#include "result.h"
 #include "rowid.h"
 #include "rowkey.h"
 #include "unique.h"
@@ -184,7 +185,7 @@ recall(FunctionCallInfo fcinfo, const IdemRowId *id)
 
 	if (PG_ARGISNULL(0))
 		idem_error_null("target");
-	InitMaterializedSRF(fcinfo, 0);
+	idem_result_begin_set(fcinfo, 8);
 
 	rel = open_target(PG_GETARG_OID(0));
 	idem_unique_need_primary(&key, rel);

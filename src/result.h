@@ -7,7 +7,8 @@
 
 #include "fmgr.h"
 
-extern Datum idem_result_form(FunctionCallInfo fcinfo, Datum *values,
-							  bool *isnull);
+extern Datum idem_result_form(FunctionCallInfo fcinfo, int ncolumns,
+							  Datum *values, bool *isnull);
+extern void idem_result_begin_set(FunctionCallInfo fcinfo, int ncolumns);
 
 #endif							/* IDEM_RESULT_H */

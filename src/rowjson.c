@@ -159,7 +159,7 @@ idem_rowjson_push(IdemJsonbState *state, TupleDesc desc, HeapTuple tuple)
 }
 
 /*
- * idem_row_jsonb(row record) -> jsonb
+ * _idem_row_jsonb(row record) -> jsonb
  *
  * The same as to_jsonb().
  */

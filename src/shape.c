@@ -127,7 +127,7 @@ write_read(StringInfo buf, const IdemTarget *target, const char *table)
 static void
 append_update(StringInfo buf, const IdemTarget *target)
 {
-	const char *met = psprintf("%s.idem_upsert_met", idem_catalog()->schema);
+	const char *met = psprintf("%s._idem_upsert_met", idem_catalog()->schema);
 	StringInfoData old;
 	StringInfoData new;
 	char	   *differs;

@@ -26,7 +26,7 @@ typedef struct IdemShape
  *
  * IDEM_SHAPE_WRITE is the upsert of the data $1, with $2 the expected version if
  * there is one: it gives the row if one was written, and calls
- * idem_upsert_met() for a row that was there.
+ * _idem_upsert_met() for a row that was there.
  *
  * IDEM_SHAPE_INSERT does as much where there is no row, and nothing where there
  * is one.  There is such a statement only where it may be tried first.

@@ -221,7 +221,7 @@ write_sql(const IdemStage *stage, IdemStageStatement which)
 	if (which == IDEM_STAGE_LOCK)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 	else
-		appendStringInfo(&buf, " AND %s.idem_change_met(%s) RETURNING %s",
+		appendStringInfo(&buf, " AND %s._idem_change_met(%s) RETURNING %s",
 						 idem_catalog()->schema, columns, columns);
 	return buf.data;
 }

@@ -27,7 +27,7 @@ typedef struct IdemStage
 typedef enum IdemStageStatement
 {
 	IDEM_STAGE_LOCK,			/* a row by its key */
-	IDEM_STAGE_UPDATE			/* it, if idem_change_met() says so */
+	IDEM_STAGE_UPDATE			/* it, if _idem_change_met() says so */
 } IdemStageStatement;
 
 extern void idem_stage_open(IdemStage *stage, Oid target, const char *machine,

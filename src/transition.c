@@ -99,7 +99,7 @@ transit(FunctionCallInfo fcinfo, const IdemRequestKind *kind,
 		idem_key_finish(&request.key, &answer);
 	}
 	idem_request_answer(&change, replayed, values, nulls);
-	return idem_result_form(fcinfo, values, nulls);
+	return idem_result_form(fcinfo, lengthof(values), values, nulls);
 }
 
 Datum

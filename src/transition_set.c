@@ -1,6 +1,6 @@
 /*
  * transition_set.c
- *	  SQL: idem_transition() of a set of rows, as one request.
+ *	  SQL: idem_transition_batch(), a change of a set of rows, as one request.
  *
  * The rows are changed one by one, in the order of their primary key: whoever
  * changes sets of rows in that order does not get into a deadlock with others
@@ -24,11 +24,12 @@
 #include "error.h"
 #include "record.h"
 #include "request.h"
+#include "result.h"
 
-PG_FUNCTION_INFO_V1(idem_transition_set);
+PG_FUNCTION_INFO_V1(idem_transition_batch);
 
 static const IdemRequestKind of_set = {
-	"idem_transition()", NULL, "to_state", false
+	"idem_transition_batch()", NULL, "to_state", false
 };
 
 /* A row of the set. */
@@ -286,7 +287,7 @@ return_rows(ReturnSetInfo *result, const Row *rows, int count,
 }
 
 /*
- * idem_transition(target regclass, ids jsonb[], to_state text,
+ * idem_transition_batch(target regclass, ids jsonb[], to_state text,
  *				   expected_versions bigint[], key text, scope text,
  *				   ttl interval, note jsonb)
  *		-> SETOF (id jsonb, outcome idem_outcome, replayed boolean,
@@ -298,7 +299,7 @@ return_rows(ReturnSetInfo *result, const Row *rows, int count,
  * raises, with the row in the error's context.
  */
 Datum
-idem_transition_set(PG_FUNCTION_ARGS)
+idem_transition_batch(PG_FUNCTION_ARGS)
 {
 	IdemRequest request;
 	IdemAnswer	answer = {0};
@@ -309,7 +310,7 @@ idem_transition_set(PG_FUNCTION_ARGS)
 	bool		replayed = false;
 
 	idem_request_read(&request, fcinfo, &of_set);
-	InitMaterializedSRF(fcinfo, 0);
+	idem_result_begin_set(fcinfo, 1 + IDEM_REQUEST_COLUMNS);
 	rows = read_rows(fcinfo, &request.wish, &count);
 	changes = palloc_extended(sizeof(IdemChange) * count,
 							  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);

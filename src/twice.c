@@ -267,5 +267,5 @@ idem_check(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum((int64) check.differences.rewritten);
 	values[4] = check.first;
 	values[5] = check.second;
-	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
 }

@@ -1,6 +1,6 @@
 /*
  * union.c
- *	  SQL: idem_upsert_union(), which stands in upserts that merge by "union".
+ *	  SQL: _idem_upsert_union(), which stands in upserts that merge by "union".
  *
  * What is equal, the default order of the elements' type says.  The elements
  * are sorted to find those that are equal, so that large arrays take n log n,
@@ -113,7 +113,7 @@ add_array(Elements *elements, ArrayType *array)
 }
 
 /*
- * idem_upsert_union(old anyarray, new anyarray) -> anyarray
+ * _idem_upsert_union(old anyarray, new anyarray) -> anyarray
  *
  * The elements of both, each once, those of old first, in their order.  A null
  * array has none; null if both are.
@@ -209,7 +209,7 @@ type_name(Jsonb *json)
 }
 
 /*
- * idem_upsert_union(old jsonb, new jsonb) -> jsonb
+ * _idem_upsert_union(old jsonb, new jsonb) -> jsonb
  *
  * Of two objects the fields of both, new's where both have one; of two arrays
  * the elements of both, each once, those of old first, in their order.  One that

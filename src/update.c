@@ -104,7 +104,7 @@ make_row(FunctionCallInfo fcinfo, const IdemPatched *patched, bool replayed)
 	values[2] = JsonbPGetDatum(patched->row);
 	values[3] = Int64GetDatum(patched->version);
 	nulls[3] = !patched->has_version;
-	return idem_result_form(fcinfo, values, nulls);
+	return idem_result_form(fcinfo, lengthof(values), values, nulls);
 }
 
 /*

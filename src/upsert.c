@@ -165,5 +165,5 @@ idem_upsert(PG_FUNCTION_ARGS)
 	values[1] = BoolGetDatum(replayed);
 	values[2] = answer.response;
 	nulls[2] = answer.response_isnull;
-	PG_RETURN_DATUM(idem_result_form(fcinfo, values, nulls));
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
 }

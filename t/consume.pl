@@ -99,7 +99,7 @@ is( scalar(grep { my $new = grep { $_ eq '1' } @$_; $new > 1 } values %answers),
 
 			push @batches, [ "@batch", "WITH done AS (
 				INSERT INTO effect SELECT 'batch', message
-				FROM idem_consume('batch', ARRAY[$ids]) AS message RETURNING 1)
+				FROM idem_consume_batch('batch', ARRAY[$ids]) AS message RETURNING 1)
 				SELECT count(*) FROM done" =~ s/\s+/ /gr ];
 		}
 		return @batches;

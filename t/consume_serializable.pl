@@ -77,8 +77,8 @@ is(count_of('expired'), $all, 'and renewed one');
 is(failures('batch', qq{
 BEGIN;
 SELECT $id AS id \\gset
-SELECT count(*) FROM idem_consume('batch', ARRAY[:id || '-a', :id || '-b', :id || '-c']);
-SELECT count(*) FROM idem_consume('batch', ARRAY[:id || '-d', :id || '-c', :id || '-b']);
+SELECT count(*) FROM idem_consume_batch('batch', ARRAY[:id || '-a', :id || '-b', :id || '-c']);
+SELECT count(*) FROM idem_consume_batch('batch', ARRAY[:id || '-d', :id || '-c', :id || '-b']);
 COMMIT;
 }), 0, 'nor because of its batches');
 is(count_of('batch'), 4 * $all, 'each has consumed four');

@@ -45,7 +45,7 @@ $primary->safe_psql('shop', q{
 }, as('regress_owner'));
 $primary->safe_psql('shop', q{
 	SELECT queue.idem_consumer_define('mail', '7 days', 'apply');
-	SELECT queue.idem_consume('mail', ARRAY['m1', 'm2']);
+	SELECT queue.idem_consume_batch('mail', ARRAY['m1', 'm2']);
 	SELECT queue.idem_consume('mail', 'm3', '1 microsecond');
 	SELECT queue.idem_advance('mail', 'log', 3, 0, 41, epoch => 2);
 }, as('regress_reader'));
@@ -67,7 +67,7 @@ $primary->command_ok(
 	'and restore it');
 is($primary->safe_psql('copy', $everything), $before, 'with every row as it was');
 is( $primary->safe_psql('copy', q{
-		SELECT string_agg(id, ' ' ORDER BY id) FROM queue.idem_consume('mail', ARRAY['m1', 'm2', 'm3', 'm4']) AS id;
+		SELECT string_agg(id, ' ' ORDER BY id) FROM queue.idem_consume_batch('mail', ARRAY['m1', 'm2', 'm3', 'm4']) AS id;
 		SELECT queue.idem_advance('mail', 'log', 3, 40, 49, epoch => 3)},
 		as('regress_reader')),
 	"m3 m4\n42", 'there consumers go on where they were');
@@ -84,7 +84,7 @@ is(refusal($standby, 'shop', q{SELECT queue.idem_offset('mail', 'log', 3)}, as('
 	'42501', 'but not to others');
 foreach my $call (
 	q{idem_consume('mail', 'm6')},
-	q{idem_consume('mail', ARRAY['m6'])},
+	q{idem_consume_batch('mail', ARRAY['m6'])},
 	q{idem_advance('mail', 'log', 3, 42, 43)},
 	q{idem_consumer_define('mail')})
 {

@@ -25,7 +25,7 @@ $node->start;
 # state f to state t.  $1 is the row, $2 the state; %s tells its partition.
 my %ways = (
 	transition => 'SELECT outcome::text FROM idem_transition(\'t_transition\', $1, $2)',
-	set => 'SELECT outcome::text FROM idem_transition(\'t_set\', ARRAY[to_jsonb($1)], $2)',
+	set => 'SELECT outcome::text FROM idem_transition_batch(\'t_set\', ARRAY[to_jsonb($1)], $2)',
 	plain => 'UPDATE t_plain SET status = $2 WHERE id = $1',
 	copy => 'UPDATE t_copy SET status = $2 WHERE id = $1',
 	merge => 'MERGE INTO t_merge t USING (VALUES ($1)) v (id) ON t.id = v.id WHEN MATCHED THEN UPDATE SET status = $2',

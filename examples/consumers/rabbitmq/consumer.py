@@ -53,7 +53,7 @@ def book(database, batch):
     with database.transaction(), database.cursor() as cursor:
         # the cast: an untyped parameter would be taken for a single id
         cursor.execute(
-            "SELECT idem_consume('payments', %s::text[])", (list(batch),)
+            "SELECT idem_consume_batch('payments', %s::text[])", (list(batch),)
         )
         new = [row[0] for row in cursor]
         cursor.executemany(
