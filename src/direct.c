@@ -33,15 +33,16 @@
 #include "owner.h"
 
 /*
- * Is it a table that no code is attached to?  Its owner may have added triggers,
- * or let other tables refer to it.
+ * Is it a table that no code is attached to?  Its owner may have added triggers
+ * or rules, or let other tables refer to it.
  */
 static bool
 is_plain(Relation rel)
 {
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		!rel->rd_rel->relispartition &&
-		rel->trigdesc == NULL;
+		rel->trigdesc == NULL &&
+		rel->rd_rules == NULL;
 }
 
 static void
@@ -83,6 +84,8 @@ idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
 	{
 		IdemCaller	caller;
 
+		/* the executor's business: the work may have forbidden writing */
+		PreventCommandIfReadOnly("INSERT");
 		idem_owner_enter(&caller, rel->rd_rel->relowner);
 		insert_row(rel, values, isnull);
 		idem_owner_leave(&caller);

@@ -88,3 +88,14 @@ idem_error_serialization(const char *key)
 					   key),
 			 errhint("The transaction might succeed if retried.")));
 }
+
+/* A table of idem's own does not take, change or let go of a row. */
+void
+idem_error_prevented(const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("could not write a row of \"%s\"", table),
+			 errdetail("A trigger or a rule on the table prevents it."),
+			 errhint("Let triggers that are fired before a row is written return the row, and drop rules.")));
+}

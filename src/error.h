@@ -26,5 +26,6 @@ pg_noreturn extern void idem_error_version(Oid relid, const char *id,
 pg_noreturn extern void idem_error_no_row(Oid relid, const char *id,
 										  const char *hint);
 pg_noreturn extern void idem_error_serialization(const char *key);
+pg_noreturn extern void idem_error_prevented(const char *table);
 
 #endif							/* IDEM_ERROR_H */

@@ -32,6 +32,9 @@
 
 #define MAX_KEY_LENGTH	255		/* bytes, of a key and of a scope */
 
+/* So often a row may be found as it was, and not be written. */
+#define MAX_MISSES		3
+
 static void
 check_length(const char *argument, text *value, int least)
 {
@@ -241,6 +244,23 @@ idem_key_hold(IdemKey *key, IdemKeyRow *row)
 }
 
 /*
+ * To be called where a row that was found was not written, before it is looked
+ * for again: somebody has changed or moved it since.  Raises 27000 where the very
+ * version that was found is missed again and again, since then a trigger or a
+ * rule keeps it from being written.
+ */
+void
+idem_key_missed(IdemKey *key, const IdemKeyRow *row)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!idem_keyrow_same_version(&key->missed, &row->version))
+		key->misses = 0;
+	key->missed = row->version;
+	if (++key->misses == MAX_MISSES)
+		idem_error_prevented("idem_key");
+}
+
+/*
  * Finds out how a key stands, for somebody who only wants to know: waits for
  * nobody and leaves no lock.  Raises 40001 as idem_key_find does.
  */
@@ -296,9 +316,24 @@ idem_key_claim(IdemKey *key, IdemAnswer *answer)
 }
 
 /*
+ * Raises 40001 when somebody renewed an expired key without taking the lock, or
+ * else 27000.
+ */
+pg_noreturn static void
+error_not_renewed(IdemKey *key)
+{
+	IdemKeyRow	row;
+
+	if (find_row(key, false, &row) == IDEM_FOUND_EXPIRED)
+		idem_error_prevented("idem_key");
+	idem_error_serialization(key->name);
+}
+
+/*
  * Remembers what came of a key's work, and gives back the key's lock.
  *
- * Raises 40001 when somebody renewed an expired key without taking the lock.
+ * Raises 40001 when somebody renewed an expired key without taking the lock,
+ * 27000 when a trigger or a rule on the table of keys keeps the row out.
  */
 void
 idem_key_finish(IdemKey *key, const IdemAnswer *answer)
@@ -317,6 +352,6 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 	if (!key->expired)
 		idem_keyrow_insert(key->scope, key->key, &row);
 	else if (!idem_keyrow_renew(key->scope, key->key, &row))
-		idem_error_serialization(key->name);
+		error_not_renewed(key);
 	idem_key_unlock(key);
 }

@@ -28,6 +28,8 @@ typedef struct IdemKey
 	/* private to key.c */
 	uint64		hash;			/* names the key in the lock table */
 	bool		expired;		/* an expired row is in the way */
+	int			misses;			/* so often the row below was not written */
+	IdemKeyVersion missed;
 } IdemKey;
 
 /* What is remembered of a key whose work is done. */
@@ -43,6 +45,7 @@ extern void idem_key_init(IdemKey *key, const char *function, text *name,
 extern IdemFound idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
 extern IdemFound idem_key_hold(IdemKey *key, IdemKeyRow *row);
 extern IdemFound idem_key_peek(IdemKey *key, IdemKeyRow *row);
+extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
 extern void idem_key_unlock(const IdemKey *key);
 extern bool idem_key_claim(IdemKey *key, IdemAnswer *answer);
 extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);

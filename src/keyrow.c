@@ -99,16 +99,26 @@ static IdemStatement renew_row = {
  * A row that was found, as long as it is the very version that was found: to
  * be read by its place in the table, since reading by the index would lock the
  * neighbours of the key for serializable conflict detection.
+ *
+ * Place and transaction do not suffice.  VACUUM FULL and CLUSTER put the rows of
+ * one transaction in one another's places, so the key must be the one that was
+ * found as well; called as a function, the comparison is none that the planner
+ * could use an index for.
  */
-#define IS_FOUND(ctid, xmin) \
+#define IS_FOUND(ctid, xmin, key, scope) \
 	" WHERE k.ctid OPERATOR(pg_catalog.=) " ctid \
-	" AND k.xmin OPERATOR(pg_catalog.=) " xmin
+	" AND k.xmin OPERATOR(pg_catalog.=) " xmin \
+	" AND pg_catalog.texteq(k.key, " key ")" \
+	" AND pg_catalog.texteq(k.scope, " scope ")"
+
+#define FOUND_ARGS		4
+#define FOUND_ARGTYPES	TIDOID, XIDOID, TEXTOID, TEXTOID
 
 static IdemStatement lock_row = {
-	.text = "SELECT FROM @.idem_key AS k" IS_FOUND("$1", "$2")
+	.text = "SELECT FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4")
 	" FOR NO KEY UPDATE SKIP LOCKED",
-	.nargs = 2,
-	.argtypes = {TIDOID, XIDOID}
+	.nargs = FOUND_ARGS,
+	.argtypes = {FOUND_ARGTYPES}
 };
 
 /* A response that stays is not copied, which for a long one would cost. */
@@ -116,15 +126,15 @@ static IdemStatement replace_row = {
 	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
 	" response = CASE WHEN $9 THEN $3 ELSE k.response END, fence = $4,"
 	" claimed_by = $5, created_at = $6, expires_at = $7, lease_until = $8"
-	IS_FOUND("$10", "$11"),
-	.nargs = ROW_ARGS + 3,
-	.argtypes = {ROW_ARGTYPES, BOOLOID, TIDOID, XIDOID}
+	IS_FOUND("$10", "$11", "$12", "$13"),
+	.nargs = ROW_ARGS + 1 + FOUND_ARGS,
+	.argtypes = {ROW_ARGTYPES, BOOLOID, FOUND_ARGTYPES}
 };
 
 static IdemStatement remove_row = {
-	.text = "DELETE FROM @.idem_key AS k" IS_FOUND("$1", "$2"),
-	.nargs = 2,
-	.argtypes = {TIDOID, XIDOID}
+	.text = "DELETE FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4"),
+	.nargs = FOUND_ARGS,
+	.argtypes = {FOUND_ARGTYPES}
 };
 
 /*
@@ -157,8 +167,8 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 		row->response =
 			PointerGetDatum(PG_DETOAST_DATUM_COPY(values[COLUMN_RESPONSE - 1]));
 
-	row->ctid = tuple->t_self;
-	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	row->version.ctid = tuple->t_self;
+	row->version.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	row->ours = TransactionIdIsCurrentTransactionId(xmin);
 	row->unseen = IsolationUsesXactSnapshot() && !row->ours &&
 		XidInMVCCSnapshot(xmin, GetTransactionSnapshot());
@@ -200,6 +210,8 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 	rel = table_open(idem_catalog()->key_table, AccessShareLock);
 
 	memset(row, 0, sizeof(IdemKeyRow));
+	row->scope = scope;
+	row->key = key;
 	InitDirtySnapshot(dirty);
 	if (standby)
 		latest = RegisterSnapshot(GetLatestSnapshot());
@@ -331,14 +343,19 @@ run_found(IdemStatement *statement, Datum *args, const char *nulls, int first,
 	for (int i = 0; i < lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	args[first] = PointerGetDatum(&row->ctid);
-	args[first + 1] = TransactionIdGetDatum(row->xmin);
+	args[first] = PointerGetDatum(&row->version.ctid);
+	args[first + 1] = TransactionIdGetDatum(row->version.xmin);
+	args[first + 2] = PointerGetDatum(row->key);
+	args[first + 3] = PointerGetDatum(row->scope);
 	rows = idem_query_own(statement, args, nulls, 0, NULL, NULL);
 	AtEOXact_GUC(true, nestlevel);
 	return rows > 0;
 }
 
-/* Inserts the row of a key that has none. */
+/*
+ * Inserts the row of a key that has none.  Raises 27000 when a trigger or a rule
+ * kept it out.
+ */
 void
 idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 {
@@ -360,13 +377,16 @@ idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 	values[COLUMN_RESPONSE - 1] = row->response;
 	isnull[COLUMN_RESPONSE - 1] = row->response_isnull;
 
-	if (!idem_direct_insert(idem_catalog()->key_table, COLUMNS, values, isnull))
-		(void) run_insert(&insert_row, scope, key, row);
+	if (!idem_direct_insert(idem_catalog()->key_table, COLUMNS, values,
+							isnull) &&
+		run_insert(&insert_row, scope, key, row) == 0)
+		idem_error_prevented("idem_key");
 }
 
 /*
  * Inserts the row of a key, or puts it in the place of one that has expired,
- * with a fence one higher.  False if a row is there that has not.
+ * with a fence one higher.  False if nothing was written: a row is there that has
+ * not, or a trigger or a rule prevented it.
  */
 bool
 idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row)
@@ -376,25 +396,26 @@ idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row)
 
 /*
  * Locks a row that was found against all others who might write it, without
- * waiting.  False if somebody is at it, or was.
+ * waiting.  False if somebody is at it, or was, or if it has moved.
  */
 bool
 idem_keyrow_lock(const IdemKeyRow *row)
 {
-	Datum		args[2];
+	Datum		args[FOUND_ARGS];
 
 	return run_found(&lock_row, args, NULL, 0, row);
 }
 
 /*
  * Writes a row over what it was found as; its response only if that is new.
- * False if the row has changed since.
+ * False if nothing was written: the row has changed or moved since, or a trigger
+ * or a rule prevented it.
  */
 bool
 idem_keyrow_replace(const IdemKeyRow *row, bool new_response)
 {
-	char		nulls[] = "           ";
-	Datum		args[ROW_ARGS + 3];
+	char		nulls[] = "             ";
+	Datum		args[ROW_ARGS + 1 + FOUND_ARGS];
 
 	bind_row(row, args, nulls);
 	if (!new_response)
@@ -403,11 +424,21 @@ idem_keyrow_replace(const IdemKeyRow *row, bool new_response)
 	return run_found(&replace_row, args, nulls, ROW_ARGS + 1, row);
 }
 
-/* Deletes a row that was found.  False if the row has changed since. */
+/* Deletes a row that was found.  False as idem_keyrow_replace. */
 bool
 idem_keyrow_remove(const IdemKeyRow *row)
 {
-	Datum		args[2];
+	Datum		args[FOUND_ARGS];
 
 	return run_found(&remove_row, args, NULL, 0, row);
+}
+
+bool
+idem_keyrow_same_version(const IdemKeyVersion *a, const IdemKeyVersion *b)
+{
+	return a->xmin == b->xmin &&
+		ItemPointerGetBlockNumberNoCheck(&a->ctid) ==
+		ItemPointerGetBlockNumberNoCheck(&b->ctid) &&
+		ItemPointerGetOffsetNumberNoCheck(&a->ctid) ==
+		ItemPointerGetOffsetNumberNoCheck(&b->ctid);
 }

@@ -20,6 +20,13 @@ typedef enum IdemFound
 	IDEM_FOUND_LIVE				/* any other row */
 } IdemFound;
 
+/* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
+typedef struct IdemKeyVersion
+{
+	ItemPointerData ctid;
+	TransactionId xmin;
+} IdemKeyVersion;
+
 typedef struct IdemKeyRow
 {
 	TimestampTz created_at;
@@ -33,9 +40,10 @@ typedef struct IdemKeyRow
 	int64		fingerprint;
 	const char *claimed_by;
 	Datum		response;		/* jsonb; only if asked for */
-	/* set by finding: which version of the row this is */
-	ItemPointerData ctid;
-	TransactionId xmin;
+	/* set by finding: which version of which row this is */
+	text	   *scope;
+	text	   *key;
+	IdemKeyVersion version;
 	bool		ours;			/* written by the current transaction */
 	bool		unseen;			/* the transaction's one snapshot lacks it */
 	/* set by finding it busy, instead of all else: for whom to wait */
@@ -55,5 +63,7 @@ extern bool idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row);
 extern bool idem_keyrow_lock(const IdemKeyRow *row);
 extern bool idem_keyrow_replace(const IdemKeyRow *row, bool new_response);
 extern bool idem_keyrow_remove(const IdemKeyRow *row);
+extern bool idem_keyrow_same_version(const IdemKeyVersion *a,
+									 const IdemKeyVersion *b);
 
 #endif							/* IDEM_KEYROW_H */

@@ -97,6 +97,17 @@ begin_claim(const IdemKey *key, IdemFound found, IdemKeyRow *row)
 		row->outcome = IDEM_COMPLETED;
 }
 
+/* Is a row that could not be locked another by now, or elsewhere? */
+static bool
+has_moved(const IdemKeyRow *row)
+{
+	IdemKeyRow	now;
+
+	return idem_keyrow_find(row->scope, row->key, 0, false,
+							&now) != IDEM_FOUND_BUSY &&
+		!idem_keyrow_same_version(&row->version, &now.version);
+}
+
 /*
  * Claims a key, or finds out how it stands.
  *
@@ -129,7 +140,10 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 		if (found != IDEM_FOUND_NOTHING && !wait && !idem_keyrow_lock(row))
 		{
 			idem_key_unlock(key);
-			return false;
+			if (!has_moved(row))
+				return false;
+			CHECK_FOR_INTERRUPTS();
+			continue;
 		}
 
 		begin_claim(key, found, row);
@@ -147,6 +161,7 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			row->leased = (key->lease != NULL);
 			return true;
 		}
+		idem_key_missed(key, row);
 	}
 }
 
@@ -209,13 +224,18 @@ find_lease(IdemKey *key, int64 fence, IdemKeyRow *row)
 		error_lost(key, _("The claim has ended, or has no lease."));
 }
 
-/* Writes a row that was found back, and gives back the lock of its key. */
+/*
+ * Writes a row that was found back, and gives back the lock of its key.  False if
+ * it has to be found again; raises what idem_key_missed raises.
+ */
 static bool
-write_back(const IdemKey *key, const IdemKeyRow *row, bool new_response)
+write_back(IdemKey *key, const IdemKeyRow *row, bool new_response)
 {
 	bool		written = idem_keyrow_replace(row, new_response);
 
 	idem_key_unlock(key);
+	if (!written)
+		idem_key_missed(key, row);
 	return written;
 }
 
@@ -303,6 +323,8 @@ idem_lease_release(IdemKey *key, const int64 *fence)
 		{
 			done = idem_keyrow_remove(&row);
 			idem_key_unlock(key);
+			if (!done)
+				idem_key_missed(key, &row);
 		}
 	} while (!done);
 	return true;

@@ -8,7 +8,7 @@
 
 #include "executor/spi.h"
 
-#define IDEM_MAX_ARGS	12
+#define IDEM_MAX_ARGS	16
 
 /*
  * A statement of idem's own.  Give it static storage, with text, nargs and
