@@ -73,6 +73,7 @@ OBJS = \
 	src/status.o \
 	src/table.o \
 	src/target.o \
+	src/ticket.o \
 	src/transition.o \
 	src/transition_set.o \
 	src/trial.o \

@@ -99,13 +99,13 @@ COMMENT ON FUNCTION @extschema@._idem_row_jsonb(record) IS
 'for the statements of idem_upsert and idem_update: the row as to_jsonb() gives it';
 
 CREATE FUNCTION @extschema@._idem_upsert_met(
-	changes boolean, kept jsonb DEFAULT NULL,
+	ticket bigint, changes boolean, kept jsonb DEFAULT NULL,
 	version bigint DEFAULT NULL, differs boolean DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_upsert_met'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@._idem_upsert_met(boolean, jsonb, bigint,
-	boolean) IS
+COMMENT ON FUNCTION @extschema@._idem_upsert_met(bigint, boolean, jsonb,
+	bigint, boolean) IS
 'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
 
 CREATE FUNCTION @extschema@._idem_upsert_union(old anyarray, new anyarray)

@@ -109,6 +109,9 @@ idem_merge_check(IdemMergeRule rule, Relation rel, Form_pg_attribute att)
 	bool		ordered = rule == IDEM_MERGE_MAX || rule == IDEM_MERGE_MIN;
 	bool		good;
 
+	/* int2vector and the like have elements, but are no arrays */
+	if (OidIsValid(element) && get_array_type(element) != type)
+		element = InvalidOid;
 	if (ordered || (rule == IDEM_MERGE_UNION && OidIsValid(element)))
 		good = OidIsValid(lookup_type_cache(ordered ? type : element,
 											TYPECACHE_CMP_PROC)->cmp_proc);

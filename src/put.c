@@ -17,12 +17,14 @@
 #include "error.h"
 #include "put.h"
 #include "query.h"
+#include "ticket.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert_met);
 
 /* What an upsert learns of the row that it meets. */
 typedef struct Meeting
 {
+	IdemTicket	ticket;			/* of the statement, must be first */
 	MemoryContext memory;		/* of the upsert, for the row */
 	bool		met;			/* was there a row already? */
 	/* of the row, if it was found and left as it was */
@@ -32,9 +34,6 @@ typedef struct Meeting
 	bool		differs;		/* from the data */
 } Meeting;
 
-/* That of the innermost upsert being run, or NULL. */
-static Meeting *meeting = NULL;
-
 /* An upsert that is under way. */
 typedef struct Put
 {
@@ -42,6 +41,9 @@ typedef struct Put
 	StringInfoData signature;	/* of one of its statements */
 	Meeting		seen;
 } Put;
+
+/* The function that tells of it. */
+#define MET		"_idem_upsert_met"
 
 /* Where the signature says which of the statements. */
 #define STATEMENT_AT	1
@@ -102,7 +104,7 @@ init_put(Put *put, const IdemUpsert *upsert)
 static IdemPlan *
 plan_for(Put *put, IdemShapeStatement which)
 {
-	static Oid	argtypes[] = {JSONBOID, INT8OID};
+	static Oid	argtypes[] = {JSONBOID, INT8OID, INT8OID};
 	StringInfo	signature = &put->signature;
 	IdemPlan   *plan;
 	char	   *sql;
@@ -113,19 +115,21 @@ plan_for(Put *put, IdemShapeStatement which)
 		return plan;
 	sql = idem_shape_sql(&put->upsert->shape, which);
 	return sql == NULL ? NULL :
-		idem_query_keep(signature->data, signature->len, sql, 2, argtypes);
+		idem_query_keep(signature->data, signature->len, sql, lengthof(argtypes),
+						argtypes);
 }
 
 static uint64
 run(const Put *put, IdemPlan *plan, Jsonb *data,
 	int ncols, Datum *values, bool *isnull)
 {
-	Datum		args[2];
+	Datum		args[3];
 
 	args[0] = JsonbPGetDatum(data);
 	args[1] = Int64GetDatum(put->upsert->expected_version);
+	args[2] = Int64GetDatum(put->seen.ticket.number);
 	return idem_query_caller(plan, args,
-							 put->upsert->shape.versioned ? NULL : " n",
+							 put->upsert->shape.versioned ? NULL : " n ",
 							 ncols, values, isnull);
 }
 
@@ -244,10 +248,9 @@ keep_row(Put *put, IdemAnswer *answer)
 static bool
 write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 {
-	Meeting    *outer = meeting;
-	uint64		rows;
+	volatile uint64 rows;
 
-	meeting = &put->seen;
+	(void) idem_ticket_take(&put->seen.ticket, MET);
 	PG_TRY();
 	{
 		rows = run(put, plan, put->upsert->data, 1,
@@ -255,7 +258,7 @@ write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 	}
 	PG_FINALLY();
 	{
-		meeting = outer;
+		idem_ticket_return(&put->seen.ticket);
 	}
 	PG_END_TRY();
 
@@ -299,13 +302,13 @@ idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
 }
 
 /*
- * _idem_upsert_met(changes boolean, kept jsonb, version bigint,
- *				   differs boolean) -> boolean
+ * _idem_upsert_met(ticket bigint, changes boolean, kept jsonb, version bigint,
+ *					differs boolean) -> boolean
  *
  * Stands in the condition of ON CONFLICT DO UPDATE, which is evaluated for a
- * row that is there already, once it is locked.  Notes that, for the innermost
- * upsert being run, and returns its first argument; if that is false, notes the
- * row as well, which is kept as it is.
+ * row that is there already, once it is locked.  Notes that, and returns
+ * changes; if that is false, notes the row as well, which is kept as it is.
+ * Raises 0A000 where it is not the upsert's own statement that asks.
  *
  * RETURNING cannot tell as much: it tells nothing of a row that is kept, before
  * PostgreSQL 18 it knows no old rows, and xmax, which gives an update away,
@@ -315,15 +318,13 @@ idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
 Datum
 idem_upsert_met(PG_FUNCTION_ARGS)
 {
-	bool		changes = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
+	Meeting    *seen = (Meeting *) idem_ticket_check(fcinfo, 0, MET);
+	bool		changes = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 
-	if (meeting != NULL)
-	{
-		meeting->met = true;
-		if (!changes && !PG_ARGISNULL(1))
-			note_row(meeting, PG_GETARG_DATUM(1),
-					 PG_ARGISNULL(2) ? NULL : &fcinfo->args[2].value,
-					 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
-	}
+	seen->met = true;
+	if (!changes && !PG_ARGISNULL(2))
+		note_row(seen, PG_GETARG_DATUM(2),
+				 PG_ARGISNULL(3) ? NULL : &fcinfo->args[3].value,
+				 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4));
 	PG_RETURN_BOOL(changes);
 }

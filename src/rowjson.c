@@ -166,13 +166,20 @@ idem_rowjson_push(IdemJsonbState *state, TupleDesc desc, HeapTuple tuple)
 Datum
 idem_row_jsonb(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
-											  HeapTupleHeaderGetTypMod(header));
-	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header),
-	.t_data = header};
+	HeapTupleHeader header;
+	TupleDesc	desc;
+	HeapTupleData tuple = {0};
 	IdemJsonbState state = {0};
 	Jsonb	   *json;
+
+	/* it is strict, but not every caller asks for that */
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	header = PG_GETARG_HEAPTUPLEHEADER(0);
+	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+								  HeapTupleHeaderGetTypMod(header));
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
 
 	idem_rowjson_push(&state, desc, &tuple);
 	json = JsonbValueToJsonb(state.result);

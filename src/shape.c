@@ -164,7 +164,7 @@ append_update(StringInfo buf, const IdemTarget *target)
 	if (target->version != NULL)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
 						 target->version);
-	appendStringInfo(buf, " THEN %s(true) ELSE %s(false, ", met, met);
+	appendStringInfo(buf, " THEN %s($3, true) ELSE %s($3, false, ", met, met);
 	idem_field_row(buf, target->rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);

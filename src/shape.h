@@ -22,11 +22,11 @@ typedef struct IdemShape
 } IdemShape;
 
 /*
- * The statements.  All have parameters $1 (jsonb) and $2 (bigint).
+ * The statements.  All have parameters $1 (jsonb), $2 and $3 (bigint).
  *
  * IDEM_SHAPE_WRITE is the upsert of the data $1, with $2 the expected version if
  * there is one: it gives the row if one was written, and calls
- * _idem_upsert_met() for a row that was there.
+ * _idem_upsert_met() with the ticket $3 for a row that was there.
  *
  * IDEM_SHAPE_INSERT does as much where there is no row, and nothing where there
  * is one.  There is such a statement only where it may be tried first.

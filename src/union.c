@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert_union_array);
@@ -113,10 +114,47 @@ add_array(Elements *elements, ArrayType *array)
 }
 
 /*
+ * Raises 42804 unless both are arrays of one type, and of the type that the call
+ * knows, if it knows any.  The declaration does not see to that: as the
+ * transition of an aggregate over anyarray, the function meets whatever arrays
+ * there are, and int2vector counts as an array, but not every array as one.
+ */
+static void
+check_arrays(FunctionCallInfo fcinfo, const ArrayType *old,
+			 const ArrayType *new)
+{
+	Oid			element = ARR_ELEMTYPE(old ? old : new);
+
+	if (old != NULL && new != NULL && ARR_ELEMTYPE(new) != element)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("cannot merge incompatible arrays"),
+				 errdetail("The arrays have elements of types %s and %s.",
+						   format_type_be(element),
+						   format_type_be(ARR_ELEMTYPE(new)))));
+	for (int i = 0; i < 2; i++)
+	{
+		Oid			type = get_fn_expr_argtype(fcinfo->flinfo, i);
+
+		if (!OidIsValid(type) || type == ANYARRAYOID)
+			continue;
+		type = getBaseType(type);
+		if (get_array_type(element) != type)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("cannot merge values of type %s as arrays",
+							format_type_be(type)),
+					 errdetail("The elements are of type %s.",
+							   format_type_be(element))));
+	}
+}
+
+/*
  * _idem_upsert_union(old anyarray, new anyarray) -> anyarray
  *
  * The elements of both, each once, those of old first, in their order.  A null
- * array has none; null if both are.
+ * array has none; null if both are.  Raises 42804 for arrays of two types, and for
+ * what is not quite an array, like int2vector.
  */
 Datum
 idem_upsert_union_array(PG_FUNCTION_ARGS)
@@ -129,6 +167,7 @@ idem_upsert_union_array(PG_FUNCTION_ARGS)
 
 	if (old == NULL && new == NULL)
 		PG_RETURN_NULL();
+	check_arrays(fcinfo, old, new);
 	if (old != NULL)
 		room += ArrayGetNItems(ARR_NDIM(old), ARR_DIMS(old));
 	if (new != NULL)
