@@ -69,6 +69,7 @@ OBJS = \
 	src/rows.o \
 	src/settings.o \
 	src/shape.o \
+	src/shipped.o \
 	src/stage.o \
 	src/status.o \
 	src/table.o \

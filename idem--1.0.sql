@@ -285,19 +285,18 @@ CREATE TYPE @extschema@.order_status AS ENUM (
 COMMENT ON TYPE @extschema@.order_status IS
 'states of an order, each of which leads to the next only';
 
--- What comes with idem is never changed: a row of the same name that is not
--- shipped takes its place.  So a dump, which has only such rows, meets nothing
--- where it is restored, and a later version of idem nothing of the user's.
+-- The machine that comes with idem is not among them: the library knows it, and
+-- a row of its name takes its place.  So what is dumped, or replicated, meets
+-- nothing where it arrives, and a later version of idem nothing of the user's.
 CREATE TABLE @extschema@.idem_machine (
 	name text COLLATE "C" NOT NULL,
 	initial text COLLATE "C" NOT NULL,
 	states text[] COLLATE "C" NOT NULL DEFAULT '{}',
 	owner text COLLATE "C" NOT NULL DEFAULT CURRENT_USER,
-	shipped boolean NOT NULL DEFAULT false,
-	CONSTRAINT idem_machine_pkey PRIMARY KEY (name, shipped)
+	CONSTRAINT idem_machine_pkey PRIMARY KEY (name)
 );
 COMMENT ON TABLE @extschema@.idem_machine IS
-'state machines that tables may follow';
+'state machines that have been defined; order, which comes with idem, need not be';
 COMMENT ON COLUMN @extschema@.idem_machine.name IS
 'name of the state machine';
 COMMENT ON COLUMN @extschema@.idem_machine.initial IS
@@ -306,8 +305,6 @@ COMMENT ON COLUMN @extschema@.idem_machine.states IS
 'all states, those that a row reaches first first';
 COMMENT ON COLUMN @extschema@.idem_machine.owner IS
 'name of the role that defined the state machine, and may change it';
-COMMENT ON COLUMN @extschema@.idem_machine.shipped IS
-'true for a state machine as it comes with idem; one of the same name that is not takes its place';
 
 -- No foreign key: pg_restore --jobs fills both tables at once, while the
 -- constraint of an extension would be there beforehand.
@@ -316,9 +313,8 @@ CREATE TABLE @extschema@.idem_machine_edge (
 	from_state text COLLATE "C" NOT NULL,
 	to_state text COLLATE "C" NOT NULL,
 	guard text,
-	shipped boolean NOT NULL DEFAULT false,
 	CONSTRAINT idem_machine_edge_pkey
-		PRIMARY KEY (machine, shipped, from_state, to_state)
+		PRIMARY KEY (machine, from_state, to_state)
 );
 COMMENT ON TABLE @extschema@.idem_machine_edge IS
 'transitions that state machines allow';
@@ -330,25 +326,9 @@ COMMENT ON COLUMN @extschema@.idem_machine_edge.to_state IS
 'state that it may go to';
 COMMENT ON COLUMN @extschema@.idem_machine_edge.guard IS
 'qualified name of the function that decides about each row; null: every row may go';
-COMMENT ON COLUMN @extschema@.idem_machine_edge.shipped IS
-'true for a transition of a state machine as it comes with idem';
 
-INSERT INTO @extschema@.idem_machine (name, initial, states, owner, shipped)
-	SELECT 'order', 'PENDING',
-		'{PENDING, PROCESSING, SHIPPED, DELIVERED}',
-		pg_catalog.pg_get_userbyid(e.extowner), true
-	FROM pg_catalog.pg_extension AS e
-	WHERE e.extname OPERATOR(pg_catalog.=) 'idem';
-INSERT INTO @extschema@.idem_machine_edge
-	(machine, from_state, to_state, shipped) VALUES
-	('order', 'PENDING', 'PROCESSING', true),
-	('order', 'PROCESSING', 'SHIPPED', true),
-	('order', 'SHIPPED', 'DELIVERED', true);
-
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine',
-	'WHERE NOT shipped');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge',
-	'WHERE NOT shipped');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge', '');
 
 REVOKE ALL ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
 	FROM PUBLIC;

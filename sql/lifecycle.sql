@@ -8,8 +8,8 @@ SET search_path = test_lifecycle, public;
 \set SHOW_CONTEXT never
 
 -- the machine that comes with idem
-SELECT name, initial, states, shipped FROM idem_machine WHERE name = 'order';
-SELECT * FROM idem_machine_edge WHERE machine = 'order' ORDER BY from_state;
+SELECT idem_machine_graph('order');
+SELECT unnest(enum_range(NULL::order_status)) AS state;
 
 CREATE TABLE orders (
 	id int PRIMARY KEY,

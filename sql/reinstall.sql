@@ -48,7 +48,7 @@ EXECUTE look(3);
 CREATE SCHEMA test_reinstall_home;
 CREATE EXTENSION idem SCHEMA test_reinstall_home;
 SET search_path = test_reinstall, test_reinstall_home, public;
-SELECT name, initial, shipped FROM idem_machine;
+SELECT name, initial FROM idem_machine;
 SELECT idem_attach('refund', 'test refund');
 SELECT idem_machine_define('test refund', 'ASKED', '{"ASKED": ["DENIED"], "DENIED": ["ASKED"]}');
 UPDATE refund SET status = 'DENIED' WHERE status NOT IN ('ASKED', 'DENIED');

@@ -3,8 +3,7 @@
  *	  Reading a state machine from its tables.
  *
  * A machine is a row of idem_machine and rows of idem_machine_edge.  One that
- * comes with idem may have been changed: then there is another of its name, not
- * marked as shipped, and that counts.
+ * comes with idem is there only once it has been changed: then the rows count.
  *
  * The rows are read directly and under a snapshot of the moment, as catalogs
  * are.  A transaction's own snapshot would do harm: one that is older than a
@@ -17,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -24,13 +24,13 @@
 #include "utils/snapmgr.h"
 
 #include "compile.h"
+#include "shipped.h"
 
 /* A machine as it is being read. */
 typedef struct Reading
 {
 	List	   *states;			/* names, in the order of definition */
 	List	   *edges;			/* of IdemEdge */
-	bool		shipped;		/* does it come with idem? */
 } Reading;
 
 static char *
@@ -68,14 +68,6 @@ add_state(List *states, const char *state)
 	return lappend(states, unconstify(char *, state));
 }
 
-static bool
-is_shipped(HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-
-	return DatumGetBool(heap_getattr(tuple, 5, desc, &isnull));
-}
-
 /* Reads the machine itself; false if there is none of that name. */
 static bool
 read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
@@ -93,11 +85,7 @@ read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
 		Datum	   *states;
 		int			nstates;
 
-		if (found && is_shipped(tuple, desc))
-			continue;
 		found = true;
-		reading->shipped = is_shipped(tuple, desc);
-		reading->states = NIL;
 		machine->initial = text_column(tuple, desc, 2);
 		deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 3, desc, &isnull)),
 						  TEXTOID, -1, false, TYPALIGN_INT,
@@ -121,11 +109,8 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		IdemEdge   *edge;
+		IdemEdge   *edge = palloc0(sizeof(IdemEdge));
 
-		if (is_shipped(tuple, desc) != reading->shipped)
-			continue;
-		edge = palloc0(sizeof(IdemEdge));
 		edge->from = text_column(tuple, desc, 2);
 		edge->to = text_column(tuple, desc, 3);
 		if (!heap_attisnull(tuple, 4, desc))
@@ -133,6 +118,28 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 		reading->edges = lappend(reading->edges, edge);
 	}
 	systable_endscan(scan);
+}
+
+/* A machine as it comes with idem, which belongs to the owner of the tables. */
+static void
+read_shipped(Relation rel, const IdemShipped *shipped, IdemMachine *machine,
+			 Reading *reading)
+{
+	machine->initial = shipped->states[0];
+	machine->owner = GetUserNameFromId(rel->rd_rel->relowner, false);
+	for (int i = 0; shipped->states[i] != NULL; i++)
+	{
+		IdemEdge   *edge;
+
+		reading->states = lappend(reading->states,
+								  unconstify(char *, shipped->states[i]));
+		if (i == 0)
+			continue;
+		edge = palloc0(sizeof(IdemEdge));
+		edge->from = shipped->states[i - 1];
+		edge->to = shipped->states[i];
+		reading->edges = lappend(reading->edges, edge);
+	}
 }
 
 static int
@@ -218,6 +225,7 @@ idem_compile_machine(const IdemCatalog *cat, const char *name)
 	Relation	rel = table_open(cat->machine_table, AccessShareLock);
 	Relation	edges = table_open(cat->edge_table, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
+	const IdemShipped *shipped = idem_shipped_find(name);
 	Reading		reading = {0};
 
 	/* One snapshot for both tables, or it might be half of each definition. */
@@ -225,6 +233,11 @@ idem_compile_machine(const IdemCatalog *cat, const char *name)
 	if (read_machine(rel, snapshot, machine, &reading))
 	{
 		read_edges(edges, snapshot, name, &reading);
+		arrange(machine, &reading);
+	}
+	else if (shipped != NULL)
+	{
+		read_shipped(rel, shipped, machine, &reading);
 		arrange(machine, &reading);
 	}
 	else

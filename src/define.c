@@ -23,16 +23,14 @@
 #include "followers.h"
 #include "machine.h"
 #include "query.h"
+#include "shipped.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_define);
 PG_FUNCTION_INFO_V1(idem_machine_drop);
 
-/* The machine that comes with idem, and that order_transition() relies on. */
-#define SHIPPED_MACHINE	"order"
-
 static IdemStatement write_machine = {
 	.text = "INSERT INTO @.idem_machine (name, initial, states, owner)"
-	" VALUES ($1, $2, $3, $4) ON CONFLICT (name, shipped)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (name)"
 	" DO UPDATE SET initial = excluded.initial, states = excluded.states",
 	.nargs = 4,
 	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID}
@@ -40,14 +38,14 @@ static IdemStatement write_machine = {
 
 static IdemStatement delete_machine = {
 	.text = "DELETE FROM @.idem_machine"
-	" WHERE name OPERATOR(pg_catalog.=) $1 AND NOT shipped",
+	" WHERE name OPERATOR(pg_catalog.=) $1",
 	.nargs = 1,
 	.argtypes = {TEXTOID}
 };
 
 static IdemStatement delete_edges = {
 	.text = "DELETE FROM @.idem_machine_edge"
-	" WHERE machine OPERATOR(pg_catalog.=) $1 AND NOT shipped",
+	" WHERE machine OPERATOR(pg_catalog.=) $1",
 	.nargs = 1,
 	.argtypes = {TEXTOID}
 };
@@ -236,7 +234,7 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 	LockRelationOid(idem_catalog()->machine_table, ExclusiveLock);
 	if (own_machine(name) == NULL)
 		PG_RETURN_BOOL(false);
-	if (strcmp(name, SHIPPED_MACHINE) == 0)
+	if (idem_shipped_find(name) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("state machine \"%s\" cannot be dropped", name),

@@ -105,7 +105,7 @@ idem_machine_find(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("state machine \"%s\" does not exist", name),
-				 errhint("Table %s.idem_machine lists the machines there are.",
+				 errhint("Table %s.idem_machine lists the machines that have been defined.",
 						 idem_catalog()->schema)));
 	return machine;
 }

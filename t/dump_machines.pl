@@ -56,8 +56,8 @@ $node->safe_psql('shop', q{
 }, @as_owner);
 
 my $machines = q{
-	SELECT * FROM keys.idem_machine ORDER BY name, shipped;
-	SELECT * FROM keys.idem_machine_edge ORDER BY machine, shipped, from_state, to_state};
+	SELECT * FROM keys.idem_machine ORDER BY name;
+	SELECT * FROM keys.idem_machine_edge ORDER BY machine, from_state, to_state};
 my $rows = q{
 	SELECT tableoid::regclass, * FROM refund ORDER BY id;
 	SELECT * FROM orders ORDER BY id};
@@ -142,7 +142,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE empty OWNER regress_owner');
 $node->command_ok(
 	[ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-U', 'regress_owner', '-d', $node->connstr('empty'), '-f', $schema ],
 	'the definitions can be restored');
-is($node->safe_psql('empty', q{SELECT string_agg(name, ', ') FROM keys.idem_machine}), 'order',
+is($node->safe_psql('empty', q{SELECT count(*) FROM keys.idem_machine}), '0',
 	'only the machine that comes with idem is there');
 my ($rc, $out, $err) = $node->psql('empty', q{
 	INSERT INTO refund (id) VALUES (1)}, @as_owner);
