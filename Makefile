@@ -63,6 +63,7 @@ OBJS = \
 	src/request.o \
 	src/result.o \
 	src/revision.o \
+	src/rights.o \
 	src/rowid.o \
 	src/rowjson.o \
 	src/rowkey.o \

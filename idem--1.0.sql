@@ -59,10 +59,6 @@ COMMENT ON COLUMN @extschema@.idem_key.expires_at IS
 COMMENT ON COLUMN @extschema@.idem_key.lease_until IS
 'until when a claim is held; null once it is answered, and for a call that ran in one transaction';
 
--- Whoever installs idem may dump the keys and restore them, even where a
--- superuser owns them.
-REVOKE ALL ON TABLE @extschema@.idem_key FROM PUBLIC;
-GRANT SELECT, INSERT ON TABLE @extschema@.idem_key TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_key', '');
 
 CREATE TYPE @extschema@.idem_upsert_result AS (
@@ -330,20 +326,12 @@ COMMENT ON COLUMN @extschema@.idem_machine_edge.guard IS
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge', '');
 
-REVOKE ALL ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
-	FROM PUBLIC;
-GRANT SELECT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
-	TO PUBLIC;
-GRANT INSERT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge
-	TO @extowner@;
-
 -- ALWAYS and for each row: a change that logical replication applies counts.
 CREATE FUNCTION @extschema@._idem_machine_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_machine_changed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._idem_machine_changed() IS
 'tells all sessions that the state machines have changed';
-REVOKE ALL ON FUNCTION @extschema@._idem_machine_changed() FROM PUBLIC;
 
 CREATE TRIGGER _idem_machine_changed
 	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine
@@ -368,10 +356,6 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
 	boolean) IS
 'make or change a state machine; false if it is as described already';
-REVOKE ALL ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
-	boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_define(text, text, jsonb,
-	boolean) TO @extowner@ WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_machine_drop(name text)
 RETURNS boolean
@@ -379,9 +363,6 @@ AS 'MODULE_PATHNAME', 'idem_machine_drop'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_machine_drop(text) IS
 'drop a state machine that no table follows; false if there is none of that name';
-REVOKE ALL ON FUNCTION @extschema@.idem_machine_drop(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_machine_drop(text) TO @extowner@
-	WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_machine_graph(name text)
 RETURNS text
@@ -503,9 +484,6 @@ COMMENT ON COLUMN @extschema@.idem_history.key IS
 COMMENT ON COLUMN @extschema@.idem_history.note IS
 'what the call said of it';
 
-REVOKE ALL ON TABLE @extschema@.idem_history FROM PUBLIC;
-GRANT SELECT, INSERT ON TABLE @extschema@.idem_history TO @extowner@;
-GRANT SELECT, UPDATE ON SEQUENCE @extschema@.idem_history_id_seq TO @extowner@;
 -- A table's name is what a dump knows it by, so what has none elsewhere stays.
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history',
 	$$WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c
@@ -827,9 +805,6 @@ COMMENT ON COLUMN @extschema@.idem_consumer.late IS
 COMMENT ON COLUMN @extschema@.idem_consumer.owner IS
 'name of the role that defined it, whose members may use it';
 
-REVOKE ALL ON TABLE @extschema@.idem_consumer FROM PUBLIC;
-GRANT SELECT ON TABLE @extschema@.idem_consumer TO PUBLIC;
-GRANT INSERT ON TABLE @extschema@.idem_consumer TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_consumer', '');
 
 CREATE FUNCTION @extschema@._idem_consumer_changed() RETURNS trigger
@@ -837,7 +812,6 @@ AS 'MODULE_PATHNAME', 'idem_consumer_changed'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._idem_consumer_changed() IS
 'tells all sessions that the definitions of consumers have changed';
-REVOKE ALL ON FUNCTION @extschema@._idem_consumer_changed() FROM PUBLIC;
 
 CREATE TRIGGER _idem_consumer_changed
 	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_consumer
@@ -868,8 +842,6 @@ COMMENT ON COLUMN @extschema@.idem_message.message_id IS
 COMMENT ON COLUMN @extschema@.idem_message.expires_at IS
 'from when on the message counts as never consumed';
 
-REVOKE ALL ON TABLE @extschema@.idem_message FROM PUBLIC;
-GRANT SELECT, INSERT ON TABLE @extschema@.idem_message TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_message', '');
 
 -- Each partition's row is updated all the time: in place, as long as its page
@@ -905,8 +877,6 @@ COMMENT ON COLUMN @extschema@.idem_offset.epoch IS
 COMMENT ON COLUMN @extschema@.idem_offset.updated_at IS
 'when the last advance was made';
 
-REVOKE ALL ON TABLE @extschema@.idem_offset FROM PUBLIC;
-GRANT SELECT, INSERT ON TABLE @extschema@.idem_offset TO @extowner@;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_offset', '');
 
 CREATE FUNCTION @extschema@.idem_consumer_define(
@@ -1001,9 +971,6 @@ AS 'MODULE_PATHNAME', 'idem_purge'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
 'delete expired keys and messages and history past its retention, all or so many rows, and return how many were deleted';
-REVOKE ALL ON FUNCTION @extschema@.idem_purge(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_purge(bigint) TO @extowner@
-	WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_worker_start()
 RETURNS boolean
@@ -1011,9 +978,6 @@ AS 'MODULE_PATHNAME', 'idem_worker_start'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_worker_start() IS
 'purge this database in the background until the server stops; false if that is being done already';
-REVOKE ALL ON FUNCTION @extschema@.idem_worker_start() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_start() TO @extowner@
-	WITH GRANT OPTION;
 
 CREATE FUNCTION @extschema@.idem_worker_stop()
 RETURNS boolean
@@ -1021,6 +985,107 @@ AS 'MODULE_PATHNAME', 'idem_worker_stop'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
-REVOKE ALL ON FUNCTION @extschema@.idem_worker_stop() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION @extschema@.idem_worker_stop() TO @extowner@
-	WITH GRANT OPTION;
+
+--
+-- Rights, which are to come last, since they are about all that is above
+--
+
+-- Whoever creates the extension owns its tables, and with them every right that
+-- is not everybody's.  None is granted to a role by name: so when that role
+-- leaves, REASSIGN OWNED hands all of them over.  Functions and types belong to
+-- the bootstrap superuser, whoever installs: the owner of a function may put
+-- another in its place, which superusers would call.  Those that not everybody
+-- may call look for a right on a table (rights.c).
+--
+-- So an upgrade script runs as a superuser on tables of somebody who may be none,
+-- and may have put triggers, policies, rules, defaults and indexes with functions
+-- of his own on them.  It must do nothing that runs those: no INSERT, UPDATE,
+-- DELETE or COPY, no default or type that rewrites a table, no new constraint or
+-- index, unless as that owner, under security restriction, in C.  It ends as this
+-- one does.
+--
+-- pg_dump tells of rights as they differ from those that an object had when the
+-- extension made it (pg_init_privs): there, tables belong to pg_database_owner,
+-- so that a dump says what their owner may do, whoever restores it.  The roles
+-- that stand there are in every cluster, and cannot leave.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- What default privileges have granted to others is taken away.
+DO $$
+DECLARE
+	bootstrap CONSTANT regrole := 10;
+	-- of the rights of a bootstrap superuser there is nothing to tell
+	of_tables CONSTANT regrole :=
+		CASE (SELECT extowner FROM pg_extension WHERE extname = 'idem')
+			WHEN 10 THEN bootstrap ELSE 'pg_database_owner' END;
+	member record;
+	rights aclitem[];
+	grantee regrole;
+BEGIN
+	FOR member IN
+		SELECT d.classid, d.objid, o.type, format('%s %s', o.type, o.identity) AS name,
+			CASE d.classid WHEN 'pg_class'::regclass THEN of_tables ELSE bootstrap END AS owner,
+			-- types, and functions unless they are triggers of idem's tables
+			t.oid IS NOT NULL OR p.oid IS NOT NULL
+				AND NOT (p.prorettype = 'trigger'::regtype AND starts_with(p.proname::text, '_')) AS open
+		FROM pg_extension AS e
+			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
+				AND d.refobjid = e.oid AND d.deptype = 'e'
+			CROSS JOIN pg_identify_object(d.classid, d.objid, 0) AS o
+			LEFT JOIN pg_proc AS p ON p.tableoid = d.classid AND p.oid = d.objid
+			LEFT JOIN pg_type AS t ON t.tableoid = d.classid AND t.oid = d.objid
+		WHERE e.extname = 'idem'
+			-- the type of a table goes with it, and so does that of an array
+			AND (t.oid IS NULL OR t.typelem = 0 AND t.typrelid = 0
+				OR t.typrelid IN (SELECT c.oid FROM pg_class AS c WHERE c.relkind = 'c'))
+		-- a sequence goes with its table, which is to have been given away before
+		ORDER BY o.type = 'sequence'
+	LOOP
+		IF member.type <> 'sequence' THEN
+			EXECUTE format('ALTER %s OWNER TO %s', member.name, member.owner);
+		END IF;
+
+		SELECT relacl FROM pg_class WHERE tableoid = member.classid AND oid = member.objid
+		UNION ALL
+		SELECT proacl FROM pg_proc WHERE tableoid = member.classid AND oid = member.objid
+		UNION ALL
+		SELECT typacl FROM pg_type WHERE tableoid = member.classid AND oid = member.objid
+		INTO rights;
+		FOR grantee IN
+			SELECT DISTINCT a.grantee::regrole FROM aclexplode(rights) AS a
+			WHERE a.grantee <> 0 AND a.grantee <> member.owner
+		LOOP
+			EXECUTE format('REVOKE ALL ON %s FROM %s', member.name, grantee);
+		END LOOP;
+
+		-- either also has pg_init_privs say it with the present owner
+		IF NOT member.open THEN
+			EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', member.name);
+		ELSIF rights IS NOT NULL THEN
+			EXECUTE format('GRANT ALL ON %s TO %s', member.name, member.owner);
+		END IF;
+	END LOOP;
+END
+$$;
+
+-- Definitions may be read by everybody.
+GRANT SELECT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge,
+	@extschema@.idem_consumer TO PUBLIC;
+
+-- Last, since what is granted from here on would tell of this role.
+DO $$
+DECLARE
+	stored record;
+BEGIN
+	FOR stored IN
+		SELECT c.oid::regclass AS name, e.extowner::regrole AS owner
+		FROM pg_extension AS e
+			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
+				AND d.refobjid = e.oid AND d.deptype = 'e'
+			JOIN pg_class AS c ON c.tableoid = d.classid AND c.oid = d.objid
+		WHERE e.extname = 'idem' AND c.relkind <> 'S'
+	LOOP
+		EXECUTE format('ALTER TABLE %s OWNER TO %s', stored.name, stored.owner);
+	END LOOP;
+END
+$$;

@@ -16,13 +16,18 @@ GRANT USAGE, CREATE ON SCHEMA test_machine_rights TO regress_idem_ann, regress_i
 -- Defining
 --
 
--- Not everybody may, since a machine is everybody's.
+-- Not everybody may, since a machine is everybody's: only who may insert its name
+-- into the table.  That lets nobody write there but by the function.
 SET ROLE regress_idem_ann;
 SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
 SELECT idem_machine_drop('test mine');
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION idem_machine_define, idem_machine_drop
-	TO regress_idem_ann, regress_idem_bob;
+GRANT INSERT (name) ON idem_machine TO regress_idem_ann, regress_idem_bob;
+SET ROLE regress_idem_ann;
+INSERT INTO idem_machine (name) VALUES ('test mine');
+INSERT INTO idem_machine (name, initial) VALUES ('test mine', 'a');
+INSERT INTO idem_machine_edge VALUES ('order', 'PENDING', 'DELIVERED');
+RESET ROLE;
 
 -- Whoever defines one owns it, and so do the members of that role.
 SET ROLE regress_idem_ann;
@@ -210,5 +215,5 @@ RESET search_path;
 SET client_min_messages = warning;
 DROP SCHEMA test_machine_rights, test_machine_evil, test_machine_guards CASCADE;
 SELECT idem_machine_drop('test mine');
-REVOKE EXECUTE ON FUNCTION idem_machine_define, idem_machine_drop FROM regress_idem_ann, regress_idem_bob;
+REVOKE INSERT (name) ON idem_machine FROM regress_idem_ann, regress_idem_bob;
 DROP ROLE regress_idem_heir, regress_idem_ann, regress_idem_bob, regress_idem_eve;

@@ -23,6 +23,7 @@
 #include "followers.h"
 #include "machine.h"
 #include "query.h"
+#include "rights.h"
 #include "shipped.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_define);
@@ -183,6 +184,7 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	const IdemMachine *machine;
 	const char *owner;
 
+	idem_rights_define("idem_machine_define");
 	PreventCommandIfReadOnly("idem_machine_define()");
 	for (int i = 0; i < lengthof(arguments); i++)
 	{
@@ -226,6 +228,7 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 	List	   *followers;
 	Datum		args[1];
 
+	idem_rights_define("idem_machine_drop");
 	PreventCommandIfReadOnly("idem_machine_drop()");
 	if (PG_ARGISNULL(0))
 		idem_error_null("name");

@@ -25,6 +25,7 @@
 #include "direct.h"
 #include "purge.h"
 #include "query.h"
+#include "rights.h"
 #include "settings.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
@@ -195,6 +196,7 @@ idem_purge(PG_FUNCTION_ARGS)
 	IdemPurge	purge;
 	int64		limit;
 
+	idem_rights_purge("idem_purge");
 	PreventCommandIfReadOnly("idem_purge()");
 	PreventCommandDuringRecovery("idem_purge()");
 	if (max_rows <= 0)

@@ -28,6 +28,7 @@
 
 #include "compat.h"
 #include "lock.h"
+#include "rights.h"
 #include "worker.h"
 
 #define RESTART_SECONDS		5	/* after a launcher has failed */
@@ -205,6 +206,7 @@ idem_worker_start(PG_FUNCTION_ARGS)
 	BackgroundWorkerHandle *handle;
 	pid_t		pid;
 
+	idem_rights_purge("idem_worker_start");
 	PreventCommandDuringRecovery("idem_worker_start()");
 	lock_start();
 	if (launcher_pid(InvalidOid) != 0 || launcher_pid(MyDatabaseId) != 0)
@@ -238,6 +240,7 @@ idem_worker_stop(PG_FUNCTION_ARGS)
 	int			pid;
 	int			stopped = 0;
 
+	idem_rights_purge("idem_worker_stop");
 	lock_start();
 	while ((pid = launcher_pid(MyDatabaseId)) != 0)
 	{
