@@ -63,6 +63,13 @@
 					   failure, false)
 #endif
 
+/* Do we hold a heavyweight lock, in this very mode? */
+#if PG_VERSION_NUM >= 180000
+#define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode, false)
+#else
+#define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode)
+#endif
+
 /* Making a jsonb of its pieces; JsonbValueToJsonb() takes the state's result. */
 #if PG_VERSION_NUM >= 190000
 #define IdemJsonbState		JsonbInState

@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
+#include "compat.h"
 #include "error.h"
 #include "key.h"
 #include "lock.h"
@@ -34,6 +35,9 @@
 
 /* So often a row may be found as it was, and not be written. */
 #define MAX_MISSES		3
+
+/* So often a row that is being updated is looked for. */
+#define MAX_LOOKS		10
 
 static void
 check_length(const char *argument, text *value, int least)
@@ -261,27 +265,53 @@ idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 }
 
 /*
+ * Is somebody at work under a key, be it a call that we are running inside of?
+ * Its lock need not be taken to know, so that nobody else who comes meets us there.
+ */
+static bool
+is_locked(const IdemKey *key)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	bool		locked;
+
+	set_locktag(&tag, key);
+	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
+	locked = VirtualTransactionIdIsValid(holders[0]) ||
+		IDEM_LOCK_HELD(&tag, ExclusiveLock);
+	pfree(holders);
+	return locked;
+}
+
+/*
  * Finds out how a key stands, for somebody who only wants to know: waits for
- * nobody and leaves no lock.  Raises 40001 as idem_key_find does.
+ * nobody and takes no lock that anybody could meet.  It is as the key stood at
+ * some moment of the call.  Raises 40001 as idem_key_find does.
+ *
+ * Where there is no row, the work may be under way, which the key's lock tells.
+ * If nobody has it, a row that comes later is found, unless somebody updates it at
+ * the very moment at which we look for it.
  */
 IdemFound
 idem_key_peek(IdemKey *key, IdemKeyRow *row)
 {
 	IdemFound	found = find_row(key, true, row);
-	LOCKTAG		tag;
-	LockAcquireResult lock;
 
-	if (found != IDEM_FOUND_NOTHING || RecoveryInProgress())
-		return found;
+	for (int looks = 1; found == IDEM_FOUND_NOTHING && !RecoveryInProgress();
+		 looks++)
+	{
+		bool		locked = is_locked(key);
 
-	/* without the lock, a row that is just being updated can be overlooked */
-	set_locktag(&tag, key);
-	lock = LockAcquire(&tag, ExclusiveLock, false, true);
-	if (lock == LOCKACQUIRE_NOT_AVAIL)
-		return IDEM_FOUND_BUSY;
-	found = lock == LOCKACQUIRE_OK ? find_row(key, true, row) : IDEM_FOUND_BUSY;
-	idem_key_unlock(key);
-	return found;
+		found = find_row(key, true, row);
+		if (found != IDEM_FOUND_NOTHING)
+			break;
+		if (locked)
+			return IDEM_FOUND_BUSY;
+		if (looks == MAX_LOOKS || !idem_keyrow_was_updated(key->scope, key->key))
+			return IDEM_FOUND_NOTHING;
+	}
+	/* what is expired and about to go is as good as gone */
+	return found == IDEM_FOUND_BUSY && row->leaving ? IDEM_FOUND_EXPIRED : found;
 }
 
 /*

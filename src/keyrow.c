@@ -175,6 +175,42 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 }
 
 /*
+ * Is this row, which a running transaction writes, an expired one that it
+ * deletes?  A row that is updated refers to its new version.
+ */
+static bool
+is_leaving(HeapTuple tuple, TupleDesc desc, TimestampTz now)
+{
+	bool		isnull;
+	Datum		expires_at = heap_getattr(tuple, COLUMN_EXPIRES_AT, desc, &isnull);
+
+	return DatumGetTimestampTz(expires_at) <= now &&
+		ItemPointerEquals(&tuple->t_self, &tuple->t_data->t_ctid);
+}
+
+/*
+ * Reads the table of keys for the versions of a key's row that a snapshot sees.
+ *
+ * In a transaction under way, news of a change may not have come in yet.  With
+ * the lock come the last of them, so the index is asked for after it: REINDEX
+ * CONCURRENTLY puts a new one in its place.
+ */
+static SysScanDesc
+begin_scan(Relation *rel, text *scope, text *key, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	AcceptInvalidationMessages();
+	*rel = table_open(idem_catalog()->key_table, AccessShareLock);
+	ScanKeyInit(&keys[0], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(key));
+	ScanKeyInit(&keys[1], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(scope));
+	return systable_beginscan(*rel, idem_catalog()->key_index, true, snapshot,
+							  2, keys);
+}
+
+/*
  * Finds the row of a key as it is committed now, whatever our snapshot sees,
  * without taking part in serializable conflict detection: the primary key and
  * the lock already give what a predicate lock would, which would fall on the
@@ -182,8 +218,8 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
  *
  * Found without the key's lock, nothing may be a row that was just updated: its
  * new version may enter the index after we have read there, and the old one be
- * dead when we get to it.  On a standby there is no such lock, but there are no
- * serializable transactions either, so an MVCC snapshot does.
+ * dead when we get to it.  On a standby an MVCC snapshot does, which misses no
+ * row: there are no serializable transactions there.
  *
  * One function, since an engine that spreads the table over machines will need
  * a query in its place.
@@ -196,18 +232,9 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 	bool		standby = RecoveryInProgress();
 	SnapshotData dirty;
 	Snapshot	latest = NULL;
-	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	IdemFound	found;
-
-	/*
-	 * In a transaction under way, news of a change may not have come in yet.
-	 * With the lock come the last of them, so the index is asked for after it:
-	 * REINDEX CONCURRENTLY puts a new one in its place.
-	 */
-	AcceptInvalidationMessages();
-	rel = table_open(idem_catalog()->key_table, AccessShareLock);
 
 	memset(row, 0, sizeof(IdemKeyRow));
 	row->scope = scope;
@@ -215,12 +242,7 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 	InitDirtySnapshot(dirty);
 	if (standby)
 		latest = RegisterSnapshot(GetLatestSnapshot());
-	ScanKeyInit(&keys[0], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(key));
-	ScanKeyInit(&keys[1], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(scope));
-	scan = systable_beginscan(rel, idem_catalog()->key_index, true,
-							  standby ? latest : &dirty, 2, keys);
+	scan = begin_scan(&rel, scope, key, standby ? latest : &dirty);
 	tuple = systable_getnext(scan);
 
 	if (!HeapTupleIsValid(tuple))
@@ -229,6 +251,8 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 						  TransactionIdIsValid(dirty.xmax)))
 	{
 		found = IDEM_FOUND_BUSY;
+		row->leaving = !TransactionIdIsValid(dirty.xmin) &&
+			is_leaving(tuple, RelationGetDescr(rel), now);
 		row->writer = TransactionIdIsValid(dirty.xmin) ?
 			dirty.xmin : dirty.xmax;
 		row->speculative_token = dirty.speculativeToken;
@@ -250,6 +274,25 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 		UnregisterSnapshot(latest);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/*
+ * Has a row of this key been updated lately, so that it may be there though it
+ * was not found?  Any version that is still in the table tells.
+ */
+bool
+idem_keyrow_was_updated(text *scope, text *key)
+{
+	Relation	rel;
+	SysScanDesc scan = begin_scan(&rel, scope, key, SnapshotAny);
+	HeapTuple	tuple;
+	bool		updated = false;
+
+	while (!updated && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		updated = !ItemPointerEquals(&tuple->t_self, &tuple->t_data->t_ctid);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return updated;
 }
 
 /* Waits for the end of the transaction that writes a busy row. */

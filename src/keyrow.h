@@ -46,13 +46,15 @@ typedef struct IdemKeyRow
 	IdemKeyVersion version;
 	bool		ours;			/* written by the current transaction */
 	bool		unseen;			/* the transaction's one snapshot lacks it */
-	/* set by finding it busy, instead of all else: for whom to wait */
-	TransactionId writer;
+	/* set by finding it busy, instead of all else */
+	bool		leaving;		/* expired, and being deleted */
+	TransactionId writer;		/* for whom to wait */
 	uint32		speculative_token;	/* zero unless it may yet withdraw */
 } IdemKeyRow;
 
 extern IdemFound idem_keyrow_find(text *scope, text *key, TimestampTz now,
 								  bool with_response, IdemKeyRow *row);
+extern bool idem_keyrow_was_updated(text *scope, text *key);
 extern void idem_keyrow_wait(const IdemKeyRow *row);
 extern void idem_keyrow_check_owner(const IdemKeyRow *row, const char *key);
 extern void idem_keyrow_check_request(const IdemKeyRow *row, const char *key,
