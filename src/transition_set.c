@@ -132,8 +132,11 @@ fingerprint(const IdemRequest *request, const Row *rows, int count)
 static void
 read_order(const IdemStage *stage, Order *order)
 {
-	Relation	index = index_open(stage->rel->rd_pkindex, AccessShareLock);
+	Relation	index;
 
+	/* sets rd_pkindex anew: any look into a catalog since may have reset it */
+	list_free(RelationGetIndexList(stage->rel));
+	index = index_open(stage->rel->rd_pkindex, AccessShareLock);
 	order->ncolumns = stage->key.ncolumns;
 	for (int i = 0; i < order->ncolumns; i++)
 	{
