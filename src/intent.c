@@ -22,6 +22,7 @@ idem_intent_begin(IdemIntent *intent)
 {
 	intent->relid = InvalidOid;
 	ItemPointerSetInvalid(&intent->tid);
+	intent->watched = false;
 	intent->outer = current;
 	current = intent;
 }
@@ -39,6 +40,7 @@ idem_intent_meet(Oid relid, ItemPointer tid)
 	if (OidIsValid(relid))
 		current->relid = relid;
 	current->tid = *tid;
+	current->watched = false;
 }
 
 /* Ends a change, and those begun within it that an error has left over. */
@@ -52,7 +54,7 @@ idem_intent_end(IdemIntent *intent)
  * The change that replaces a row version, or NULL when it is none of ours.  A
  * table is named by the oid of the partition that holds the row.
  */
-const IdemIntent *
+IdemIntent *
 idem_intent_of(Oid relid, ItemPointer tid)
 {
 	for (IdemIntent *intent = current; intent != NULL; intent = intent->outer)

@@ -18,6 +18,8 @@ typedef struct IdemIntent
 	/* set by idem_intent_meet(): which version of which row is changed */
 	Oid			relid;			/* InvalidOid: none was met yet */
 	ItemPointerData tid;
+	/* set by the trigger that validates the change of that row version */
+	bool		watched;
 	/* private to intent.c */
 	struct IdemIntent *outer;	/* the change that this one is part of */
 } IdemIntent;
@@ -25,6 +27,6 @@ typedef struct IdemIntent
 extern void idem_intent_begin(IdemIntent *intent);
 extern void idem_intent_meet(Oid relid, ItemPointer tid);
 extern void idem_intent_end(IdemIntent *intent);
-extern const IdemIntent *idem_intent_of(Oid relid, ItemPointer tid);
+extern IdemIntent *idem_intent_of(Oid relid, ItemPointer tid);
 
 #endif							/* IDEM_INTENT_H */

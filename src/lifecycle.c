@@ -148,11 +148,12 @@ is_transition(Relation rel, const IdemLifecycle *lifecycle,
 		idem_intent_of(RelationGetRelid(rel), &old->t_self) == NULL)
 		return false;
 
-	machine = idem_machine_find(lifecycle->machine);
 	from = state_of(old, rel, lifecycle->status);
 	to = state_of(new, rel, lifecycle->status);
 	if (to == NULL && changed)
 		null_error(rel, lifecycle->status);
+	/* last, as it is not to be kept while a type writes its values */
+	machine = idem_machine_find(lifecycle->machine);
 	if (to != NULL && idem_machine_allows(machine, from, to))
 	{
 		if (guarded != NULL)
@@ -193,10 +194,13 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
 	HeapTuple	new = trigdata->tg_newtuple;
-	const IdemIntent *intent = idem_intent_of(RelationGetRelid(rel), &old->t_self);
+	IdemIntent *intent = idem_intent_of(RelationGetRelid(rel), &old->t_self);
 	const IdemEdge *guarded = NULL;
 	int64		version;
 	bool		transition;
+
+	if (intent != NULL)
+		intent->watched = true;
 
 	version = idem_revision_next(rel, lifecycle->version,
 								 version_of(old, rel, lifecycle->version));
@@ -212,8 +216,8 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 		IdemPassage passage = passage_of(rel, lifecycle, old, new, false);
 
 		passage.recorded = transition && idem_follow_records(rel);
-		if (passage.to != NULL)
-			idem_movement_depart(placement_of(rel, flinfo), &passage);
+		idem_movement_depart(placement_of(rel, flinfo), rel, &old->t_self,
+							 &passage);
 	}
 	return new;
 }
@@ -233,7 +237,10 @@ after_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle)
 	}
 }
 
-/* If an inserted row has moved here from another partition, receives it. */
+/*
+ * If an inserted row has moved here from another partition, receives it.  Raises
+ * 27000 where it has not arrived as it left.
+ */
 static bool
 receive(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
 		const char *state, int64 version, FmgrInfo *flinfo)
@@ -246,7 +253,8 @@ receive(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
 	arrived.row = idem_rowkey_read(rel, lifecycle, row, false);
 	arrived.to = state;
 	arrived.version = version;
-	passage = idem_movement_arrive(placement_of(rel, flinfo), &arrived);
+	passage = idem_movement_arrive(placement_of(rel, flinfo), rel, row,
+								   &arrived);
 	if (passage != NULL && passage->recorded)
 	{
 		passage->row = idem_rowkey_read(rel, lifecycle, row, true);
@@ -265,12 +273,11 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 	int64		version = version_of(row, rel, lifecycle->version);
 	const IdemMachine *machine;
 
-	/* First of all, so that no departure is left over. */
-	if (state != NULL && receive(rel, lifecycle, row, state, version, flinfo))
-		return;
-
 	if (state == NULL)
 		null_error(rel, lifecycle->status);
+	if (receive(rel, lifecycle, row, state, version, flinfo))
+		return;
+
 	machine = idem_machine_find(lifecycle->machine);
 	if (!idem_machine_allows(machine, NULL, state))
 		idem_machine_refuse(machine, rel, NULL, state);
@@ -280,8 +287,9 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
  * idem_lifecycle('machine', 'status', 'version') -> trigger
  *
  * Errors: ID201 for a change of state that the machine does not allow, ID204 for
- * one that its guard refuses, and what the guard raises itself, 23502 where state
- * or version is null, 22003 when the version overflows, 39P01 for a trigger of
+ * one that its guard refuses, and what the guard raises itself, 27000 for a row
+ * that arrives in another partition with another state or version than it left
+ * with, 23502 where state or version is null, 22003 when the version overflows, 39P01 for a trigger of
  * another kind, and those of idem_follow_read.
  */
 Datum
@@ -295,6 +303,9 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		protocol_error("function \"idem_lifecycle\" must be fired for each row");
 
+	/* what a call means by a row, and where a row has gone, is known until then */
+	if (trigdata->tg_trigger->tgdeferrable)
+		protocol_error("function \"idem_lifecycle\" must be fired by the statement, not deferred");
 	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) &&
 		(trigdata->tg_trigger->tgnattr > 0 ||
 		 trigdata->tg_trigger->tgqual != NULL))

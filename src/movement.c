@@ -5,30 +5,42 @@
  * Such an UPDATE ends as a DELETE in one partition and an INSERT into another,
  * and nothing tells an AFTER INSERT trigger that the row is not a new one.  The
  * BEFORE UPDATE trigger can foresee it, though: the row no longer satisfies its
- * partition's constraint.  So it notes the departure, and the arrival is told
- * from an INSERT by a departure that fits: in the same tree of partitions, with
- * the same primary key, state and version, under the same subtransaction.  Each
- * departure is good for one arrival, and tells it where the row comes from.
+ * partition's constraint.  So it notes the departure, with the place of the row
+ * that leaves.  Whether it has left is then written there: the server marks a
+ * row that moves to another partition as such, and by which command.  An INSERT
+ * in the same tree of partitions, of the same primary key, by the very command
+ * that the row left by, is its arrival, and must bring it as it left.
  *
- * A BEFORE trigger that comes after ours and then suppresses the update, or
- * keeps the row where it is, leaves a departure without arrival.  An INSERT of
- * just that row, state and version could then take its place, until the
- * transaction ends.  One that moves a row which we had thought would stay, or
- * gives it another key on the way, is not foreseen; the row is refused.
+ * A departure that came to nothing, since a trigger suppressed the update, or the
+ * DELETE, or kept the row where it is, has no such mark and is good for nothing.
+ * A row that has left and not arrived has been dropped or given another key by a
+ * trigger on its way, which is found out when the transaction is to commit.
+ *
+ * A BEFORE trigger that comes after ours and moves a row which we had thought
+ * would stay is not foreseen; that row counts as a new one.
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/sysattr.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "lib/ilist.h"
+#include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
+#include "storage/bufmgr.h"
 #include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "movement.h"
 #include "partition.h"
@@ -40,17 +52,50 @@ struct IdemPlacement
 	ExprState  *constraint;		/* the partition's */
 };
 
+/* Where a row is that leaves. */
+typedef struct Place
+{
+	Oid			relid;			/* partition */
+	ItemPointerData tid;
+} Place;
+
 typedef struct Departure
 {
-	dlist_node	node;
-	SubTransactionId subxact;	/* in which the row left */
+	dlist_node	node;			/* of departures */
+	dlist_node	same_row;		/* of its bucket */
+	dlist_node	same_place;		/* of its stop */
+	SubTransactionId subxact;	/* in which it was noted */
 	Oid			root;			/* of the partitions */
+	Place		place;			/* of the row */
 	IdemPassage *passage;		/* of the row */
 } Departure;
 
-/* Oldest first: rows arrive as they left. */
+/* The departures from one tree of partitions, of rows with one primary key. */
+typedef struct Bucket
+{
+	uint64		hash;			/* of both */
+	dlist_head	departures;		/* oldest first: rows arrive as they left */
+} Bucket;
+
+/*
+ * The departures from one place: no more than one of them takes place, and not
+ * always the last one that was noted.
+ */
+typedef struct Stop
+{
+	Place		place;			/* hash key, must be first */
+	dlist_head	departures;		/* newest first */
+} Stop;
+
+/* How many are noted before the memory of those that have arrived is freed. */
+#define MANY	1024
+
+/* Those that have not arrived, oldest first; subtransactions are numbered so. */
 static dlist_head departures = DLIST_STATIC_INIT(departures);
+static HTAB *buckets = NULL;
+static HTAB *stops = NULL;
 static MemoryContext departures_context = NULL; /* goes with the transaction */
+static int	noted = 0;			/* in that memory */
 
 /* Does an update change a column? */
 bool
@@ -121,21 +166,100 @@ static void
 forget_departures(void *arg)
 {
 	dlist_init(&departures);
+	buckets = NULL;
+	stops = NULL;
 	departures_context = NULL;
+	noted = 0;
 }
+
+/* Takes a departure out of the lists. */
+static void
+strike(Departure *departure)
+{
+	dlist_delete(&departure->node);
+	dlist_delete(&departure->same_row);
+	dlist_delete(&departure->same_place);
+}
+
+/* Forgets what was noted in a subtransaction that is rolled back, or in its own. */
+static void
+subxact_ends(SubXactEvent event, SubTransactionId subxact,
+			 SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (!dlist_is_empty(&departures))
+	{
+		Departure  *last = dlist_tail_element(Departure, node, &departures);
+
+		if (last->subxact < subxact)
+			break;
+		strike(last);
+	}
+}
+
+static void xact_ends(XactEvent event, void *arg);
 
 static void
 make_context(void)
 {
+	static bool registered = false;
 	MemoryContextCallback *callback;
+	HASHCTL		bucket = {
+		.keysize = sizeof(uint64),
+		.entrysize = sizeof(Bucket)
+	};
+	HASHCTL		stop = {
+		.keysize = sizeof(Place),
+		.entrysize = sizeof(Stop)
+	};
+
+	if (!registered)
+	{
+		RegisterXactCallback(xact_ends, NULL);
+		RegisterSubXactCallback(subxact_ends, NULL);
+		registered = true;
+	}
 
 	departures_context = AllocSetContextCreate(TopTransactionContext,
 											   "idem departures",
 											   ALLOCSET_SMALL_SIZES);
-	callback = MemoryContextAllocZero(TopTransactionContext,
+	callback = MemoryContextAllocZero(departures_context,
 									  sizeof(MemoryContextCallback));
 	callback->func = forget_departures;
-	MemoryContextRegisterResetCallback(TopTransactionContext, callback);
+	MemoryContextRegisterResetCallback(departures_context, callback);
+	bucket.hcxt = stop.hcxt = departures_context;
+	buckets = hash_create("idem departures by row", 32, &bucket,
+						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	stops = hash_create("idem departures by place", 32, &stop,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* The departures from a place; there are none at first. */
+static Stop *
+find_stop(const Place *place)
+{
+	bool		found;
+	Stop	   *stop = hash_search(stops, place, HASH_ENTER, &found);
+
+	if (!found)
+		dlist_init(&stop->departures);
+	return stop;
+}
+
+/* The departures of rows with a primary key; NULL if none was noted, nor is to. */
+static Bucket *
+find_bucket(Oid root, const Jsonb *row, bool make)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) row,
+										   VARSIZE(row), root);
+	Bucket	   *bucket;
+	bool		found;
+
+	bucket = hash_search(buckets, &hash, make ? HASH_ENTER : HASH_FIND, &found);
+	if (make && !found)
+		dlist_init(&bucket->departures);
+	return bucket;
 }
 
 static char *
@@ -167,66 +291,255 @@ copy_passage(const IdemPassage *passage)
 	return copy;
 }
 
-/* Notes that a row leaves its partition. */
+static bool
+is_heap(Relation rel)
+{
+	return rel->rd_tableam == GetHeapamTableAmRoutine();
+}
+
+/*
+ * Notes that a row, which is in that place, is to leave its partition.  Raises
+ * 0A000 where that cannot be told from the row afterwards.
+ */
 void
-idem_movement_depart(const IdemPlacement *placement,
-					 const IdemPassage *passage)
+idem_movement_depart(const IdemPlacement *placement, Relation rel,
+					 ItemPointer tid, const IdemPassage *passage)
 {
 	MemoryContext former;
 	Departure  *departure;
+	Bucket	   *bucket;
+	Stop	   *stop;
+
+	if (!is_heap(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot move a row of \"%s\" to another partition",
+						RelationGetRelationName(rel)),
+				 errdetail("It follows a state machine, and its access method is not heap.")));
 
 	if (departures_context == NULL)
 		make_context();
+	bucket = find_bucket(placement->root, passage->row, true);
 	former = MemoryContextSwitchTo(departures_context);
 	departure = palloc(sizeof(Departure));
 	departure->subxact = GetCurrentSubTransactionId();
 	departure->root = placement->root;
+	/* all of it, as it is hashed */
+	memset(&departure->place, 0, sizeof(Place));
+	departure->place.relid = RelationGetRelid(rel);
+	departure->place.tid = *tid;
 	departure->passage = copy_passage(passage);
 	MemoryContextSwitchTo(former);
+	stop = find_stop(&departure->place);
 	dlist_push_tail(&departures, &departure->node);
+	dlist_push_tail(&bucket->departures, &departure->same_row);
+	dlist_push_head(&stop->departures, &departure->same_place);
+	noted++;
 }
 
-/* Has any row left a partition, and not arrived yet? */
+/* Is any row to leave a partition, and has not arrived yet? */
 bool
 idem_movement_underway(void)
 {
 	return !dlist_is_empty(&departures);
 }
 
+/*
+ * Has the row left its partition for another?  If so, tells by which command.
+ * That we have deleted it keeps it where it was until the transaction ends.
+ */
 static bool
-same_passage(const IdemPassage *departed, const IdemPassage *arrived)
+has_left(const Departure *departure, TransactionId *xid, CommandId *command)
 {
-	return departed->version == arrived->version &&
-		strcmp(departed->to, arrived->to) == 0 &&
-		VARSIZE(departed->row) == VARSIZE(arrived->row) &&
-		memcmp(departed->row, arrived->row, VARSIZE(arrived->row)) == 0;
+	/* locked by the update; NULL if it has been dropped since */
+	Relation	rel = try_relation_open(departure->place.relid, AccessShareLock);
+	HeapTupleData row;
+	Buffer		buffer;
+	bool		left = false;
+
+	if (rel == NULL)
+		return false;
+	row.t_self = departure->place.tid;
+	/* it may have been truncated since */
+	if (is_heap(rel) &&
+		ItemPointerGetBlockNumber(&row.t_self) < RelationGetNumberOfBlocks(rel) &&
+		heap_fetch(rel, SnapshotAny, &row, &buffer, false))
+	{
+		HeapTupleHeader header = row.t_data;
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		if (HeapTupleHeaderIndicatesMovedPartitions(header) &&
+			(header->t_infomask & HEAP_XMAX_INVALID) == 0 &&
+			!HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		{
+			*xid = HeapTupleHeaderGetUpdateXid(header);
+			left = TransactionIdIsCurrentTransactionId(*xid);
+			if (left)
+				*command = HeapTupleHeaderGetCmax(header);
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+	relation_close(rel, NoLock);
+	return left;
+}
+
+/*
+ * Was the row inserted by the command by which the other left?  Of tables that
+ * are no heap, foreign ones for one, it cannot be told, and need not be: no
+ * other row has left with that key.
+ */
+static bool
+came_by(Relation rel, HeapTuple row, TransactionId xid, CommandId command)
+{
+	return !is_heap(rel) ||
+		(TransactionIdEquals(HeapTupleHeaderGetXmin(row->t_data), xid) &&
+		 HeapTupleHeaderGetCmin(row->t_data) == command);
+}
+
+static bool
+same_state(const IdemPassage *a, const IdemPassage *b)
+{
+	return a->version == b->version && a->to != NULL && b->to != NULL &&
+		strcmp(a->to, b->to) == 0;
+}
+
+static const char *
+row_text(const IdemPassage *passage)
+{
+	return JsonbToCString(NULL, &passage->row->root, VARSIZE(passage->row));
+}
+
+static const char *
+state_text(const IdemPassage *passage)
+{
+	return passage->to == NULL ? "no state" :
+		psprintf("state \"%s\"", passage->to);
+}
+
+static void
+changed_error(const Departure *departure, Relation rel,
+			  const IdemPassage *arrived)
+{
+	const IdemPassage *left = departure->passage;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row %s was changed on its way to partition \"%s\"",
+					row_text(left), RelationGetRelationName(rel)),
+			 errdetail("It left \"%s\" in %s with version " INT64_FORMAT ", and arrived in %s with version " INT64_FORMAT ".",
+					   get_rel_name(departure->place.relid),
+					   state_text(left), left->version,
+					   state_text(arrived), arrived->version),
+			 errhint("A BEFORE INSERT trigger changes it.")));
+}
+
+static void
+lost_error(const Departure *departure)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row %s of \"%s\" did not arrive in another partition",
+					row_text(departure->passage),
+					get_rel_name(departure->root)),
+			 errdetail("It left \"%s\" in %s with version " INT64_FORMAT ".",
+					   get_rel_name(departure->place.relid),
+					   state_text(departure->passage),
+					   departure->passage->version),
+			 errhint("A BEFORE INSERT trigger drops it or gives it another primary key, or the trigger of the state machine is disabled there.")));
+}
+
+/* Is a departure of a row with the primary key of one that was inserted? */
+static bool
+is_of(const Departure *departure, Oid root, const IdemPassage *arrived)
+{
+	const Jsonb *row = departure->passage->row;
+
+	return departure->root == root &&
+		VARSIZE(row) == VARSIZE(arrived->row) &&
+		memcmp(row, arrived->row, VARSIZE(row)) == 0;
+}
+
+/*
+ * The last of the departures from a place that a row can have made, which has
+ * arrived as it left: nothing else is left of that place.
+ */
+static IdemPassage *
+settle(Stop *stop, Oid root, const IdemPassage *arrived)
+{
+	IdemPassage *passage = NULL;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &stop->departures)
+	{
+		Departure  *departure = dlist_container(Departure, same_place, iter.cur);
+
+		if (passage == NULL && is_of(departure, root, arrived) &&
+			same_state(departure->passage, arrived))
+			passage = copy_passage(departure->passage);
+		strike(departure);
+	}
+	return passage;
 }
 
 /*
  * If a row that has been inserted into a partition is one that has moved there,
- * its passage from where it comes; NULL if it is new.
+ * its passage from where it comes; NULL if it is new.  Raises 27000 if it is not
+ * as it left.
  */
 IdemPassage *
-idem_movement_arrive(const IdemPlacement *placement,
-					 const IdemPassage *arrived)
+idem_movement_arrive(const IdemPlacement *placement, Relation rel,
+					 HeapTuple row, const IdemPassage *arrived)
+{
+	Bucket	   *bucket = find_bucket(placement->root, arrived->row, false);
+	Departure  *other = NULL;
+	dlist_iter	iter;
+
+	if (bucket == NULL)
+		return NULL;
+	dlist_foreach(iter, &bucket->departures)
+	{
+		Departure  *departure = dlist_container(Departure, same_row, iter.cur);
+		IdemPassage *passage;
+		TransactionId xid;
+		CommandId	command;
+
+		if (!is_of(departure, placement->root, arrived) ||
+			!has_left(departure, &xid, &command) ||
+			!came_by(rel, row, xid, command))
+			continue;
+		if (!same_state(departure->passage, arrived))
+		{
+			other = departure;
+			continue;
+		}
+
+		passage = settle(find_stop(&departure->place), placement->root, arrived);
+		if (noted > MANY && dlist_is_empty(&departures))
+			MemoryContextDelete(departures_context);
+		return passage;
+	}
+	/* without a primary key it may be any row */
+	if (other != NULL && JB_ROOT_COUNT(arrived->row) > 0)
+		changed_error(other, rel, arrived);
+	return NULL;
+}
+
+/* A row that has left has to have arrived before the transaction commits. */
+static void
+xact_ends(XactEvent event, void *arg)
 {
 	dlist_iter	iter;
 
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+		return;
 	dlist_foreach(iter, &departures)
 	{
 		Departure  *departure = dlist_container(Departure, node, iter.cur);
+		TransactionId xid;
+		CommandId	command;
 
-		if (departure->root == placement->root &&
-			departure->subxact == GetCurrentSubTransactionId() &&
-			same_passage(departure->passage, arrived))
-		{
-			IdemPassage *passage = copy_passage(departure->passage);
-
-			dlist_delete(&departure->node);
-			if (dlist_is_empty(&departures))
-				MemoryContextReset(departures_context);
-			return passage;
-		}
+		CHECK_FOR_INTERRUPTS();
+		if (has_left(departure, &xid, &command))
+			lost_error(departure);
 	}
-	return NULL;
 }

@@ -18,10 +18,12 @@ extern bool idem_movement_changed(Relation rel, AttrNumber column,
 extern IdemPlacement *idem_movement_placement(Relation rel);
 extern bool idem_movement_leaves(const IdemPlacement *placement, Relation rel,
 								 HeapTuple old, HeapTuple new);
-extern void idem_movement_depart(const IdemPlacement *placement,
+extern void idem_movement_depart(const IdemPlacement *placement, Relation rel,
+								 ItemPointer tid,
 								 const IdemPassage *passage);
 extern bool idem_movement_underway(void);
 extern IdemPassage *idem_movement_arrive(const IdemPlacement *placement,
-										 const IdemPassage *passage);
+										 Relation rel, HeapTuple row,
+										 const IdemPassage *arrived);
 
 #endif							/* IDEM_MOVEMENT_H */
