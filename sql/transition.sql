@@ -111,6 +111,27 @@ SELECT replayed FROM order_transition('ids', '5', 'SHIPPED', key => 'id', scope 
 SELECT replayed FROM order_transition('ids', jsonb '5.0', 'SHIPPED', key => 'id', scope => 'test_transition');
 SELECT replayed FROM order_transition('ids', jsonb '{"small": "5"}', 'SHIPPED', key => 'id', scope => 'test_transition');
 
+-- a UUID where the column is one, else a text like any other
+CREATE DOMAIN ticket AS uuid;
+CREATE TABLE by_uuid (id ticket PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+CREATE TABLE by_text (id text PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+SELECT idem_attach(t, 'order') FROM unnest('{by_uuid, by_text}'::regclass[]) t;
+INSERT INTO by_uuid VALUES ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+INSERT INTO by_text VALUES ('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'), ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+SELECT id, (SELECT replayed FROM order_transition('by_uuid', id, 'PROCESSING', key => 'uuid', scope => 'test_transition'))
+FROM unnest(ARRAY['A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{a0eebc999c0b4ef8bb6d6bb9bd380a11}']) id;
+SELECT replayed FROM order_transition('by_uuid', uuid 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'PROCESSING', key => 'uuid', scope => 'test_transition');
+SELECT replayed FROM order_transition('by_uuid', jsonb '{"id": "A0EEBC999C0B4EF8BB6D6BB9BD380A11"}', 'PROCESSING', key => 'uuid', scope => 'test_transition');
+SELECT replayed FROM idem_transition_batch('by_uuid', ARRAY[jsonb '"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"'], 'SHIPPED', key => 'uuids', scope => 'test_transition');
+SELECT replayed FROM idem_transition_batch('by_uuid', ARRAY[jsonb '"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"'], 'SHIPPED', key => 'uuids', scope => 'test_transition');
+\set VERBOSITY sqlstate
+SELECT replayed FROM order_transition('by_uuid', 'B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'PROCESSING', key => 'uuid', scope => 'test_transition');
+SELECT replayed FROM order_transition('by_uuid', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1', 'PROCESSING', key => 'uuid', scope => 'test_transition');
+SELECT replayed FROM order_transition('by_uuid', '{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'PROCESSING', key => 'uuid', scope => 'test_transition');
+SELECT replayed FROM order_transition('by_text', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'PROCESSING', key => 'text', scope => 'test_transition');
+SELECT replayed FROM order_transition('by_text', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'PROCESSING', key => 'text', scope => 'test_transition');
+\set VERBOSITY default
+
 CREATE DOMAIN code AS varchar(8) CHECK (VALUE ~ '^[a-z]');
 CREATE TABLE "Odd ""names" (
 	"the Id" uuid,

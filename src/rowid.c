@@ -8,7 +8,11 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -17,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
+#include "utils/uuid.h"
 
 #include "error.h"
 #include "rowid.h"
@@ -156,16 +161,77 @@ idem_rowid_argument(FunctionCallInfo fcinfo, int argument)
 	return NULL;				/* keep compiler quiet */
 }
 
-/* Adds an id to a fingerprint: the same, however the id was given. */
+/* A text as the type uuid writes it, if it is one that it reads; else NULL. */
+static const char *
+uuid_text(const char *text)
+{
+	StringInfoData buf;
+	const char *c = text;
+	bool		braces = *c == '{';
+
+	initStringInfo(&buf);
+	if (braces)
+		c++;
+	for (int i = 0; i < UUID_LEN; i++)
+	{
+		if (!isxdigit((unsigned char) c[0]) || !isxdigit((unsigned char) c[1]))
+			return NULL;
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			appendStringInfoChar(&buf, '-');
+		appendStringInfoChar(&buf, pg_ascii_tolower(c[0]));
+		appendStringInfoChar(&buf, pg_ascii_tolower(c[1]));
+		c += 2;
+		if (*c == '-' && i % 2 == 1 && i < UUID_LEN - 1)
+			c++;
+	}
+	if (braces && *c++ != '}')
+		return NULL;
+	return *c == '\0' ? buf.data : NULL;
+}
+
+/* The column of the primary key that a value of an id is for, if there is one. */
+static AttrNumber
+column_of(const IdemRowId *id, int i, Oid relid)
+{
+	Bitmapset  *key;
+	int			column;
+	Oid			constraint;
+
+	if (id->names != NULL)
+		return get_attnum(relid, id->names[i]);
+	key = get_primary_key_attnos(relid, true, &constraint);
+	return bms_get_singleton_member(key, &column) ?
+		column + FirstLowInvalidHeapAttributeNumber : InvalidAttrNumber;
+}
+
+/*
+ * A value of an id as it counts: a UUID may be written in many ways, but is one
+ * only where the column says so.
+ */
+static const char *
+settled_value(const IdemRowId *id, int i, Oid relid)
+{
+	const char *value = id->values[i];
+	const char *uuid = uuid_text(value);
+	AttrNumber	column;
+
+	if (uuid == NULL || strcmp(uuid, value) == 0)
+		return value;
+	column = column_of(id, i, relid);
+	return column > 0 && getBaseType(get_atttype(relid, column)) == UUIDOID ?
+		uuid : value;
+}
+
+/* Adds an id of a row of a table to a fingerprint: however it was given. */
 void
-idem_rowid_fingerprint(const IdemRowId *id, IdemFingerprint *fp)
+idem_rowid_fingerprint(const IdemRowId *id, Oid relid, IdemFingerprint *fp)
 {
 	for (int i = 0; i < id->count; i++)
 	{
 		/* with one value there is nothing to tell it from */
 		if (id->count > 1)
 			idem_fingerprint_string(fp, id->names[i]);
-		idem_fingerprint_string(fp, id->values[i]);
+		idem_fingerprint_string(fp, settled_value(id, i, relid));
 	}
 }
 

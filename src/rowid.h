@@ -25,7 +25,8 @@ typedef struct IdemRowId
 extern IdemRowId *idem_rowid_value(const char *value);
 extern IdemRowId *idem_rowid_jsonb(Jsonb *id);
 extern const IdemRowId *idem_rowid_argument(FunctionCallInfo fcinfo, int argument);
-extern void idem_rowid_fingerprint(const IdemRowId *id, IdemFingerprint *fp);
+extern void idem_rowid_fingerprint(const IdemRowId *id, Oid relid,
+								   IdemFingerprint *fp);
 extern void idem_rowid_bind(const IdemRowId *id, Relation rel,
 							const IdemUnique *key, Oid *types, Datum *values);
 extern void idem_rowid_condition(StringInfo buf, Relation rel,

@@ -30,7 +30,7 @@ fingerprint(const IdemRequest *request)
 
 	idem_fingerprint_init(&fp, "transition");
 	idem_fingerprint_relation(&fp, request->target);
-	idem_rowid_fingerprint(request->wish.id, &fp);
+	idem_rowid_fingerprint(request->wish.id, request->target, &fp);
 	idem_fingerprint_string(&fp, request->to);
 	idem_request_fingerprint_version(&fp, &request->wish);
 	idem_request_fingerprint_note(&fp, &request->wish);

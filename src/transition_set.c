@@ -120,7 +120,7 @@ fingerprint(const IdemRequest *request, const Row *rows, int count)
 	for (int i = 0; i < count; i++)
 	{
 		idem_fingerprint_int8(&fp, rows[i].wish.id->count);
-		idem_rowid_fingerprint(rows[i].wish.id, &fp);
+		idem_rowid_fingerprint(rows[i].wish.id, request->target, &fp);
 		idem_request_fingerprint_version(&fp, &rows[i].wish);
 	}
 	idem_fingerprint_string(&fp, request->to);

@@ -84,7 +84,7 @@ fingerprint(const IdemPatch *patch)
 
 	idem_fingerprint_init(&fp, "update");
 	idem_fingerprint_relation(&fp, patch->target);
-	idem_rowid_fingerprint(patch->id, &fp);
+	idem_rowid_fingerprint(patch->id, patch->target, &fp);
 	if (patch->versioned)
 		idem_fingerprint_int8(&fp, patch->expected_version);
 	else
