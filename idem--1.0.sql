@@ -564,14 +564,14 @@ COMMENT ON FUNCTION @extschema@._idem_place(internal) IS
 'planner support: lets a condition of idem''s statements know which row version it is about';
 
 CREATE FUNCTION @extschema@._idem_change_met(
-	state "any", version bigint,
+	ticket bigint, state "any", version bigint,
 	relid oid DEFAULT NULL, place tid DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_change_met'
 LANGUAGE C VOLATILE PARALLEL UNSAFE
 COST 1000 -- to be asked of the right row only: after all other conditions
 SUPPORT @extschema@._idem_place;
-COMMENT ON FUNCTION @extschema@._idem_change_met("any", bigint, oid, tid) IS
+COMMENT ON FUNCTION @extschema@._idem_change_met(bigint, "any", bigint, oid, tid) IS
 'for the statements of transitions: tells whether the row that was found may change, and notes it';
 
 CREATE TYPE @extschema@.idem_transition_result AS (

@@ -70,24 +70,6 @@ SELECT outcome FROM order_transition('orders', 1, 'DELIVERED', 3, key => 'c', sc
 SELECT key, fingerprint, response FROM idem_key
 WHERE scope = 'test_any_transition' ORDER BY key;
 
--- The function in the condition is of no use to others.
-SELECT _idem_change_met(status, version) FROM orders WHERE id = 2;
-\echo :LAST_ERROR_SQLSTATE
-UPDATE orders SET status = 'PROCESSING' WHERE id = 2 AND _idem_change_met(status, version);
-SELECT _idem_change_met(NULL::order_status, NULL, 'orders'::regclass, '(0,1)');
-\set VERBOSITY terse
-SELECT _idem_place(NULL);
-\set VERBOSITY default
--- Not to a trigger either, which is fired under a transition.
-CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM _idem_change_met('DELIVERED'::order_status, 70, 'pg_class'::regclass, '(7,7)');
-	RETURN NEW;
-END $$;
-CREATE TRIGGER meddle BEFORE UPDATE ON orders
-	FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION meddle();
-SELECT * FROM order_transition('orders', 2, 'PROCESSING');
-
 -- A trigger that changes other rows, by transitions and by plain updates,
 -- before and after the row itself: each answer is about its own row.
 CREATE FUNCTION chain() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -133,13 +115,30 @@ SELECT * FROM idem_transition('orders', 7, 'PROCESSING');
 SELECT * FROM idem_transition('orders', 7, 'DELIVERED');
 SELECT * FROM idem_transition('orders', 7, 'SHIPPED', 1);
 
--- A rule that adds a statement has the condition in it as well.
+-- To the same state, where the machine leads there, is a transition each time;
+-- a version expected, or a key, tells a retry.
+INSERT INTO refund VALUES (6);
+SELECT outcome, version FROM idem_transition('refund', 6, 'asked');
+SELECT outcome, version FROM idem_transition('refund', 6, 'asked');
+SELECT outcome, version FROM idem_transition('refund', 6, 'asked', 3);
+SELECT outcome, version FROM idem_transition('refund', 6, 'asked', 3);
+SELECT outcome, replayed, version FROM idem_transition('refund', 6, 'asked', key => 'loop', scope => 'test_any_transition');
+SELECT outcome, replayed, version FROM idem_transition('refund', 6, 'asked', key => 'loop', scope => 'test_any_transition');
+SELECT from_state, to_state, version FROM idem_history('refund', 6);
+
+-- A rule would make something else of the UPDATE, or add to it.
 CREATE TABLE mirror (id int, status text);
 CREATE RULE mirror AS ON UPDATE TO refund
 	DO ALSO INSERT INTO mirror VALUES (OLD.id, NEW.status);
 SELECT * FROM idem_transition('refund', 3, 'say "no"', key => 'rule', scope => 'test_any_transition');
+\echo :LAST_ERROR_SQLSTATE
+CREATE OR REPLACE RULE mirror AS ON UPDATE TO refund
+	DO INSTEAD SELECT 'asked'::text, 7::bigint;
+SELECT * FROM idem_transition('refund', 3, 'say "no"');
+SELECT * FROM idem_transition_batch('refund', '{3}', 'say "no"');
 TABLE mirror;
 DROP RULE mirror ON refund;
+SELECT * FROM idem_transition('refund', 3, 'say "no"', key => 'rule', scope => 'test_any_transition');
 
 -- Where the plan reads the whole table, the condition is asked of the row only:
 -- it comes last.
@@ -154,7 +153,7 @@ UPDATE coded SET status = 'PROCESSING' WHERE code <> 'c7';
 SET enable_indexscan = off;
 SET enable_bitmapscan = off;
 EXPLAIN (COSTS OFF) UPDATE ONLY coded SET status = 'PROCESSING'
-WHERE _idem_change_met(status, version) AND code = 'c7';
+WHERE _idem_change_met(NULL, status, version) AND code = 'c7';
 SELECT * FROM idem_transition('coded', 'c7', 'PROCESSING');
 SELECT count(*) FROM coded WHERE status = 'PROCESSING' AND version = 2;
 RESET enable_indexscan;

@@ -179,6 +179,24 @@ COMMIT;
 DROP TRIGGER refuse ON parcel;
 TABLE parcel;
 
+--
+-- A partition without the machine's trigger, or with one that is disabled
+--
+CREATE TABLE parcel_1 PARTITION OF parcel FOR VALUES IN (1);
+ALTER TABLE parcel_1 DISABLE TRIGGER USER;
+INSERT INTO parcel VALUES (1, 1), (2, 2);
+SELECT * FROM idem_transition('parcel', jsonb '{"id": 1, "place": 1}', 'PROCESSING');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM idem_transition_batch('parcel', ARRAY['{"id": 1, "place": 1}', '{"id": 2, "place": 2}']::jsonb[], 'PROCESSING');
+-- the others go on
+SELECT * FROM idem_transition('parcel', jsonb '{"id": 2, "place": 2}', 'PROCESSING');
+-- and a row that moves has to be received
+UPDATE parcel SET place = 1 WHERE id = 2;
+ALTER TABLE parcel_1 ENABLE TRIGGER USER;
+UPDATE parcel SET place = 1 WHERE id = 2;
+SELECT * FROM idem_transition('parcel', jsonb '{"id": 1, "place": 1}', 'PROCESSING');
+TABLE parcel ORDER BY id;
+
 -- a trigger of one's own on the lifecycle must not be deferred
 CREATE TABLE handmade (id int PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
 CREATE CONSTRAINT TRIGGER late AFTER INSERT ON handmade DEFERRABLE

@@ -183,11 +183,19 @@ SELECT * FROM order_transition('meddled', 3, 'PROCESSING');
 -- what it puts back where it was is not told to have been done
 SELECT * FROM order_transition('meddled', 2, 'DELIVERED');
 
--- tables that inherit have rows of their own, and no primary key in common
+-- Tables that inherit have rows of their own, and no primary key in common.  An
+-- UPDATE of the table changes them, too: they have to follow a machine.
 CREATE TABLE heir () INHERITS (orders);
 INSERT INTO heir VALUES (1, 'PENDING');
 SELECT * FROM order_transition('orders', 1, 'DELIVERED');
-SELECT * FROM heir;
+\echo :LAST_ERROR_SQLSTATE
+ALTER TABLE heir ADD PRIMARY KEY (id);
+SELECT idem_attach('heir', 'order');
+SELECT * FROM order_transition('orders', 1, 'DELIVERED');
+SELECT * FROM order_transition('heir', 1, 'PROCESSING');
+SELECT * FROM ONLY orders WHERE id = 1;
+TABLE heir;
+DROP TABLE heir;
 
 -- the table may change between calls, and so may its machine's columns
 ALTER TABLE ids RENAME COLUMN small TO tiny;

@@ -12,15 +12,19 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "change.h"
 #include "error.h"
 #include "intent.h"
 #include "machine.h"
+#include "ticket.h"
 
 PG_FUNCTION_INFO_V1(idem_change_met);
+
+/* The function in the condition, as SQL knows it. */
+#define MET		"_idem_change_met"
 
 /* What there is to say of a change. */
 typedef enum Verdict
@@ -34,16 +38,13 @@ typedef enum Verdict
 /* An UPDATE under way. */
 typedef struct Attempt
 {
+	IdemTicket	ticket;			/* of the UPDATE, must be first */
 	IdemIntent	intent;
 	const IdemStage *stage;
 	const IdemWish *wish;
 	MemoryContext memory;		/* of the call */
-	int			depth;			/* of triggers that it runs under */
 	const char *from;			/* state of the row version met last */
 } Attempt;
-
-/* That of the innermost change being made, or NULL. */
-static Attempt *attempt = NULL;
 
 static Verdict
 judge(const IdemStage *stage, const IdemWish *wish,
@@ -62,10 +63,20 @@ judge(const IdemStage *stage, const IdemWish *wish,
 	return allowed ? GOOD : NO_EDGE;
 }
 
-static int
-trigger_depth(void)
+/*
+ * The row has been updated, but by nobody's leave: its partition has no trigger
+ * of the machine's, or a disabled one.  The table as such has been seen to.
+ */
+static void
+unwatched_error(const Attempt *ours)
 {
-	return DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("partition \"%s\" of table \"%s\" does not follow state machine \"%s\"",
+					get_rel_name(ours->intent.relid),
+					idem_stage_name(ours->stage),
+					ours->stage->lifecycle.machine),
+			 errhint("Enable the triggers that idem_attach() made, in all partitions.")));
 }
 
 /* Updates the row if that is good; false if nothing was touched. */
@@ -73,7 +84,6 @@ static bool
 update(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 {
 	Attempt		ours = {0};
-	Attempt    *outer = attempt;
 	volatile bool updated;
 
 	ours.intent.scope = wish->scope;
@@ -82,10 +92,10 @@ update(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 	ours.stage = stage;
 	ours.wish = wish;
 	ours.memory = CurrentMemoryContext;
-	ours.depth = trigger_depth();
 
+	/* the first may raise an error, the others not */
+	idem_stage_show(stage, idem_ticket_take(&ours.ticket, MET));
 	idem_intent_begin(&ours.intent);
-	attempt = &ours;
 	PG_TRY();
 	{
 		updated = idem_stage_run(stage, IDEM_STAGE_UPDATE,
@@ -93,13 +103,15 @@ update(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 	}
 	PG_FINALLY();
 	{
-		attempt = outer;
 		idem_intent_end(&ours.intent);
+		idem_ticket_return(&ours.ticket);
 	}
 	PG_END_TRY();
 
 	if (!updated)
 		return false;
+	if (!ours.intent.watched)
+		unwatched_error(&ours);
 	change->outcome = IDEM_APPLIED;
 	change->from = ours.from;
 	return true;
@@ -163,7 +175,8 @@ kept_error(const IdemStage *stage, const IdemWish *wish)
  * for.
  *
  * Raises, in this order, ID205, ID203 and ID201; then 27000 where the update was
- * suppressed or undone by a trigger, and whatever it raises itself.
+ * suppressed or undone by a trigger, 55000 where a partition does not follow the
+ * machine, and whatever the statements raise.
  */
 void
 idem_change_make(IdemStage *stage, const IdemWish *wish, IdemChange *change)
@@ -177,34 +190,33 @@ idem_change_make(IdemStage *stage, const IdemWish *wish, IdemChange *change)
 }
 
 /*
- * _idem_change_met(state any, version bigint, relid oid, place tid) -> boolean
+ * _idem_change_met(ticket bigint, state any, version bigint, relid oid,
+ *					place tid) -> boolean
  *
  * Stands in the condition of the UPDATE.  Tells whether the row that was found
- * may be brought into the state that the innermost change wants, and notes it.
- * The last two arguments are for _idem_place() to fill in.  Raises 55000 where it
- * cannot be the change's own statement that asks, as in the row's triggers.
+ * may be brought into the state that the change wants, and notes it.  The last
+ * two arguments are for _idem_place() to fill in.  Raises 0A000 where it is not
+ * the change's own statement that asks.
  */
 Datum
 idem_change_met(PG_FUNCTION_ARGS)
 {
+	Attempt    *attempt = (Attempt *) idem_ticket_check(fcinfo, 0, MET);
 	MemoryContext former;
 
-	if (attempt == NULL || attempt->depth != trigger_depth() ||
-		get_fn_expr_argtype(fcinfo->flinfo, 0) !=
+	if (get_fn_expr_argtype(fcinfo->flinfo, 1) !=
 		idem_stage_state_type(attempt->stage))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("function \"%s\" was not called by a transition",
-						"_idem_change_met"),
-				 errhint("It is for the statements of idem's transitions only.")));
+		elog(ERROR, "state is of type %u, not %u",
+			 get_fn_expr_argtype(fcinfo->flinfo, 1),
+			 idem_stage_state_type(attempt->stage));
 
 	former = MemoryContextSwitchTo(attempt->memory);
-	attempt->from = PG_ARGISNULL(0) ? NULL :
-		idem_stage_state_text(attempt->stage, PG_GETARG_DATUM(0));
+	attempt->from = PG_ARGISNULL(1) ? NULL :
+		idem_stage_state_text(attempt->stage, PG_GETARG_DATUM(1));
 	MemoryContextSwitchTo(former);
-	if (!PG_ARGISNULL(2) && !PG_ARGISNULL(3))
-		idem_intent_meet(PG_GETARG_OID(2), (ItemPointer) PG_GETARG_POINTER(3));
+	if (!PG_ARGISNULL(3) && !PG_ARGISNULL(4))
+		idem_intent_meet(PG_GETARG_OID(3), (ItemPointer) PG_GETARG_POINTER(4));
 
 	PG_RETURN_BOOL(judge(attempt->stage, attempt->wish, attempt->from,
-						 PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1)) == GOOD);
+						 PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2)) == GOOD);
 }

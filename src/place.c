@@ -30,15 +30,25 @@ PG_FUNCTION_INFO_V1(idem_place);
 static int
 row_varno(PlannerInfo *root, List *args)
 {
-	List	   *vars = pull_var_clause((Node *) args, PVC_RECURSE_AGGREGATES |
-									   PVC_RECURSE_WINDOWFUNCS |
-									   PVC_RECURSE_PLACEHOLDERS);
-	Var		   *var = vars == NIL ? NULL : linitial(vars);
+	List	   *vars = pull_vars_of_level((Node *) args, 0);
+	Node	   *var = vars == NIL ? NULL : linitial(vars);
+	int			varno;
 
-	if (var == NULL || var->varlevelsup > 0 ||
-		rt_fetch(var->varno, root->parse->rtable)->rtekind != RTE_RELATION)
+	if (var == NULL || !IsA(var, Var))
 		return 0;
-	return var->varno;
+	varno = ((Var *) var)->varno;
+	if (varno < 1 || varno > list_length(root->parse->rtable) ||
+		rt_fetch(varno, root->parse->rtable)->rtekind != RTE_RELATION)
+		return 0;
+	return varno;
+}
+
+/* Is an argument a null of that type? */
+static bool
+is_missing(Node *argument, Oid type)
+{
+	return IsA(argument, Const) && ((Const *) argument)->constisnull &&
+		((Const *) argument)->consttype == type;
 }
 
 /*
@@ -58,13 +68,13 @@ idem_place(PG_FUNCTION_ARGS)
 	int			nargs;
 	int			varno;
 
-	if (!IsA(request, SupportRequestSimplify) || simplify->root == NULL)
+	if (request == NULL || !IsA(request, SupportRequestSimplify) || simplify->root == NULL)
 		PG_RETURN_POINTER(NULL);
 
 	args = list_copy(simplify->fcall->args);
 	nargs = list_length(args);
-	if (nargs < 2 || !IsA(list_nth(args, nargs - 2), Const) ||
-		!IsA(list_nth(args, nargs - 1), Const))
+	if (nargs < 2 || !is_missing(list_nth(args, nargs - 2), OIDOID) ||
+		!is_missing(list_nth(args, nargs - 1), TIDOID))
 		PG_RETURN_POINTER(NULL);
 	varno = row_varno(simplify->root, args);
 	if (varno == 0)

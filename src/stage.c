@@ -11,8 +11,11 @@
 #include "access/relation.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "rewrite/prs2lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -92,6 +95,59 @@ check_lifecycle(IdemStage *stage, const char *machine)
 				 errhint("%s", hint)));
 }
 
+/*
+ * A rule would make something else of the statements, or of the answer.  (Those
+ * of a partition do not count when the table is written to.)
+ */
+static void
+check_rules(Relation rel)
+{
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+	{
+		if (rel->rd_rules->rules[i]->event == CMD_UPDATE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot make transitions in \"%s\"",
+							RelationGetRelationName(rel)),
+					 errdetail("It has a rule for UPDATE, so what becomes of the row cannot be told."),
+					 errhint("Use triggers instead of rules.")));
+	}
+}
+
+/*
+ * Rows of a table that inherits from this one are updated with it, and validated
+ * by its own triggers only.
+ */
+static void
+check_heirs(Relation rel)
+{
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
+		return;
+	foreach(lc, find_all_inheritors(RelationGetRelid(rel), NoLock, NULL))
+	{
+		Relation	heir;
+		IdemLifecycle lifecycle;
+
+		if (lfirst_oid(lc) == RelationGetRelid(rel))
+			continue;
+		heir = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		if (heir == NULL)
+			continue;
+		if (!idem_follow_find(&lifecycle, heir))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot make transitions in \"%s\"",
+							RelationGetRelationName(rel)),
+					 errdetail("Table \"%s\" inherits from it and does not follow a state machine, so UPDATE of \"%s\" changes its rows unseen.",
+							   RelationGetRelationName(heir),
+							   RelationGetRelationName(rel)),
+					 errhint("Call idem_attach() for that table, too, or use partitions.")));
+		relation_close(heir, NoLock);
+	}
+}
+
 /* The machine must have the state. */
 static void
 check_state(const IdemStage *stage)
@@ -120,10 +176,11 @@ check_state(const IdemStage *stage)
  * will remember what is done.
  *
  * Raises 42P01 and 42809 for what is not a table, 42501 for one of which the
- * caller may update nothing, 0A000 for a temporary one under a key, 55000 for one
- * that does not follow the machine, 42P10 for want of a primary key, 22023 for a
- * state that the machine has not, and what the input function of the column's
- * type raises.
+ * caller may update nothing, 0A000 for a temporary one under a key, for one with
+ * a rule for UPDATE, and for one from which others inherit that follow no
+ * machine, 55000 for one that does not follow the machine, 42P10 for want of a
+ * primary key, 22023 for a state that the machine has not, and what the input
+ * function of the column's type raises.
  */
 void
 idem_stage_open(IdemStage *stage, Oid target, const char *machine,
@@ -139,6 +196,8 @@ idem_stage_open(IdemStage *stage, Oid target, const char *machine,
 	if (stage->rel == NULL)
 		idem_error_no_relation(target);
 	check_relation(stage->rel, keyed);
+	check_rules(stage->rel);
+	check_heirs(stage->rel);
 	check_lifecycle(stage, machine);
 	idem_unique_need_primary(&stage->key, stage->rel);
 	stage->to = to;
@@ -157,6 +216,16 @@ void
 idem_stage_aim(IdemStage *stage, const IdemRowId *id)
 {
 	idem_rowid_bind(id, stage->rel, &stage->key, stage->types, stage->args);
+}
+
+/* Gives the ticket by which the condition of the update knows it. */
+void
+idem_stage_show(IdemStage *stage, int64 ticket)
+{
+	int			last = stage->key.ncolumns + 1;
+
+	stage->types[last] = INT8OID;
+	stage->args[last] = Int64GetDatum(ticket);
 }
 
 /* Closes the table, which stays locked. */
@@ -221,8 +290,9 @@ write_sql(const IdemStage *stage, IdemStageStatement which)
 	if (which == IDEM_STAGE_LOCK)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 	else
-		appendStringInfo(&buf, " AND %s._idem_change_met(%s) RETURNING %s",
-						 idem_catalog()->schema, columns, columns);
+		appendStringInfo(&buf, " AND %s._idem_change_met($%d, %s) RETURNING %s",
+						 idem_catalog()->schema, stage->key.ncolumns + 2,
+						 columns, columns);
 	return buf.data;
 }
 
@@ -242,7 +312,7 @@ idem_stage_run(IdemStage *stage, IdemStageStatement which,
 		Oid			user;
 		Oid			target;
 	}			signature;
-	int			nargs = stage->key.ncolumns + (which == IDEM_STAGE_UPDATE ? 1 : 0);
+	int			nargs = stage->key.ncolumns + (which == IDEM_STAGE_UPDATE ? 2 : 0);
 	IdemPlan   *plan;
 	Datum		values[2];
 	bool		isnull[2];

@@ -18,9 +18,9 @@ typedef struct IdemStage
 	IdemLifecycle lifecycle;	/* with the machine that it follows */
 	IdemUnique	key;			/* tells its rows apart */
 	const char *to;				/* the state */
-	/* what the statements take: the key's columns, then the state */
-	Oid			types[INDEX_MAX_KEYS + 1];
-	Datum		args[INDEX_MAX_KEYS + 1];
+	/* what the statements take: the key's columns, the state, the ticket */
+	Oid			types[INDEX_MAX_KEYS + 2];
+	Datum		args[INDEX_MAX_KEYS + 2];
 } IdemStage;
 
 /* The statements.  Each returns the state and the version. */
@@ -33,6 +33,7 @@ typedef enum IdemStageStatement
 extern void idem_stage_open(IdemStage *stage, Oid target, const char *machine,
 							const char *to, bool keyed);
 extern void idem_stage_aim(IdemStage *stage, const IdemRowId *id);
+extern void idem_stage_show(IdemStage *stage, int64 ticket);
 extern void idem_stage_close(IdemStage *stage);
 extern const char *idem_stage_name(const IdemStage *stage);
 extern Oid	idem_stage_state_type(const IdemStage *stage);
