@@ -1005,26 +1005,21 @@ COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 -- one does.
 --
 -- pg_dump tells of rights as they differ from those that an object had when the
--- extension made it (pg_init_privs): there, tables belong to pg_database_owner,
--- so that a dump says what their owner may do, whoever restores it.  The roles
--- that stand there are in every cluster, and cannot leave.
+-- extension made it (pg_init_privs).  There, all rights on tables are granted to
+-- pg_database_owner: so a dump says what their owner may do, whoever restores it.
+-- That role is in every cluster, cannot leave, and never has those rights.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- What default privileges have granted to others is taken away.
 DO $$
 DECLARE
-	bootstrap CONSTANT regrole := 10;
-	-- of the rights of a bootstrap superuser there is nothing to tell
-	of_tables CONSTANT regrole :=
-		CASE (SELECT extowner FROM pg_extension WHERE extname = 'idem')
-			WHEN 10 THEN bootstrap ELSE 'pg_database_owner' END;
+	owner CONSTANT regrole := 10;
 	member record;
 	rights aclitem[];
 	grantee regrole;
 BEGIN
 	FOR member IN
 		SELECT d.classid, d.objid, o.type, format('%s %s', o.type, o.identity) AS name,
-			CASE d.classid WHEN 'pg_class'::regclass THEN of_tables ELSE bootstrap END AS owner,
 			-- types, and functions unless they are triggers of idem's tables
 			t.oid IS NOT NULL OR p.oid IS NOT NULL
 				AND NOT (p.prorettype = 'trigger'::regtype AND starts_with(p.proname::text, '_')) AS open
@@ -1042,7 +1037,7 @@ BEGIN
 		ORDER BY o.type = 'sequence'
 	LOOP
 		IF member.type <> 'sequence' THEN
-			EXECUTE format('ALTER %s OWNER TO %s', member.name, member.owner);
+			EXECUTE format('ALTER %s OWNER TO %s', member.name, owner);
 		END IF;
 
 		SELECT relacl FROM pg_class WHERE tableoid = member.classid AND oid = member.objid
@@ -1053,16 +1048,16 @@ BEGIN
 		INTO rights;
 		FOR grantee IN
 			SELECT DISTINCT a.grantee::regrole FROM aclexplode(rights) AS a
-			WHERE a.grantee <> 0 AND a.grantee <> member.owner
+			WHERE a.grantee <> 0 AND a.grantee <> owner
 		LOOP
 			EXECUTE format('REVOKE ALL ON %s FROM %s', member.name, grantee);
 		END LOOP;
 
-		-- either also has pg_init_privs say it with the present owner
+		-- both also write down anew, with the present owner, what pg_init_privs says
 		IF NOT member.open THEN
 			EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', member.name);
 		ELSIF rights IS NOT NULL THEN
-			EXECUTE format('GRANT ALL ON %s TO %s', member.name, member.owner);
+			EXECUTE format('GRANT ALL ON %s TO %s', member.name, owner);
 		END IF;
 	END LOOP;
 END
@@ -1072,20 +1067,29 @@ $$;
 GRANT SELECT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge,
 	@extschema@.idem_consumer TO PUBLIC;
 
--- Last, since what is granted from here on would tell of this role.
+-- What is granted from here on would be granted by the owner of the extension.
 DO $$
 DECLARE
-	stored record;
+	store record;
 BEGIN
-	FOR stored IN
-		SELECT c.oid::regclass AS name, e.extowner::regrole AS owner
+	FOR store IN
+		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+			c.oid::regclass AS name, c.relowner::regrole AS owner, e.extowner::regrole AS heir
 		FROM pg_extension AS e
 			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
 				AND d.refobjid = e.oid AND d.deptype = 'e'
 			JOIN pg_class AS c ON c.tableoid = d.classid AND c.oid = d.objid
-		WHERE e.extname = 'idem' AND c.relkind <> 'S'
+		-- of the rights of the bootstrap superuser there is nothing to tell
+		WHERE e.extname = 'idem' AND c.relowner <> e.extowner
+		ORDER BY c.relkind = 'S' DESC
 	LOOP
-		EXECUTE format('ALTER TABLE %s OWNER TO %s', stored.name, stored.owner);
+		EXECUTE format('GRANT ALL ON %s %s TO pg_database_owner', store.kind, store.name);
+		EXECUTE format('REVOKE ALL ON %s %s FROM %s', store.kind, store.name, store.owner);
+		IF store.kind = 'TABLE' THEN
+			-- who owns a table has the rights that the one before had
+			EXECUTE format('ALTER TABLE %s OWNER TO pg_database_owner', store.name);
+			EXECUTE format('ALTER TABLE %s OWNER TO %s', store.name, store.heir);
+		END IF;
 	END LOOP;
 END
 $$;
