@@ -1,0 +1,128 @@
+# A logical subscriber that takes over: by the list of tables that the guide gives,
+# by the schema that idem is in, and by a publication of all tables.
+use strict;
+use warnings;
+
+use File::Basename;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $publisher = PostgreSQL::Test::Cluster->new('publisher');
+$publisher->init(allows_streaming => 'logical');
+$publisher->append_conf('postgresql.conf', "max_wal_senders = 20\nmax_replication_slots = 20\n");
+$publisher->start;
+
+# What the guide says to publish.
+my $guide = slurp_file(dirname(__FILE__) . '/../docs/operations.md');
+$guide =~ /^(CREATE PUBLICATION shop FOR TABLE orders, .*?;)$/ms or die 'the guide has no publication';
+my %publication = (
+	list => $1,
+	schema => 'CREATE PUBLICATION shop FOR TABLE orders, TABLES IN SCHEMA retries',
+	whole => 'CREATE PUBLICATION shop FOR ALL TABLES');
+my @ways = sort keys %publication;
+
+my $schema = q{
+	CREATE SCHEMA retries;
+	CREATE EXTENSION idem SCHEMA retries;
+	CREATE TABLE orders (id int PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+};
+my $path = 'SET search_path = public, retries;';
+
+# The SQLSTATE that a statement ends with.
+sub sqlstate
+{
+	my ($node, $sql) = @_;
+	my ($rc, $out, $err) = $node->psql('postgres', "\\set VERBOSITY sqlstate\n$path $sql");
+	return $err =~ /ERROR:\s+(\w{5})/ ? $1 : "none: $out$err";
+}
+
+my %subscriber;
+foreach my $way (@ways)
+{
+	$publisher->safe_psql('postgres', "CREATE DATABASE $way");
+	$publisher->safe_psql($way, "$schema
+		SELECT retries.idem_attach('orders', 'order', history => true);");
+	$publisher->safe_psql($way, "$path $publication{$way}");
+	is( $publisher->safe_psql($way, q{
+			SELECT c.relname FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+			JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+			WHERE e.extname = 'idem' AND c.relkind = 'r'
+			AND NOT EXISTS (SELECT FROM pg_publication_tables AS t WHERE t.tablename = c.relname)}),
+		'', "$way: no table of idem's is left out");
+
+	# What is there when a subscriber comes is copied.
+	$publisher->safe_psql($way, $path . q{
+		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON"], "ON": ["OFF"]}');
+		SELECT idem_consumer_define('mail', '7 days');
+		SELECT idem_consume('mail', 'm1');
+		SELECT idem_advance('mail', 'log', 0, 0, 9);
+		SELECT idem_upsert('k1', 'orders', '{"id": 1}');
+		SELECT order_transition('orders', 1, 'PROCESSING', key => 'k2');
+	});
+	my $node = PostgreSQL::Test::Cluster->new("subscriber_$way");
+	$node->init;
+	$node->start;
+	$node->safe_psql('postgres', "$schema
+		SELECT retries.idem_attach('orders', 'order', history => true);");
+	$node->safe_psql('postgres', sprintf(
+		q{CREATE SUBSCRIPTION %s CONNECTION '%s' PUBLICATION shop},
+		"s_$way", $publisher->connstr . " dbname=$way"));
+	$subscriber{$way} = $node;
+}
+
+my $everything = $path . q{
+	SELECT scope, key, outcome, response, fence FROM idem_key ORDER BY 1, 2;
+	SELECT name, initial, states FROM idem_machine ORDER BY 1;
+	SELECT machine, from_state, to_state FROM idem_machine_edge ORDER BY 1, 2, 3;
+	SELECT consumer, ttl FROM idem_consumer ORDER BY 1;
+	SELECT consumer, message_id FROM idem_message ORDER BY 1, 2;
+	SELECT consumer, topic, partition, next_offset FROM idem_offset ORDER BY 1, 2, 3;
+	SELECT row_key, version, from_state, to_state, key FROM idem_history ORDER BY 1, 2;
+	SELECT * FROM orders ORDER BY 1};
+
+foreach my $way (@ways)
+{
+	my $node = $subscriber{$way};
+
+	$node->wait_for_subscription_sync($publisher, "s_$way");
+
+	# A session that has used the machines as they were.
+	my $session = $node->background_psql('postgres');
+	is($session->query_safe("$path SELECT idem_machine_graph('lamp') ~ 'DIM', idem_machine_graph('order') ~ 'LOST'"),
+		'f|f', "$way: machines are there");
+
+	# What comes later is applied.
+	$publisher->safe_psql($way, $path . q{
+		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON", "DIM"], "ON": ["OFF"]}');
+		SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["PROCESSING"],
+			"PROCESSING": ["SHIPPED", "LOST"], "SHIPPED": ["DELIVERED"]}');
+		SELECT idem_consume('mail', 'm2');
+		SELECT idem_advance('mail', 'log', 0, 10, 19);
+		SELECT order_transition('orders', 1, 'SHIPPED', key => 'k3');
+	});
+	$publisher->wait_for_catchup("s_$way");
+	is($node->safe_psql('postgres', $everything), $publisher->safe_psql($way, $everything),
+		"$way: the subscriber has everything");
+	is($session->query_safe("SELECT idem_machine_graph('lamp') ~ 'DIM', idem_machine_graph('order') ~ 'LOST'"),
+		't|t', "$way: and its sessions hear of it");
+	$session->quit;
+
+	# Takeover.
+	$node->safe_psql('postgres', "ALTER SUBSCRIPTION s_$way DISABLE");
+	is($node->safe_psql('postgres', $path . q{
+			SELECT outcome, replayed FROM idem_upsert('k1', 'orders', '{"id": 1}');
+			SELECT outcome, replayed FROM order_transition('orders', 1, 'SHIPPED', key => 'k3');
+			SELECT outcome, replayed FROM order_transition('orders', 1, 'DELIVERED', key => 'k4');
+			SELECT idem_consume('mail', 'm2');
+			SELECT idem_consume('mail', 'm3');
+			SELECT idem_advance('mail', 'log', 0, 10, 29)}),
+		"inserted|t\napplied|t\napplied|f\nf\nt\n20", "$way: it goes on where the publisher was");
+	is(sqlstate($node, q{UPDATE orders SET status = 'PENDING'}), 'ID201', "$way: by the rules");
+	is(sqlstate($node, q{SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["LOST"]}')}), '23514',
+		"$way: which may be changed there");
+}
+
+$_->stop foreach values %subscriber;
+$publisher->stop;
+done_testing();
