@@ -39,6 +39,7 @@ OBJS = \
 	src/images.o \
 	src/intent.o \
 	src/key.o \
+	src/keyed.o \
 	src/keyrow.o \
 	src/launcher.o \
 	src/lease.o \

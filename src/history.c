@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "history.h"
+#include "keyed.h"
 #include "partition.h"
 #include "query.h"
 
@@ -66,6 +67,7 @@ text_or_null(const char *value, char *null)
 void
 idem_history_write(Relation rel, const IdemPassage *passage)
 {
+	const IdemKey *key = passage->key == NULL ? idem_keyed_current() : NULL;
 	Datum		args[10];
 	char		nulls[] = "          ";
 
@@ -80,8 +82,16 @@ idem_history_write(Relation rel, const IdemPassage *passage)
 	args[4] = text_or_null(passage->from, &nulls[4]);
 	args[5] = CStringGetTextDatum(passage->to);
 	args[6] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-	args[7] = text_or_null(passage->scope, &nulls[7]);
-	args[8] = text_or_null(passage->key, &nulls[8]);
+	if (key != NULL)
+	{
+		args[7] = PointerGetDatum(key->scope);
+		args[8] = PointerGetDatum(key->key);
+	}
+	else
+	{
+		args[7] = text_or_null(passage->scope, &nulls[7]);
+		args[8] = text_or_null(passage->key, &nulls[8]);
+	}
 	nulls[9] = passage->note == NULL ? 'n' : ' ';
 	args[9] = JsonbPGetDatum(passage->note);
 	(void) idem_query_own(&insert_history, args, nulls, 0, NULL, NULL);

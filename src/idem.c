@@ -11,6 +11,7 @@
 #include "consumer.h"
 #include "guard.h"
 #include "history.h"
+#include "keyed.h"
 #include "machine.h"
 #include "settings.h"
 #include "worker.h"
@@ -27,6 +28,7 @@ _PG_init(void)
 	idem_guard_init();
 	idem_machine_init();
 	idem_history_init();
+	idem_keyed_init();
 	idem_consumer_init();
 	idem_worker_init();
 }

@@ -28,6 +28,7 @@
 #include "compat.h"
 #include "error.h"
 #include "key.h"
+#include "keyed.h"
 #include "lock.h"
 #include "settings.h"
 
@@ -332,7 +333,10 @@ idem_key_claim(IdemKey *key, IdemAnswer *answer)
 
 	key->expired = (found == IDEM_FOUND_EXPIRED);
 	if (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED)
+	{
+		idem_keyed_begin(key);
 		return true;
+	}
 
 	idem_keyrow_check_owner(&row, key->name);
 	idem_keyrow_check_request(&row, key->name,
@@ -370,6 +374,7 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
+	idem_keyed_end();
 	row.outcome = answer->outcome;
 	row.fingerprint = key->fingerprint;
 	row.response = answer->response;
