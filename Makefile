@@ -75,6 +75,7 @@ OBJS = \
 	src/stage.o \
 	src/status.o \
 	src/table.o \
+	src/tableref.o \
 	src/target.o \
 	src/ticket.o \
 	src/transition.o \

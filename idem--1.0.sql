@@ -433,14 +433,99 @@ COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
 -- History
 --
 
--- The time first in the primary key: rows come in its order, and go in it.
 -- Tables are known by OID, so that history follows a table that is renamed, and
--- is not inherited by another that takes its name.
+-- is not inherited by another that takes its name; they travel by name, as the
+-- tables of another server do.
+CREATE TYPE @extschema@.idem_table;
+
+CREATE FUNCTION @extschema@._idem_table_in(cstring)
+RETURNS @extschema@.idem_table
+AS 'MODULE_PATHNAME', 'idem_table_in'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_in(cstring) IS
+'I/O';
+
+CREATE FUNCTION @extschema@._idem_table_out(@extschema@.idem_table)
+RETURNS cstring
+AS 'MODULE_PATHNAME', 'idem_table_out'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_out(@extschema@.idem_table) IS
+'I/O';
+
+CREATE FUNCTION @extschema@._idem_table_recv(internal)
+RETURNS @extschema@.idem_table
+AS 'MODULE_PATHNAME', 'idem_table_recv'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_recv(internal) IS
+'I/O';
+
+CREATE FUNCTION @extschema@._idem_table_send(@extschema@.idem_table)
+RETURNS bytea
+AS 'MODULE_PATHNAME', 'idem_table_send'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_send(@extschema@.idem_table) IS
+'I/O';
+
+CREATE TYPE @extschema@.idem_table (
+	INPUT = @extschema@._idem_table_in,
+	OUTPUT = @extschema@._idem_table_out,
+	RECEIVE = @extschema@._idem_table_recv,
+	SEND = @extschema@._idem_table_send,
+	INTERNALLENGTH = VARIABLE,
+	ALIGNMENT = int4,
+	STORAGE = main
+);
+COMMENT ON TYPE @extschema@.idem_table IS
+'table, by its OID where it is and by its name elsewhere';
+
+CREATE FUNCTION @extschema@._idem_table_oid(@extschema@.idem_table)
+RETURNS oid
+AS 'MODULE_PATHNAME', 'idem_table_oid'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_oid(@extschema@.idem_table) IS
+'OID of a table; 0 if no table had the name that it came with';
+CREATE CAST (@extschema@.idem_table AS oid)
+	WITH FUNCTION @extschema@._idem_table_oid(@extschema@.idem_table) AS IMPLICIT;
+COMMENT ON CAST (@extschema@.idem_table AS oid) IS
+'to compare a table with a regclass';
+
+CREATE FUNCTION @extschema@._idem_table_regclass(@extschema@.idem_table)
+RETURNS regclass
+AS 'MODULE_PATHNAME', 'idem_table_oid'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_regclass(@extschema@.idem_table) IS
+'a table, as a regclass';
+CREATE CAST (@extschema@.idem_table AS regclass)
+	WITH FUNCTION @extschema@._idem_table_regclass(@extschema@.idem_table);
+COMMENT ON CAST (@extschema@.idem_table AS regclass) IS
+'to group and to sort by tables';
+
+CREATE FUNCTION @extschema@._idem_table_of(regclass)
+RETURNS @extschema@.idem_table
+AS 'MODULE_PATHNAME', 'idem_table_of'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_of(regclass) IS
+'a table, as idem_history keeps it';
+CREATE CAST (regclass AS @extschema@.idem_table)
+	WITH FUNCTION @extschema@._idem_table_of(regclass) AS ASSIGNMENT;
+COMMENT ON CAST (regclass AS @extschema@.idem_table) IS
+'to bring in a history that was kept otherwise';
+
+CREATE FUNCTION @extschema@._idem_history_place(
+	@extschema@.idem_table, jsonb)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'idem_history_place'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_history_place(
+	@extschema@.idem_table, jsonb) IS
+'place of a row''s history in the index, next to that of other rows of its table';
+
+-- The time first in the primary key: rows come in its order, and go in it.
 CREATE TABLE @extschema@.idem_history (
 	changed_at timestamp with time zone NOT NULL,
 	id bigint GENERATED ALWAYS AS IDENTITY,
 	version bigint NOT NULL,
-	target regclass NOT NULL,
+	target @extschema@.idem_table NOT NULL,
 	row_key jsonb NOT NULL,
 	from_state text COLLATE "C",
 	to_state text COLLATE "C" NOT NULL,
@@ -448,23 +533,23 @@ CREATE TABLE @extschema@.idem_history (
 	scope text COLLATE "C",
 	key text COLLATE "C",
 	note jsonb,
+	partition @extschema@.idem_table,
 	CONSTRAINT idem_history_pkey PRIMARY KEY (changed_at, id)
 ) WITH (
 	-- may grow large, and is purged in its order
 	autovacuum_vacuum_scale_factor = 0.02
 );
--- The hash of a key takes less room than the key, and less time to compare.
 CREATE INDEX idem_history_row_idx ON @extschema@.idem_history
-	(target, pg_catalog.jsonb_hash(row_key));
+	(@extschema@._idem_history_place(target, row_key));
 
 COMMENT ON TABLE @extschema@.idem_history IS
 'transitions of the rows of tables that keep a history';
 COMMENT ON COLUMN @extschema@.idem_history.changed_at IS
 'when the transition was made';
 COMMENT ON COLUMN @extschema@.idem_history.id IS
-'order of the transitions of a row';
+'tells transitions of one moment apart';
 COMMENT ON SEQUENCE @extschema@.idem_history_id_seq IS
-'order of the transitions of a row';
+'tells transitions of one moment apart';
 COMMENT ON COLUMN @extschema@.idem_history.version IS
 'version that the row has since';
 COMMENT ON COLUMN @extschema@.idem_history.target IS
@@ -483,12 +568,10 @@ COMMENT ON COLUMN @extschema@.idem_history.key IS
 'idempotency key of the call that made the transition';
 COMMENT ON COLUMN @extschema@.idem_history.note IS
 'what the call said of it';
+COMMENT ON COLUMN @extschema@.idem_history.partition IS
+'partition that the row was in then; null where the table was none';
 
--- A table's name is what a dump knows it by, so what has none elsewhere stays.
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history',
-	$$WHERE EXISTS (SELECT FROM pg_catalog.pg_class AS c
-		WHERE c.oid OPERATOR(pg_catalog.=) target
-		AND c.relpersistence OPERATOR(pg_catalog.<>) 't')$$);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history_id_seq', '');
 
 CREATE TYPE @extschema@.idem_history_entry AS (
@@ -1030,6 +1113,8 @@ BEGIN
 			LEFT JOIN pg_proc AS p ON p.tableoid = d.classid AND p.oid = d.objid
 			LEFT JOIN pg_type AS t ON t.tableoid = d.classid AND t.oid = d.objid
 		WHERE e.extname = 'idem'
+			-- casts have neither owner nor rights
+			AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass)
 			-- the type of a table goes with it, and so does that of an array
 			AND (t.oid IS NULL OR t.typelem = 0 AND t.typrelid = 0
 				OR t.typrelid IN (SELECT c.oid FROM pg_class AS c WHERE c.relkind = 'c'))

@@ -35,7 +35,7 @@ FROM pg_depend AS d
 	 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	 CROSS JOIN pg_identify_object(d.classid, d.objid, d.objsubid) AS o
 WHERE e.extname = 'idem' AND d.deptype = 'e'
-	  AND o.identity !~ '^idem_test_home\.(_?idem_|order_(status|transition))';
+	  AND o.identity !~ '^(\((pg_catalog\.\w+ AS )?)?idem_test_home\.(_?idem_|order_(status|transition))';
 
 -- Every type, table, function and column has a comment.  Types that come with
 -- others are members in their own right since PostgreSQL 17.

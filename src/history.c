@@ -5,7 +5,8 @@
  *
  * Whether a table keeps one is said by a trigger of its own, like the machine
  * that it follows.  Rows of partitions are recorded as those of the table that
- * is partitioned, since they may move.
+ * is partitioned, since they may move, with the partition that they are in
+ * beside it, since that may be detached.
  *
  * It is written as the owner of idem's tables, whoever makes the transition, and
  * is never read on the way.
@@ -16,44 +17,97 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "catalog.h"
 #include "history.h"
 #include "keyed.h"
 #include "partition.h"
 #include "query.h"
+#include "tableref.h"
 
 static IdemStatement insert_history = {
 	.text = "INSERT INTO @.idem_history (changed_at, version, target, row_key,"
-	" from_state, to_state, changed_by, scope, key, note)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-	.nargs = 10,
-	.argtypes = {TIMESTAMPTZOID, INT8OID, REGCLASSOID, JSONBOID,
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID}
+	" from_state, to_state, changed_by, scope, key, note, partition)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+	.nargs = 11,
+	/* with idem_table filled in for each generation of the catalog */
+	.argtypes = {TIMESTAMPTZOID, INT8OID, InvalidOid, JSONBOID,
+		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID,
+	InvalidOid}
 };
 
-/* The partition last asked for, and the table it is of; reset by invalidations. */
-static Oid	known_partition = InvalidOid;
-static Oid	known_root;
-
-static Oid
-root_of(Relation rel)
+/*
+ * The table last recorded, and what it is recorded as.  An invalidation makes
+ * us forget which table it was.
+ */
+static struct
 {
-	Oid			partition = RelationGetRelid(rel);
-	Oid			root;
+	Oid			relid;			/* InvalidOid: none */
+	Oid			root;			/* of the partition that it is, or itself */
+	IdemTableref *target;		/* the root; NULL: not known yet */
+	IdemTableref *partition;	/* NULL: it is none */
+} known;
 
-	if (!rel->rd_rel->relispartition)
-		return partition;
-	if (known_partition == partition && OidIsValid(known_root))
-		return known_root;
+static void
+keep(IdemTableref **kept, const IdemTableref *ref)
+{
+	if (*kept != NULL)
+		pfree(*kept);
+	*kept = NULL;
+	if (ref != NULL)
+		*kept = memcpy(MemoryContextAlloc(TopMemoryContext, VARSIZE(ref)), ref,
+					   VARSIZE(ref));
+}
 
-	/* flagged first, lest an invalidation during the look-up be lost */
-	known_partition = partition;
-	known_root = InvalidOid;
-	root = idem_partition_root(partition);
-	known_root = root;
-	return root;
+static void
+know(Relation rel)
+{
+	Oid			relid = RelationGetRelid(rel);
+
+	keep(&known.target, NULL);
+	/* which one comes first, lest an invalidation during the look-ups be lost */
+	known.relid = relid;
+	known.root = relid;
+	if (rel->rd_rel->relispartition)
+	{
+		known.root = idem_partition_root(relid);
+		keep(&known.partition, idem_tableref_make(relid));
+	}
+	else
+		keep(&known.partition, NULL);
+	keep(&known.target, idem_tableref_make(known.root));
+}
+
+static Datum
+copy_or_null(const IdemTableref *ref, char *null)
+{
+	*null = ref == NULL ? 'n' : ' ';
+	return ref == NULL ? (Datum) 0 :
+		PointerGetDatum(memcpy(palloc(VARSIZE(ref)), ref, VARSIZE(ref)));
+}
+
+/* Lets the statement take values of the type that the extension has now. */
+static void
+know_type(void)
+{
+	static uint64 generation = 0;
+	const IdemCatalog *cat = idem_catalog();
+	Oid			type;
+
+	if (generation == cat->generation)
+		return;
+	type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						   CStringGetDatum("idem_table"),
+						   ObjectIdGetDatum(cat->schema_oid));
+	if (!OidIsValid(type))
+		elog(ERROR, "idem has no type \"idem_table\"");
+	insert_history.argtypes[2] = type;
+	insert_history.argtypes[10] = type;
+	generation = cat->generation;
 }
 
 static Datum
@@ -63,13 +117,35 @@ text_or_null(const char *value, char *null)
 	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
 }
 
-/* Records what has become of a row of a table, or of a partition. */
+/* A row is told by its primary key; raises 55000 where there is none. */
+static void
+check_key(Relation rel, const Jsonb *row)
+{
+	if (JB_ROOT_COUNT(row) > 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" has no primary key to keep a history by",
+					RelationGetRelationName(rel)),
+			 errdetail("Columns that hold the state or the version do not count."),
+			 errhint("Add a primary key, or drop the trigger that keeps the history.")));
+}
+
+/*
+ * Records what has become of a row of a table, or of a partition.  Raises 55000
+ * where the table has no primary key.
+ */
 void
 idem_history_write(Relation rel, const IdemPassage *passage)
 {
 	const IdemKey *key = passage->key == NULL ? idem_keyed_current() : NULL;
-	Datum		args[10];
-	char		nulls[] = "          ";
+	Datum		args[11];
+	char		nulls[] = "           ";
+
+	check_key(rel, passage->row);
+	if (known.relid != RelationGetRelid(rel) || known.target == NULL)
+		know(rel);
+	know_type();
 
 	/*
 	 * The clock, not the time the transaction began: under the lock of the row
@@ -77,7 +153,7 @@ idem_history_write(Relation rel, const IdemPassage *passage)
 	 */
 	args[0] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[1] = Int64GetDatum(passage->version);
-	args[2] = ObjectIdGetDatum(root_of(rel));
+	args[2] = copy_or_null(known.target, &nulls[2]);
 	args[3] = JsonbPGetDatum(passage->row);
 	args[4] = text_or_null(passage->from, &nulls[4]);
 	args[5] = CStringGetTextDatum(passage->to);
@@ -94,14 +170,15 @@ idem_history_write(Relation rel, const IdemPassage *passage)
 	}
 	nulls[9] = passage->note == NULL ? 'n' : ' ';
 	args[9] = JsonbPGetDatum(passage->note);
+	args[10] = copy_or_null(known.partition, &nulls[10]);
 	(void) idem_query_own(&insert_history, args, nulls, 0, NULL, NULL);
 }
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == known_partition)
-		known_partition = InvalidOid;
+	if (relid == InvalidOid || relid == known.relid || relid == known.root)
+		known.relid = InvalidOid;
 }
 
 /* Registers for invalidations.  To be called once, from _PG_init. */

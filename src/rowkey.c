@@ -29,6 +29,9 @@
 #include "utils/rel.h"
 
 #include "rowkey.h"
+#include "tableref.h"
+
+PG_FUNCTION_INFO_V1(idem_history_place);
 
 static char *
 output(Oid type, Datum value)
@@ -174,4 +177,26 @@ idem_rowkey_form(Relation rel, const IdemLifecycle *lifecycle,
 				 const IdemUnique *key, const Datum *values)
 {
 	return form(rel, lifecycle, key->ncolumns, key->columns, values, NULL);
+}
+
+/*
+ * Where the history of a row of a table has its place in the index: rows of one
+ * table are together.  A hash of the key takes less room than the key, and less
+ * time to compare.
+ */
+int64
+idem_rowkey_place(Oid table, Jsonb *row)
+{
+	int32		hash = DatumGetInt32(DirectFunctionCall1(jsonb_hash,
+														 JsonbPGetDatum(row)));
+
+	return (int64) ((uint64) table << 32 | (uint32) hash);
+}
+
+/* idem_history_place(target idem_table, row_key jsonb) -> bigint */
+Datum
+idem_history_place(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(idem_rowkey_place(idem_tableref_relid(PG_GETARG_DATUM(0)),
+									  PG_GETARG_JSONB_P(1)));
 }

@@ -15,5 +15,6 @@ extern Jsonb *idem_rowkey_read(Relation rel, const IdemLifecycle *lifecycle,
 							   HeapTuple row, bool stored);
 extern Jsonb *idem_rowkey_form(Relation rel, const IdemLifecycle *lifecycle,
 							   const IdemUnique *key, const Datum *values);
+extern int64 idem_rowkey_place(Oid table, Jsonb *row);
 
 #endif							/* IDEM_ROWKEY_H */
