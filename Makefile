@@ -55,6 +55,7 @@ OBJS = \
 	src/patch.o \
 	src/place.o \
 	src/plans.o \
+	src/probe.o \
 	src/purge.o \
 	src/purger.o \
 	src/put.o \

@@ -55,10 +55,10 @@ SELECT key FROM idem_key WHERE key IN ('version-5', 'version-8', 'version-9');
 SELECT * FROM idem_upsert('version-10', 'doc', '{"id": 1}', expected_version => 4);
 SELECT * FROM idem_upsert('version-11', 'doc', '{"id": 1}', expected_version => 7);
 
--- Data that names the version sets it.
+-- What data says of the version is no payload.
 SELECT * FROM idem_upsert('version-12', 'doc', '{"id": 1, "version": 40}', expected_version => 4);
 
--- Long data is cut short in messages, between characters.
+-- Messages name the row, not the data.
 SELECT * FROM idem_upsert('version-13', 'doc',
 	jsonb_build_object('id', 1, 'body', repeat('x', 100)), expected_version => 3);
 

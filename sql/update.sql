@@ -17,6 +17,7 @@ CREATE TABLE doc (
 	price numeric(8,2),
 	version bigint NOT NULL DEFAULT 1
 );
+CREATE TRIGGER raise BEFORE UPDATE ON doc FOR EACH ROW EXECUTE FUNCTION idem_version('version');
 INSERT INTO doc VALUES (1, 'a', 'b', 3), (2, 'a', 'b', 3);
 SELECT * FROM idem_update('doc', 1, '{"title": "A", "price": 4.5}');
 SELECT * FROM idem_update('doc', 1, '{"body": null}', expected_version => 2);
@@ -118,13 +119,14 @@ SELECT * FROM idem_update('soft', 1, '{"version": "1.1"}');
 SELECT * FROM idem_update('soft', 1, '{"version": "1.1"}', expected_version => 1);
 \echo :LAST_ERROR_SQLSTATE
 
--- A row that has no version yet has not the expected one; its first update gives
--- it one.
+-- A row that has no version yet has not the expected one; its first update by
+-- which the version is raised gives it one.
 CREATE TABLE unversioned (id int PRIMARY KEY, v int, version int);
 INSERT INTO unversioned VALUES (1, 1);
 SELECT * FROM idem_update('unversioned', 1, '{"v": 2}', expected_version => 0);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM idem_update('unversioned', 1, '{"v": 1}', expected_version => 0);
+CREATE TRIGGER raise BEFORE UPDATE ON unversioned FOR EACH ROW EXECUTE FUNCTION idem_version('version');
 SELECT * FROM idem_update('unversioned', 1, '{"v": 2}');
 
 --

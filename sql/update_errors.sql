@@ -40,12 +40,10 @@ SELECT idem_update('t', 1, '[1]');
 \echo :LAST_ERROR_SQLSTATE
 SELECT id, try('t', id, '{"age": 1}') FROM unnest('{"null","[1]","{}","{\"id\": 1, \"name\": \"one\"}","{\"no\": 1}","{\"name\": 1}","{\"id\": [1]}","\"x\"","1.5"}'::jsonb[]) AS id;
 
--- Fields.  What says which row is meant, and which version it has, is not set.
+-- Fields.  What says which row is meant is not set.
 SELECT idem_update('t', 1, '{"age": 1, "nmae": "x"}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT idem_update('t', 1, '{"id": 1}');
-\echo :LAST_ERROR_SQLSTATE
-SELECT idem_update('t', 1, '{"version": 7}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT patch, try('t', '1', patch) FROM unnest(ARRAY['{"ID": 1}', '{"ctid": "(0,1)"}', '{"": 1}', '{"name) --": 1}',
 	'{"age": "x"}', '{"name": null}', '{"age": -1}', '{"email": "two@example.com"}', '[]', '1', 'null', '']) AS patch;
@@ -111,7 +109,7 @@ RESET ROLE;
 GRANT SELECT (id, body), UPDATE (body) ON note TO regress_idem_patcher;
 -- Raising the version is part of the statement, unless a trigger does it.
 SET ROLE regress_idem_patcher;
-SELECT * FROM idem_update('note', 1, '{"body": "b"}');
+SELECT * FROM idem_update('note', 1, '{"body": "b"}', expected_version => 1);
 \echo :LAST_ERROR_SQLSTATE
 RESET ROLE;
 CREATE TRIGGER raise BEFORE UPDATE ON note FOR EACH ROW EXECUTE FUNCTION idem_version('version');

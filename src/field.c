@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "parser/parse_coerce.h"
@@ -17,6 +19,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "catalog.h"
 #include "field.h"
@@ -95,16 +98,72 @@ idem_field_value(StringInfo buf, Form_pg_attribute att)
 											  FORMAT_TYPE_FORCE_QUALIFY));
 }
 
+/*
+ * The function that gives a type its length as an assignment does, which raises
+ * an error where a cast would cut the value short; NULL for other types.
+ */
+static const char *
+length_function(Oid type)
+{
+	switch (type)
+	{
+		case VARCHAROID:
+			return "\"varchar\"";
+		case BPCHAROID:
+			return "bpchar";
+		case BITOID:
+			return "\"bit\"";
+		case VARBITOID:
+			return "varbit";
+		default:
+			return NULL;
+	}
+}
+
 /* Appends the value of a column's field as the column would hold it. */
 void
 idem_field_stored(StringInfo buf, Form_pg_attribute att)
 {
+	const char *function = length_function(att->atttypid);
+
 	appendStringInfoString(buf, "CAST(");
-	idem_field_value(buf, att);
+	if (function != NULL && att->atttypmod >= 0)
+	{
+		appendStringInfo(buf, "pg_catalog.%s(", function);
+		idem_field_value(buf, att);
+		appendStringInfo(buf, "::%s, %d, false)",
+						 format_type_extended(att->atttypid, -1,
+											  FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY),
+						 att->atttypmod);
+	}
+	else
+		idem_field_value(buf, att);
 	appendStringInfo(buf, " AS %s)",
 					 format_type_extended(att->atttypid, att->atttypmod,
 										  FORMAT_TYPE_TYPEMOD_GIVEN |
 										  FORMAT_TYPE_FORCE_QUALIFY));
+}
+
+/* A collation as SQL; "" for none. */
+const char *
+idem_field_collate(Oid collation)
+{
+	HeapTuple	tuple;
+	Form_pg_collation form;
+	char	   *sql;
+
+	if (!OidIsValid(collation))
+		return "";
+	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for collation %u", collation);
+	form = (Form_pg_collation) GETSTRUCT(tuple);
+	sql = psprintf(" COLLATE %s",
+				   quote_qualified_identifier(get_namespace_name(form->collnamespace),
+											  NameStr(form->collname)));
+	ReleaseSysCache(tuple);
+	return sql;
 }
 
 /* Appends the row as jsonb: all of it, or what the caller may read of it. */

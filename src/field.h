@@ -14,6 +14,7 @@
 extern List *idem_field_names(Jsonb *object, const char *argument);
 extern void idem_field_value(StringInfo buf, Form_pg_attribute att);
 extern void idem_field_stored(StringInfo buf, Form_pg_attribute att);
+extern const char *idem_field_collate(Oid collation);
 extern void idem_field_row(StringInfo buf, Relation rel);
 
 #endif							/* IDEM_FIELD_H */

@@ -4,8 +4,8 @@
  *
  * Most often the row is as expected, so one UPDATE is tried first, whose
  * condition says what has to hold: the version, and that there is something to
- * change.  Where it finds no such row, the row is locked and judged by what it
- * is then; should it turn out that the update can be made after all, since
+ * change.  Where it finds no such row, or the table has triggers that might make
+ * something else of it, the row is locked and judged by what it is then; should it turn out that the update can be made after all, since
  * others have changed the row in between, it is made under that lock.
  *
  * The statements are what a person would write and run with the caller's
@@ -26,6 +26,7 @@
 #include "error.h"
 #include "field.h"
 #include "patch.h"
+#include "probe.h"
 #include "query.h"
 #include "table.h"
 #include "unique.h"
@@ -33,13 +34,14 @@
 
 /*
  * The statements.  Their parameters are the key's columns, then the fields, then
- * the expected version.  Both give the row and its version, the second also
- * whether the row differs from the patch.
+ * the expected version.  All give the row and its version, LOCK_ROW also whether
+ * the row differs from the patch.
  */
 typedef enum Statement
 {
 	UPDATE_ROW,
-	LOCK_ROW
+	LOCK_ROW,
+	REPEAT_UPDATE				/* the update, whatever the row is */
 } Statement;
 
 typedef struct Table
@@ -47,7 +49,8 @@ typedef struct Table
 	const IdemPatch *patch;
 	Relation	rel;
 	IdemUnique	key;
-	List	   *names;			/* of the fields (char *) */
+	bool		altered;		/* may triggers make something else of a patch? */
+	List	   *names;			/* of the fields (char *) to be set */
 	int			nfields;
 	AttrNumber *fields;			/* their columns */
 	AttrNumber	version;		/* column with the version, if any */
@@ -74,17 +77,20 @@ column_name(const Table *table, AttrNumber number)
 												  number - 1)->attname));
 }
 
-/* Finds the columns of the fields, and refuses those that are not to be set. */
+/*
+ * Finds the columns of the fields to be set, and refuses those of the key.  The
+ * version is none of them: who sends back a row as he has read it sends it, too.
+ */
 static void
 find_fields(Table *table)
 {
 	ListCell   *lc;
+	List	   *names = idem_field_names(table->patch->data, "patch");
 
-	table->names = idem_field_names(table->patch->data, "patch");
-	table->fields = palloc(sizeof(AttrNumber) * (list_length(table->names) + 1));
-	foreach(lc, table->names)
+	table->fields = palloc(sizeof(AttrNumber) * (list_length(names) + 1));
+	foreach(lc, names)
 	{
-		const char *name = lfirst(lc);
+		char	   *name = lfirst(lc);
 		AttrNumber	column = get_attnum(RelationGetRelid(table->rel), name);
 
 		if (column <= 0)
@@ -99,12 +105,8 @@ find_fields(Table *table)
 						 errhint("Leave it out of \"patch\": \"id\" says which row is meant.")));
 		}
 		if (column == table->version)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("column \"%s\" holds the version and cannot be patched",
-							name),
-					 errdetail("Every update raises it by one."),
-					 errhint("Leave it out of \"patch\", and give the version you have read as \"expected_version\".")));
+			continue;
+		table->names = lappend(table->names, name);
 		table->fields[table->nfields++] = column;
 	}
 }
@@ -168,6 +170,7 @@ open_table(Table *table, const IdemPatch *patch)
 		idem_error_no_relation(patch->target);
 	idem_table_check(table->rel, IDEM_TABLE_UPDATE, patch->keyed);
 	idem_unique_need_primary(&table->key, table->rel);
+	table->altered = idem_table_alters(table->rel);
 	table->version = idem_table_version(table->rel, patch->versioned,
 										&table->raise_version);
 	find_fields(table);
@@ -228,7 +231,7 @@ append_assignments(StringInfo buf, const Table *table)
 	{
 		const char *name = column_name(table, table->version);
 
-		appendStringInfo(buf, ", %s = COALESCE(idem_row.%s, 0) OPERATOR(pg_catalog.+) 1",
+		appendStringInfo(buf, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
 						 name, name);
 	}
 }
@@ -246,7 +249,7 @@ write_sql(const Table *table, Statement which)
 									  RelationGetRelationName(table->rel));
 
 	initStringInfo(&buf);
-	if (which == UPDATE_ROW)
+	if (which != LOCK_ROW)
 	{
 		appendStringInfo(&buf, "UPDATE %s%s AS idem_row SET ", only, name);
 		append_assignments(&buf, table);
@@ -269,11 +272,14 @@ write_sql(const Table *table, Statement which)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 		return buf.data;
 	}
-	if (table->patch->versioned)
-		appendStringInfo(&buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $%d",
-						 column_name(table, table->version), table->nargs);
-	appendStringInfoString(&buf, " AND ");
-	append_differs(&buf, table);
+	if (which == UPDATE_ROW)
+	{
+		if (table->patch->versioned)
+			appendStringInfo(&buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $%d",
+							 column_name(table, table->version), table->nargs);
+		appendStringInfoString(&buf, " AND ");
+		append_differs(&buf, table);
+	}
 	appendStringInfoString(&buf, " RETURNING ");
 	idem_field_row(&buf, table->rel);
 	appendStringInfoString(&buf, ", ");
@@ -326,21 +332,70 @@ run(const Table *table, Statement which, Found *found)
 	return true;
 }
 
-/* Raises ID203 unless the row has the version expected. */
-static void
-check_version(const IdemPatch *patch, const Found *found)
+/* Updates the row once more, for idem_probe_keeps(). */
+static Jsonb *
+repeat_update(void *state)
 {
+	Found		found;
+
+	return run(state, REPEAT_UPDATE, &found) ? found.row : NULL;
+}
+
+/* Is the row what the table's triggers make of the patch? */
+static bool
+is_as_patched(Table *table, const Found *found)
+{
+	return (table->altered ||
+			table->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+		idem_probe_keeps(found->row, table->names, repeat_update, table);
+}
+
+/*
+ * Raises ID203 unless the row has the version expected.  False if there is nothing
+ * left to do.
+ */
+static bool
+check_version(Table *table, const Found *found)
+{
+	const IdemPatch *patch = table->patch;
+
 	if (!patch->versioned ||
 		(found->has_version && found->version == patch->expected_version))
-		return;
+		return found->differs;
 
 	/* one past it, and as patched: our own lost acknowledgement */
-	if (found->has_version && !found->differs &&
-		found->version - 1 == patch->expected_version)
-		return;
+	if (found->has_version && found->version - 1 == patch->expected_version &&
+		(!found->differs || is_as_patched(table, found)))
+		return false;
 	idem_error_version(patch->target, patch->id->text,
 					   found->has_version ? &found->version : NULL,
 					   patch->expected_version);
+}
+
+/* Are the rows the same, in all that the caller may read? */
+static bool
+is_same(Jsonb *a, Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/*
+ * Updates the row, which is locked and differs from the patch.  A trigger that
+ * returns the old row lets the update be made, but changes nothing by it.
+ */
+static void
+update_locked(const Table *table, Found *found)
+{
+	Jsonb	   *before = found->row;
+	bool		updated = run(table, UPDATE_ROW, found);
+
+	if (!updated || is_same(before, found->row))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("row %s of \"%s\" was kept from being updated",
+						table->patch->id->text,
+						RelationGetRelationName(table->rel)),
+				 errhint("A trigger of the table suppresses the update.")));
 }
 
 /*
@@ -360,20 +415,16 @@ idem_patch_make(const IdemPatch *patch, IdemPatched *patched)
 	bool		updated;
 
 	open_table(&table, patch);
-	updated = table.nfields > 0 && run(&table, UPDATE_ROW, &found);
+	/* what triggers may alter is compared with what it was before */
+	updated = table.nfields > 0 && !table.altered &&
+		run(&table, UPDATE_ROW, &found);
 	if (!updated)
 	{
 		if (!run(&table, LOCK_ROW, &found))
 			idem_error_no_row(patch->target, patch->id->text, NULL);
-		check_version(patch, &found);
-		updated = found.differs;
-		if (updated && !run(&table, UPDATE_ROW, &found))
-			ereport(ERROR,
-					(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-					 errmsg("row %s of \"%s\" was kept from being updated",
-							patch->id->text,
-							RelationGetRelationName(table.rel)),
-					 errhint("A trigger of the table suppresses the update.")));
+		updated = check_version(&table, &found);
+		if (updated)
+			update_locked(&table, &found);
 	}
 	relation_close(table.rel, NoLock);
 

@@ -15,8 +15,10 @@
 #include "utils/rls.h"
 
 #include "error.h"
+#include "probe.h"
 #include "put.h"
 #include "query.h"
+#include "rowjson.h"
 #include "ticket.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert_met);
@@ -45,6 +47,9 @@ typedef struct Put
 /* The function that tells of it. */
 #define MET		"_idem_upsert_met"
 
+/* What to do about a row that is not there. */
+#define ABSENT_HINT		"Leave \"expected_version\" out to insert the row."
+
 /* Where the signature says which of the statements. */
 #define STATEMENT_AT	1
 
@@ -56,6 +61,12 @@ typedef struct Put
  */
 #define ALL_NEW			4
 #define NO_INSERT		255
+
+/*
+ * Noted of it, too: a row that is to have a version is to be met by an insert all
+ * the same, since the table has a say in its key.
+ */
+#define BY_INSERT		254
 
 static void
 append_names(StringInfo buf, const List *names)
@@ -155,14 +166,42 @@ write_note(Put *put, uint8 value)
 		*note = value;
 }
 
-/* What the caller would call the row: the data, as far as people read it. */
+/*
+ * What the caller would call the row: the values of its key, as far as people
+ * read them.  The rest of the data may be nobody's business.
+ */
 static const char *
-row_name(const IdemUpsert *upsert)
+row_name(const Put *put)
 {
-	char	   *text = JsonbToCString(NULL, &upsert->data->root,
-									  VARSIZE(upsert->data));
-	int			length = strlen(text);
+	Jsonb	   *sources[] = {put->upsert->data, put->seen.row};
+	IdemJsonbState state = {0};
+	Jsonb	   *json;
+	ListCell   *lc;
+	char	   *text;
+	int			length;
 
+	idem_jsonb_push(&state, WJB_BEGIN_OBJECT, NULL);
+	foreach(lc, idem_shape_key(&put->upsert->shape))
+	{
+		const char *name = lfirst(lc);
+		JsonbValue	v;
+
+		for (int i = 0; i < lengthof(sources); i++)
+		{
+			if (sources[i] == NULL ||
+				getKeyJsonValueFromContainer(&sources[i]->root, name,
+											 strlen(name), &v) == NULL)
+				continue;
+			idem_rowjson_name(&state, name);
+			idem_jsonb_push(&state, WJB_VALUE, &v);
+			break;
+		}
+	}
+	idem_jsonb_push(&state, WJB_END_OBJECT, NULL);
+
+	json = JsonbValueToJsonb(state.result);
+	text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	length = strlen(text);
 	if (length > 80)
 		strcpy(text + pg_mbcliplen(text, length, 77), "...");
 	return text;
@@ -210,32 +249,60 @@ find_row(Put *put)
 				 handed ? seen->differs : DatumGetBool(values[2]));
 }
 
+/* Updates the row once more, for idem_probe_keeps(). */
+static Jsonb *
+repeat_update(void *state)
+{
+	Put		   *put = state;
+	Datum		row;
+	bool		isnull;
+
+	if (run(put, plan_for(put, IDEM_SHAPE_REPEAT), put->upsert->data,
+			1, &row, &isnull) == 0 || isnull)
+		return NULL;
+	return DatumGetJsonbP(row);
+}
+
+/* Is the row what the table's triggers make of the data? */
+static bool
+is_as_written(Put *put)
+{
+	return plan_for(put, IDEM_SHAPE_REPEAT) != NULL &&
+		idem_probe_keeps(put->seen.row, idem_shape_updated(&put->upsert->shape),
+						 repeat_update, put);
+}
+
+/* Raises ID203 unless the row, which is there, has the version expected. */
+static void
+check_version(Put *put)
+{
+	Meeting    *seen = &put->seen;
+	int64		expected = put->upsert->expected_version;
+
+	if (seen->versioned && seen->version == expected)
+		return;
+	/* one past it, with the same data: our own lost acknowledgement */
+	if (seen->versioned && seen->version - 1 == expected &&
+		(!seen->differs || is_as_written(put)))
+		return;
+	idem_error_version(put->upsert->shape.target, row_name(put),
+					   seen->versioned ? &seen->version : NULL, expected);
+}
+
 /*
- * What to say of a row that the write left as it was: it is as it should be,
- * or has another version than expected.
+ * What to say of a row that was left as it was, if it was found: it is as it
+ * should be, or has another version than expected.
  */
 static void
 keep_row(Put *put, IdemAnswer *answer)
 {
-	const IdemUpsert *upsert = put->upsert;
 	Meeting    *seen = &put->seen;
 
-	find_row(put);
-
-	if (upsert->shape.versioned)
+	if (put->upsert->shape.versioned)
 	{
-		int64		expected = upsert->expected_version;
-
 		if (seen->row == NULL)
-			idem_error_no_row(upsert->shape.target, row_name(upsert), NULL);
-
-		/* one past it, with the same data: our own lost acknowledgement */
-		if (!seen->versioned ||
-			(seen->version != expected &&
-			 (seen->differs || seen->version != expected + 1)))
-			idem_error_version(upsert->shape.target, row_name(upsert),
-							   seen->versioned ? &seen->version : NULL,
-							   expected);
+			idem_error_no_row(put->upsert->shape.target, row_name(put), NULL);
+		check_version(put);
 	}
 
 	answer->outcome = IDEM_UNCHANGED;
@@ -266,39 +333,113 @@ write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 	return rows > 0;
 }
 
+/* Inserts the row, or updates the one that is there. */
+static void
+put_row(Put *put, IdemAnswer *answer)
+{
+	if (!write_row(put, plan_for(put, IDEM_SHAPE_WRITE), answer))
+	{
+		find_row(put);
+		keep_row(put, answer);
+	}
+	else if (put->upsert->shape.versioned && !put->seen.met)
+		idem_error_no_row(put->upsert->shape.target, row_name(put), ABSENT_HINT);
+}
+
+/* The same, where rows may keep being new. */
+static void
+put_new_row(Put *put, IdemAnswer *answer)
+{
+	uint8		noted = read_note(put);
+	uint8		note = noted;
+
+	if (note == ALL_NEW)
+	{
+		IdemPlan   *plan = plan_for(put, IDEM_SHAPE_INSERT);
+
+		if (plan != NULL && write_row(put, plan, answer))
+			return;
+		note = plan == NULL ? NO_INSERT : 0;
+	}
+	put_row(put, answer);
+	if (note != NO_INSERT)
+		note = answer->outcome == IDEM_INSERTED ? Min(note + 1, ALL_NEW) : 0;
+	if (note != noted)
+		write_note(put, note);
+}
+
+/* Updates the row if it is as expected; false if nothing was touched. */
+static bool
+update_row(Put *put, IdemAnswer *answer)
+{
+	IdemPlan   *plan = plan_for(put, IDEM_SHAPE_UPDATE);
+
+	answer->outcome = IDEM_UPDATED;
+	return plan != NULL &&
+		run(put, plan, put->upsert->data, 1,
+			&answer->response, &answer->response_isnull) > 0;
+}
+
+/*
+ * Updates a row that is to be there, in the version expected.  Nothing is
+ * inserted, so that nothing is said of a row that nobody wants, unless only that
+ * can tell which row is meant.
+ */
+static void
+put_expected_row(Put *put, IdemAnswer *answer)
+{
+	Meeting    *seen = &put->seen;
+	IdemPlan   *plan;
+	Datum		values[3];
+	bool		isnull[3];
+
+	if (read_note(put) == BY_INSERT)
+	{
+		put_row(put, answer);
+		return;
+	}
+	if (update_row(put, answer))
+		return;
+	plan = plan_for(put, IDEM_SHAPE_LOCK);
+	if (plan == NULL)
+	{
+		put_row(put, answer);
+		write_note(put, BY_INSERT);
+		return;
+	}
+	if (run(put, plan, put->upsert->data, 3, values, isnull) == 0)
+	{
+		if (!idem_shape_fills(&put->upsert->shape))
+			idem_error_no_row(put->upsert->shape.target, row_name(put),
+							  ABSENT_HINT);
+		put_row(put, answer);
+		return;
+	}
+
+	/* Others may have changed the row in between, but it is locked now. */
+	note_row(seen, values[0], isnull[1] ? NULL : &values[1],
+			 DatumGetBool(values[2]));
+	if (!(seen->differs && seen->versioned &&
+		  seen->version == put->upsert->expected_version &&
+		  update_row(put, answer)))
+		keep_row(put, answer);
+}
+
 /*
  * Inserts the row, or updates the one that is there, and tells what came of it.
- * Raises ID203 and ID205 for a version expected in vain, what idem_shape_sql
+ * Raises ID205 and ID203 for a version expected in vain, what idem_shape_sql
  * raises, and whatever the statement raises itself.
  */
 void
 idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
 {
 	Put			put;
-	uint8		noted;
-	uint8		note;
 
 	init_put(&put, upsert);
-	note = noted = read_note(&put);
-	if (note == ALL_NEW)
-	{
-		IdemPlan   *plan = plan_for(&put, IDEM_SHAPE_INSERT);
-
-		if (plan != NULL && write_row(&put, plan, answer))
-			return;
-		note = plan == NULL ? NO_INSERT : 0;
-	}
-
-	if (!write_row(&put, plan_for(&put, IDEM_SHAPE_WRITE), answer))
-		keep_row(&put, answer);
-	else if (upsert->shape.versioned && !put.seen.met)
-		idem_error_no_row(upsert->shape.target, row_name(upsert),
-						  "Leave \"expected_version\" out to insert the row.");
-
-	if (note != NO_INSERT)
-		note = answer->outcome == IDEM_INSERTED ? Min(note + 1, ALL_NEW) : 0;
-	if (note != noted)
-		write_note(&put, note);
+	if (upsert->shape.versioned)
+		put_expected_row(&put, answer);
+	else
+		put_new_row(&put, answer);
 }
 
 /*

@@ -10,33 +10,17 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/pg_collation.h"
+#include "catalog/pg_class.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "catalog.h"
 #include "field.h"
+#include "table.h"
 #include "target.h"
 #include "trial.h"
-
-static void
-append_collation(StringInfo buf, Oid collation)
-{
-	HeapTuple	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
-	Form_pg_collation form;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for collation %u", collation);
-	form = (Form_pg_collation) GETSTRUCT(tuple);
-	appendStringInfo(buf, " COLLATE %s",
-					 quote_qualified_identifier(get_namespace_name(form->collnamespace),
-												NameStr(form->collname)));
-	ReleaseSysCache(tuple);
-}
 
 /*
  * Appends the value of field i as a new row gets it: a union of what is given
@@ -56,8 +40,7 @@ append_new_value(StringInfo buf, const IdemTarget *target, int i)
 		return;
 	}
 	/* what is equal must not depend on whether the row was there */
-	if (OidIsValid(att->attcollation))
-		append_collation(&value, att->attcollation);
+	appendStringInfoString(&value, idem_field_collate(att->attcollation));
 	idem_merge_values(buf, IDEM_MERGE_UNION, att, "NULL", value.data);
 }
 
@@ -71,51 +54,159 @@ append_version(StringInfo buf, const IdemTarget *target)
 		appendStringInfoString(buf, "NULL::pg_catalog.int8");
 }
 
-/* Does the data name more than which row is meant? */
+/* Does the data name anything to be updated? */
 static bool
 sets_columns(const IdemTarget *target)
 {
 	for (int i = 0; i < target->nfields; i++)
 	{
-		if (!idem_target_arbitrates(target, target->fields[i]))
+		if (idem_target_updates(target, target->fields[i]))
 			return true;
 	}
 	return false;
 }
 
+/* The table, by itself: rows of tables that inherit from it have not its key. */
+static const char *
+own_rows(const IdemTarget *target, const char *table)
+{
+	return target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? table :
+		psprintf("ONLY %s", table);
+}
+
 /*
- * The row that $1 names by the arbiter's columns.  One that $1 leaves out, since
- * the table fills it in, names no row.
+ * Appends the condition that a row is the one that $1 names by the arbiter's
+ * columns.  Where $1 leaves one out, since the table fills it in, it names no row.
  */
 static void
-write_read(StringInfo buf, const IdemTarget *target, const char *table)
+append_key(StringInfo buf, const IdemTarget *target)
 {
-	appendStringInfoString(buf, "SELECT ");
-	idem_field_row(buf, target->rel);
-	appendStringInfoString(buf, ", ");
-	append_version(buf, target);
-	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ",
-					 sets_columns(target) ? "true" : "false", table);
 	for (int i = 0; i < target->arbiter.ncolumns; i++)
 	{
 		AttrNumber	column = target->arbiter.columns[i];
 		Form_pg_attribute att = idem_target_attribute(target, column);
 		const char *name = idem_target_name(target, column);
+		StringInfoData value;
 
-		appendStringInfo(buf, "%s(idem_row.%s %s CASE WHEN $1 OPERATOR(pg_catalog.?) %s THEN ",
-						 i ? " AND " : "", name,
-						 idem_unique_operator(&target->arbiter, i),
-						 quote_literal_cstr(NameStr(att->attname)));
-		idem_field_stored(buf, att);
-		appendStringInfoString(buf, " END");
+		initStringInfo(&value);
+		idem_field_stored(&value, att);
+		appendStringInfo(buf, "%s(idem_row.%s%s %s ", i ? " AND " : "", name,
+						 target->collated ?
+						 idem_field_collate(target->arbiter.collation[i]) : "",
+						 idem_unique_operator(&target->arbiter, i));
+		if (target->named)
+			appendStringInfoString(buf, value.data);
+		else
+			appendStringInfo(buf, "CASE WHEN $1 OPERATOR(pg_catalog.?) %s THEN %s END",
+							 quote_literal_cstr(NameStr(att->attname)), value.data);
 		if (target->arbiter.nulls_equal)
-		{
-			appendStringInfo(buf, " OR idem_row.%s IS NULL AND ", name);
-			idem_field_stored(buf, att);
-			appendStringInfoString(buf, " IS NULL");
-		}
+			appendStringInfo(buf, " OR idem_row.%s IS NULL AND %s IS NULL",
+							 name, value.data);
 		appendStringInfoChar(buf, ')');
 	}
+}
+
+/*
+ * Makes the assignments of what the data names, given the expressions of its
+ * values, and the condition that the row differs from that: by image, so that no
+ * difference at all is taken for none.
+ */
+static void
+make_update(const IdemTarget *target, char *(*value) (const IdemTarget *, int),
+			StringInfo set, StringInfo differs)
+{
+	StringInfoData old;
+	StringInfoData new;
+	bool		first = true;
+
+	initStringInfo(set);
+	initStringInfo(differs);
+	initStringInfo(&old);
+	initStringInfo(&new);
+	for (int i = 0; i < target->nfields; i++)
+	{
+		const char *name = idem_target_name(target, target->fields[i]);
+		StringInfoData merged;
+
+		if (!idem_target_updates(target, target->fields[i]))
+			continue;
+		initStringInfo(&merged);
+		idem_merge_values(&merged, target->rules[i],
+						  idem_target_attribute(target, target->fields[i]),
+						  psprintf("idem_row.%s", name), value(target, i));
+		appendStringInfo(set, "%s%s = %s", first ? "" : ", ", name, merged.data);
+		appendStringInfo(&old, "%sidem_row.%s", first ? "" : ", ", name);
+		appendStringInfo(&new, "%s%s", first ? "" : ", ", merged.data);
+		first = false;
+	}
+	if (target->raise_version)
+		appendStringInfo(set, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
+						 target->version, target->version);
+	appendStringInfo(differs, "pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+					 old.data, new.data);
+}
+
+/* The value of field i in ON CONFLICT. */
+static char *
+excluded_value(const IdemTarget *target, int i)
+{
+	return psprintf("excluded.%s", idem_target_name(target, target->fields[i]));
+}
+
+/* The value of field i where there is no row excluded. */
+static char *
+given_value(const IdemTarget *target, int i)
+{
+	StringInfoData value;
+
+	initStringInfo(&value);
+	idem_field_stored(&value, idem_target_attribute(target, target->fields[i]));
+	return value.data;
+}
+
+/* The row that $1 names. */
+static void
+write_read(StringInfo buf, const IdemTarget *target, const char *table,
+		   bool locks)
+{
+	StringInfoData set;
+	StringInfoData differs;
+
+	appendStringInfoString(buf, "SELECT ");
+	idem_field_row(buf, target->rel);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+	if (locks && sets_columns(target))
+		make_update(target, given_value, &set, &differs);
+	else
+	{
+		initStringInfo(&differs);
+		appendStringInfoString(&differs, sets_columns(target) ? "true" : "false");
+	}
+	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ", differs.data,
+					 own_rows(target, table));
+	append_key(buf, target);
+	if (locks && sets_columns(target))
+		appendStringInfoString(buf, " FOR NO KEY UPDATE");
+}
+
+/* An update of the row that $1 names, if it is as expected and not as wanted. */
+static void
+write_update(StringInfo buf, const IdemTarget *target, const char *table,
+			 bool always)
+{
+	StringInfoData set;
+	StringInfoData differs;
+
+	make_update(target, given_value, &set, &differs);
+	appendStringInfo(buf, "UPDATE %s AS idem_row SET %s WHERE ",
+					 own_rows(target, table), set.data);
+	append_key(buf, target);
+	if (!always)
+		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2 AND %s",
+						 target->version, differs.data);
+	appendStringInfoString(buf, " RETURNING ");
+	idem_field_row(buf, target->rel);
 }
 
 /*
@@ -128,39 +219,12 @@ static void
 append_update(StringInfo buf, const IdemTarget *target)
 {
 	const char *met = psprintf("%s._idem_upsert_met", idem_catalog()->schema);
-	StringInfoData old;
-	StringInfoData new;
-	char	   *differs;
-	bool		first = true;
+	StringInfoData set;
+	StringInfoData differs;
 
-	initStringInfo(&old);
-	initStringInfo(&new);
-	appendStringInfoString(buf, " DO UPDATE SET ");
-	for (int i = 0; i < target->nfields; i++)
-	{
-		const char *name = idem_target_name(target, target->fields[i]);
-		StringInfoData merged;
-
-		if (idem_target_arbitrates(target, target->fields[i]))
-			continue;
-		initStringInfo(&merged);
-		idem_merge_values(&merged, target->rules[i],
-						  idem_target_attribute(target, target->fields[i]),
-						  psprintf("idem_row.%s", name),
-						  psprintf("excluded.%s", name));
-		appendStringInfo(buf, "%s%s = %s", first ? "" : ", ", name, merged.data);
-		appendStringInfo(&old, "%sidem_row.%s", first ? "" : ", ", name);
-		appendStringInfo(&new, "%s%s", first ? "" : ", ", merged.data);
-		first = false;
-	}
-	if (target->raise_version)
-		appendStringInfo(buf, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
-						 target->version, target->version);
-
-	/* By image, so that no difference at all is taken for none. */
-	differs = psprintf("pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
-					   old.data, new.data);
-	appendStringInfo(buf, " WHERE CASE WHEN %s", differs);
+	make_update(target, excluded_value, &set, &differs);
+	appendStringInfo(buf, " DO UPDATE SET %s WHERE CASE WHEN %s", set.data,
+					 differs.data);
 	if (target->version != NULL)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
 						 target->version);
@@ -168,7 +232,8 @@ append_update(StringInfo buf, const IdemTarget *target)
 	idem_field_row(buf, target->rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);
-	appendStringInfo(buf, ", %s) END", target->version != NULL ? differs : "false");
+	appendStringInfo(buf, ", %s) END",
+					 target->version != NULL ? differs.data : "false");
 }
 
 static void
@@ -212,6 +277,40 @@ write_upsert(StringInfo buf, const IdemTarget *target, const char *table,
 }
 
 /*
+ * Is a row that is to have a version found by an update alone?  Not if only an
+ * insert can tell which row is meant.
+ */
+static bool
+updates_only(const IdemTarget *target)
+{
+	return target->version != NULL && target->named &&
+		!idem_table_fills(target->rel, false);
+}
+
+/* Is there such a statement? */
+static bool
+is_written(const IdemTarget *target, IdemShapeStatement which)
+{
+	switch (which)
+	{
+		case IDEM_SHAPE_WRITE:
+		case IDEM_SHAPE_READ:
+			return true;
+		case IDEM_SHAPE_INSERT:
+			return sets_columns(target) && idem_trial_allowed(target);
+		case IDEM_SHAPE_UPDATE:
+			return sets_columns(target) && updates_only(target);
+		case IDEM_SHAPE_LOCK:
+			return updates_only(target);
+		case IDEM_SHAPE_REPEAT:
+			return sets_columns(target) && updates_only(target) &&
+				(target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+				 idem_table_alters(target->rel));
+	}
+	return false;				/* keep compiler quiet */
+}
+
+/*
  * Writes one of the statements of a shape, after checking the shape against
  * the table and the caller's privileges as they are now; NULL if there is no
  * such statement.  Raises what idem_target_open raises.
@@ -228,15 +327,78 @@ idem_shape_sql(const IdemShape *shape, IdemShapeStatement which)
 									   RelationGetRelationName(target.rel));
 
 	initStringInfo(&buf);
-	if (which == IDEM_SHAPE_INSERT &&
-		!(sets_columns(&target) && idem_trial_allowed(&target)))
+	if (!is_written(&target, which))
 		buf.data = NULL;
-	else if (which == IDEM_SHAPE_READ)
-		write_read(&buf, &target, table);
+	else if (which == IDEM_SHAPE_READ || which == IDEM_SHAPE_LOCK)
+		write_read(&buf, &target, table, which == IDEM_SHAPE_LOCK);
+	else if (which == IDEM_SHAPE_UPDATE || which == IDEM_SHAPE_REPEAT)
+		write_update(&buf, &target, table, which == IDEM_SHAPE_REPEAT);
 	else
 		write_upsert(&buf, &target, table,
 					 which == IDEM_SHAPE_WRITE && sets_columns(&target));
 
 	table_close(target.rel, NoLock);
 	return buf.data;
+}
+
+/* Does the unique index by which rows are told apart take nulls for equal? */
+bool
+idem_shape_nulls_equal(const IdemShape *shape)
+{
+	IdemTarget	target;
+
+	idem_target_open(&target, shape);
+	table_close(target.rel, NoLock);
+	return target.arbiter.nulls_equal;
+}
+
+/* May a trigger, of a partition too, alter the key of a row that is inserted? */
+bool
+idem_shape_fills(const IdemShape *shape)
+{
+	IdemTarget	target;
+	bool		fills;
+
+	idem_target_open(&target, shape);
+	fills = idem_table_fills(target.rel, true);
+	table_close(target.rel, NoLock);
+	return fills;
+}
+
+static List *
+add_name(List *names, const IdemTarget *target, AttrNumber number)
+{
+	return lappend(names,
+				   pstrdup(NameStr(idem_target_attribute(target, number)->attname)));
+}
+
+/* The names (char *) of the columns by which rows are told apart. */
+List *
+idem_shape_key(const IdemShape *shape)
+{
+	IdemTarget	target;
+	List	   *names = NIL;
+
+	idem_target_open(&target, shape);
+	for (int i = 0; i < target.arbiter.ncolumns; i++)
+		names = add_name(names, &target, target.arbiter.columns[i]);
+	table_close(target.rel, NoLock);
+	return names;
+}
+
+/* The names (char *) of the fields that are updated where the row is there. */
+List *
+idem_shape_updated(const IdemShape *shape)
+{
+	IdemTarget	target;
+	List	   *names = NIL;
+
+	idem_target_open(&target, shape);
+	for (int i = 0; i < target.nfields; i++)
+	{
+		if (idem_target_updates(&target, target.fields[i]))
+			names = add_name(names, &target, target.fields[i]);
+	}
+	table_close(target.rel, NoLock);
+	return names;
 }

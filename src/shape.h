@@ -34,14 +34,35 @@ typedef struct IdemShape
  * IDEM_SHAPE_READ finds the row by the key columns that $1, data or a row,
  * holds: it gives the row, its version, and whether data of this shape says
  * anything else of it.
+ *
+ * The others are for a row that is to have a version, and so has to be there.
+ * There are none where the table may make up, or alter, the key of a row that is
+ * inserted: only the upsert itself can tell then which row is meant.
+ *
+ * IDEM_SHAPE_UPDATE updates the row that the data names, if it has the version
+ * $2 and differs from the data: it gives the row.  There is no such statement if
+ * the data names nothing to be updated.
+ *
+ * IDEM_SHAPE_LOCK gives what IDEM_SHAPE_READ does of that row, and locks it if
+ * there is something to be updated.
+ *
+ * IDEM_SHAPE_REPEAT updates it, whatever it is.  There is such a statement only
+ * where triggers may make something else of the data.
  */
 typedef enum IdemShapeStatement
 {
 	IDEM_SHAPE_WRITE,
 	IDEM_SHAPE_INSERT,
-	IDEM_SHAPE_READ
+	IDEM_SHAPE_READ,
+	IDEM_SHAPE_UPDATE,
+	IDEM_SHAPE_LOCK,
+	IDEM_SHAPE_REPEAT
 } IdemShapeStatement;
 
 extern char *idem_shape_sql(const IdemShape *shape, IdemShapeStatement which);
+extern bool idem_shape_nulls_equal(const IdemShape *shape);
+extern bool idem_shape_fills(const IdemShape *shape);
+extern List *idem_shape_key(const IdemShape *shape);
+extern List *idem_shape_updated(const IdemShape *shape);
 
 #endif							/* IDEM_SHAPE_H */

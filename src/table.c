@@ -5,13 +5,17 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
 #include "rewrite/prs2lock.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "catalog.h"
 #include "follow.h"
 #include "table.h"
 
@@ -69,35 +73,73 @@ idem_table_check(Relation rel, IdemTableUse use, bool keyed)
 
 /*
  * The column with the version: the one that a trigger raises on every update, or
- * else one named "version", if it can hold one; InvalidAttrNumber if there is
- * none, which raises 42703 or 42804 if a version is expected.  unraised tells
- * that there is one, but no trigger.
+ * else, if a version is expected, one named "version"; InvalidAttrNumber if there
+ * is none.  unraised tells that there is one, but no trigger.  Raises 42703 and
+ * 42804 where one is expected of a table that has none.
  */
 AttrNumber
 idem_table_version(Relation rel, bool expected, bool *unraised)
 {
 	AttrNumber	column = idem_follow_version(rel);
-	Oid			type;
 
 	*unraised = false;
-	if (column != InvalidAttrNumber)
+	if (column != InvalidAttrNumber || !expected)
 		return column;
 
 	column = get_attnum(RelationGetRelid(rel), "version");
 	if (column == InvalidAttrNumber)
-	{
-		if (expected)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("table \"%s\" has no version to expect",
-							RelationGetRelationName(rel)),
-					 errhint("Add a column \"version bigint NOT NULL DEFAULT 1\", or leave \"expected_version\" out.")));
-		return InvalidAttrNumber;
-	}
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no version to expect",
+						RelationGetRelationName(rel)),
+				 errhint("Add a column \"version bigint NOT NULL DEFAULT 1\", or leave \"expected_version\" out.")));
+	idem_follow_check_version(rel, column);
+	*unraised = true;
+	return column;
+}
 
-	if (expected)
-		idem_follow_check_version(rel, column);
-	type = getBaseType(get_atttype(RelationGetRelid(rel), column));
-	*unraised = type == INT2OID || type == INT4OID || type == INT8OID;
-	return *unraised ? column : InvalidAttrNumber;
+/* May a trigger that is not idem's make something else of an updated row? */
+bool
+idem_table_alters(Relation rel)
+{
+	Oid			lifecycle = idem_catalog()->lifecycle;
+	Oid			version = idem_catalog()->version;
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgfoid != lifecycle && trigger->tgfoid != version &&
+			TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May a trigger make something else of an inserted row?  Partitions may have
+ * triggers of their own, which are looked at if so wanted.
+ */
+bool
+idem_table_fills(Relation rel, bool partitions)
+{
+	List	   *tables;
+	ListCell   *lc;
+	bool		fills = rel->trigdesc != NULL &&
+		rel->trigdesc->trig_insert_before_row;
+
+	if (fills || !partitions ||
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return fills;
+	tables = find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL);
+	foreach(lc, tables)
+	{
+		Relation	table = table_open(lfirst_oid(lc), NoLock);
+
+		fills = fills || idem_table_fills(table, false);
+		table_close(table, NoLock);
+	}
+	return fills;
 }

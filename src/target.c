@@ -3,7 +3,8 @@
  *	  What an upsert has to know of the table it writes to.
  *
  * Which rows are the same row is for a unique index to say; which column holds
- * the version, for the table's triggers or the column's name.
+ * the version, for the table's triggers or, where one is expected, the column's
+ * name.
  */
 #include "postgres.h"
 
@@ -58,6 +59,13 @@ idem_target_arbitrates(const IdemTarget *target, AttrNumber number)
 	return false;
 }
 
+/* Is the column one to be updated where the row is there? */
+bool
+idem_target_updates(const IdemTarget *target, AttrNumber number)
+{
+	return number != target->managed && !idem_target_arbitrates(target, number);
+}
+
 /* Number of the column of that name, which must be a user's. */
 static AttrNumber
 need_column(Relation rel, const char *name)
@@ -70,27 +78,70 @@ need_column(Relation rel, const char *name)
 }
 
 /*
- * If the index can arbitrate an ON CONFLICT over exactly the columns wanted
- * (none given: if it is the primary key), takes it.
+ * Can the index arbitrate an ON CONFLICT over exactly the columns wanted?  None
+ * stand for the primary key.
  */
 static bool
-try_arbiter(IdemTarget *target, Relation index, const List *wanted)
+can_arbitrate(IdemUnique *unique, Relation index, const List *wanted)
 {
-	ListCell   *lc;
-
 	if (wanted == NIL && !index->rd_index->indisprimary)
 		return false;
-	if (!idem_unique_read(&target->arbiter, index))
+	if (!idem_unique_read(unique, index))
 		return false;
-	if (wanted != NIL && target->arbiter.ncolumns != list_length(wanted))
+	if (wanted != NIL && unique->ncolumns != list_length(wanted))
 		return false;
 
-	foreach(lc, wanted)
+	for (int i = 0; i < unique->ncolumns && wanted != NIL; i++)
 	{
-		if (!idem_target_arbitrates(target, lfirst_int(lc)))
+		if (!list_member_int(wanted, unique->columns[i]))
 			return false;
 	}
 	return true;
+}
+
+/* Does the index compare as the columns themselves do? */
+static bool
+has_own_collations(const IdemTarget *target, const IdemUnique *unique)
+{
+	for (int i = 0; i < unique->ncolumns; i++)
+	{
+		if (unique->collation[i] !=
+			idem_target_attribute(target, unique->columns[i])->attcollation)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Takes the index that arbitrates an ON CONFLICT over exactly the columns wanted,
+ * none standing for the primary key; false if there is none.  Where several do,
+ * all of them arbitrate, and one with collations of its own takes more values for
+ * equal than the columns do, so that it finds whatever the others find.
+ */
+static bool
+take_arbiter(IdemTarget *target, const List *wanted)
+{
+	List	   *indexes = RelationGetIndexList(target->rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		IdemUnique	unique;
+		bool		good = can_arbitrate(&unique, index, wanted);
+
+		index_close(index, AccessShareLock);
+		if (!good || target->collated)
+			continue;
+		target->collated = !has_own_collations(target, &unique);
+		if (found && !target->collated)
+			continue;
+		target->arbiter = unique;
+		found = true;
+	}
+	list_free(indexes);
+	return found;
 }
 
 /*
@@ -107,38 +158,60 @@ makes_new(Relation rel, AttrNumber column)
 	return value == NULL || contain_volatile_functions(value);
 }
 
+/* The columns of conflict, which the data names or the table knows. */
+static List *
+conflict_columns(IdemTarget *target)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, target->shape->conflict)
+	{
+		const char *name = lfirst(lc);
+		AttrNumber	column = need_column(target->rel, name);
+
+		if (!idem_target_has_field(target, column) &&
+			makes_new(target->rel, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("conflict column \"%s\" is not in data", name),
+					 errhint("Give the column a value in \"data\".")));
+		columns = list_append_unique_int(columns, column);
+	}
+	return columns;
+}
+
+/*
+ * Without a key nothing but the row tells a repeat: raises 22004 where the table
+ * makes a new one of it, or may leave out what tells it from others.
+ */
+static void
+check_unkeyed(const IdemTarget *target)
+{
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		AttrNumber	column = target->arbiter.columns[i];
+
+		if (target->has_arbiter &&
+			(idem_target_has_field(target, column) ||
+			 target->arbiter.nulls_equal ||
+			 idem_target_attribute(target, column)->attnotnull))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"key\" must not be null"),
+				 errdetail("The table makes up a key column that is not in data, so nothing else would tell a repeat."),
+				 target->shape->by_primary_key ?
+				 errhint("Give \"key\", or all columns of the primary key.") :
+				 errhint("Give \"key\", or all columns of \"conflict\".")));
+	}
+}
+
 static void
 find_arbiter(IdemTarget *target)
 {
 	const IdemShape *shape = target->shape;
-	List	   *wanted = NIL;
-	List	   *indexes;
-	ListCell   *lc;
-	bool		found = false;
-
-	foreach(lc, shape->conflict)
-	{
-		AttrNumber	column = need_column(target->rel, lfirst(lc));
-
-		if (!idem_target_has_field(target, column))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("conflict column \"%s\" is not in data",
-							(char *) lfirst(lc)),
-					 errhint("Give every column of \"conflict\" a value in \"data\".")));
-		wanted = list_append_unique_int(wanted, column);
-	}
-
-	indexes = RelationGetIndexList(target->rel);
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		found = try_arbiter(target, index, wanted);
-		index_close(index, AccessShareLock);
-		if (found)
-			break;
-	}
+	bool		found = take_arbiter(target, conflict_columns(target));
 
 	if (!found && shape->by_primary_key)
 		ereport(ERROR,
@@ -156,19 +229,19 @@ find_arbiter(IdemTarget *target)
 				 errhint("Create a unique index on these columns, or name those of another.")));
 
 	target->has_arbiter = true;
+	target->named = true;
 	for (int i = 0; i < target->arbiter.ncolumns; i++)
 	{
 		AttrNumber	column = target->arbiter.columns[i];
 
-		if (!idem_target_has_field(target, column) && makes_new(target->rel, column))
+		if (idem_target_has_field(target, column))
+			continue;
+		target->named = false;
+		if (makes_new(target->rel, column))
 			target->has_arbiter = false;
 	}
-	if (!target->has_arbiter && !shape->keyed)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("\"key\" must not be null"),
-				 errdetail("The table makes up a key column that is not in data, so nothing else would tell a repeat."),
-				 errhint("Give \"key\", or all columns of the primary key.")));
+	if (!shape->keyed)
+		check_unkeyed(target);
 }
 
 /* Takes the rules by which the fields are merged. */
@@ -187,6 +260,12 @@ find_rules(IdemTarget *target)
 					 errmsg("column \"%s\" cannot have a merge rule",
 							NameStr(att->attname)),
 					 errdetail("It tells which row is meant, and is the same in both.")));
+		if (rule != IDEM_MERGE_NONE && target->fields[i] == target->managed)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot have a merge rule",
+							NameStr(att->attname)),
+					 errdetail("It holds the version, which every update raises by one.")));
 		idem_merge_check(rule, target->rel, att);
 		target->rules[i] = rule;
 	}
@@ -196,13 +275,10 @@ find_rules(IdemTarget *target)
 static void
 find_version(IdemTarget *target)
 {
-	AttrNumber	column = idem_table_version(target->rel, true,
-											&target->raise_version);
-
-	target->version = idem_target_name(target, column);
-	/* one that the data names is the data's */
-	if (idem_target_has_field(target, column))
-		target->raise_version = false;
+	target->managed = idem_table_version(target->rel, target->shape->versioned,
+										 &target->raise_version);
+	if (target->shape->versioned)
+		target->version = idem_target_name(target, target->managed);
 }
 
 /*
@@ -227,7 +303,6 @@ idem_target_open(IdemTarget *target, const IdemShape *shape)
 		target->fields[target->nfields++] = need_column(target->rel, lfirst(lc));
 
 	find_arbiter(target);
+	find_version(target);
 	find_rules(target);
-	if (shape->versioned)
-		find_version(target);
 }

@@ -23,7 +23,13 @@ typedef struct IdemTarget
 	IdemUnique	arbiter;		/* tells rows of the table apart */
 	bool		has_arbiter;	/* may the row be there already, by the
 								 * arbiter? */
-	const char *version;		/* column with the version; NULL: not wanted */
+	bool		named;			/* does the data name all columns of the
+								 * arbiter? */
+	bool		collated;		/* does the arbiter compare by other collations
+								 * than its columns? */
+	AttrNumber	managed;		/* column with the version, if any; what the
+								 * data says of it counts for new rows only */
+	const char *version;		/* its name; NULL: no version is expected */
 	bool		raise_version;	/* is raising it left to us? */
 } IdemTarget;
 
@@ -34,6 +40,7 @@ extern const char *idem_target_name(const IdemTarget *target,
 									AttrNumber number);
 extern bool idem_target_has_field(const IdemTarget *target,
 								  AttrNumber number);
+extern bool idem_target_updates(const IdemTarget *target, AttrNumber number);
 extern bool idem_target_arbitrates(const IdemTarget *target,
 								   AttrNumber number);
 

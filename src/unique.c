@@ -32,6 +32,7 @@ idem_unique_read(IdemUnique *unique, Relation index)
 	if (RelationGetIndexPredicate(index) != NIL)
 		return false;
 
+	unique->index = RelationGetRelid(index);
 	unique->ncolumns = form->indnkeyatts;
 	unique->nulls_equal = form->indnullsnotdistinct;
 	for (int i = 0; i < unique->ncolumns; i++)
@@ -39,6 +40,7 @@ idem_unique_read(IdemUnique *unique, Relation index)
 		unique->columns[i] = form->indkey.values[i];
 		if (unique->columns[i] == InvalidAttrNumber)
 			return false;		/* an expression */
+		unique->collation[i] = index->rd_indcollation[i];
 		unique->equality[i] =
 			get_opfamily_member(index->rd_opfamily[i], index->rd_opcintype[i],
 								index->rd_opcintype[i], BTEqualStrategyNumber);
@@ -53,12 +55,15 @@ bool
 idem_unique_primary(IdemUnique *unique, Relation rel)
 {
 	Relation	index;
+	Oid			primary;
 	bool		good;
 
-	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex */
-	if (!OidIsValid(rel->rd_pkindex))
+	/* sets rd_pkindex, which is good only until an invalidation is accepted */
+	list_free(RelationGetIndexList(rel));
+	primary = rel->rd_pkindex;
+	if (!OidIsValid(primary))
 		return false;
-	index = index_open(rel->rd_pkindex, AccessShareLock);
+	index = index_open(primary, AccessShareLock);
 	good = idem_unique_read(unique, index);
 	index_close(index, AccessShareLock);
 	return good;

@@ -10,9 +10,11 @@
 /* The columns by which an index tells rows apart. */
 typedef struct IdemUnique
 {
+	Oid			index;
 	int			ncolumns;
 	AttrNumber	columns[INDEX_MAX_KEYS];
 	Oid			equality[INDEX_MAX_KEYS];	/* operators, as the index has it */
+	Oid			collation[INDEX_MAX_KEYS];	/* the index's; may be InvalidOid */
 	bool		nulls_equal;	/* is one null the same as another? */
 } IdemUnique;
 

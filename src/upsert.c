@@ -70,7 +70,7 @@ fingerprint(const IdemUpsert *upsert)
 
 /*
  * Without a key a repeat is told by the row alone, and a null in its key is not
- * equal to itself.
+ * equal to itself, unless the index says so.
  */
 static void
 check_conflict_values(const IdemUpsert *upsert)
@@ -84,7 +84,7 @@ check_conflict_values(const IdemUpsert *upsert)
 
 		if (getKeyJsonValueFromContainer(&upsert->data->root, name,
 										 strlen(name), &v) != NULL &&
-			v.type == jbvNull)
+			v.type == jbvNull && !idem_shape_nulls_equal(&upsert->shape))
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("\"key\" must not be null"),

@@ -1,0 +1,98 @@
+/*
+ * probe.c
+ *	  What would come of a write, without its being done.
+ *
+ * A table's triggers may make something else of the values that are written to it:
+ * an address in lower case, say.  Whether a row is already what they make of them,
+ * nobody can tell but they.  So the write is made in a subtransaction, which is
+ * rolled back in any case, together with whatever the triggers do in it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "probe.h"
+
+/* Is a field the same in both, be it in neither? */
+static bool
+is_same(Jsonb *a, Jsonb *b, const char *name)
+{
+	JsonbValue	va;
+	JsonbValue	vb;
+	Jsonb	   *ja;
+	Jsonb	   *jb;
+
+	if (getKeyJsonValueFromContainer(&a->root, name, strlen(name), &va) == NULL ||
+		getKeyJsonValueFromContainer(&b->root, name, strlen(name), &vb) == NULL)
+		return false;
+	ja = JsonbValueToJsonb(&va);
+	jb = JsonbValueToJsonb(&vb);
+	return VARSIZE(ja) == VARSIZE(jb) && memcmp(ja, jb, VARSIZE(ja)) == 0;
+}
+
+/* Are all these fields (char *) the same in both? */
+static bool
+are_same(Jsonb *a, Jsonb *b, const List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (!is_same(a, b, lfirst(lc)))
+			return false;
+	}
+	return true;
+}
+
+/* An error that says nothing of the write itself. */
+static bool
+is_accident(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
+		category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR);
+}
+
+/*
+ * Would a write leave these columns (char *) of the row as they are?  If it fails,
+ * it would not: the same write cannot have succeeded before.
+ */
+bool
+idem_probe_keeps(Jsonb *row, const List *names,
+				 IdemProbeCallback write, void *state)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool keeps = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		Jsonb	   *written = write(state);
+
+		keeps = written != NULL && are_same(row, written, names);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(memory);
+		error = CopyErrorData();
+		if (is_accident(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	return keeps;
+}
