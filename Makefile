@@ -42,6 +42,7 @@ OBJS = \
 	src/keyed.o \
 	src/keyrow.o \
 	src/launcher.o \
+	src/latest.o \
 	src/lease.o \
 	src/lifecycle.o \
 	src/machine.o \

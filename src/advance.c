@@ -11,23 +11,22 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
 #include "access/table.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "consumer.h"
 #include "error.h"
+#include "latest.h"
 #include "query.h"
 
 #define MAX_TOPIC_LENGTH	255 /* bytes */
@@ -158,15 +157,17 @@ init_range(FunctionCallInfo fcinfo, Range *range)
 						   (long long) range->last)));
 }
 
+/*
+ * Finds the row of a partition as it is committed now, or in our own transaction,
+ * whatever our snapshot sees.
+ */
 static bool
-read_position(const Log *log, Snapshot snapshot, Position *position)
+find_position(const Log *log, Position *position)
 {
 	Relation	rel = table_open(idem_catalog()->offset_table, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	ScanKeyData keys[3];
-	SysScanDesc scan;
 	HeapTuple	tuple;
-	bool		found;
 	bool		isnull;
 
 	ScanKeyInit(&keys[0], COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
@@ -176,11 +177,8 @@ read_position(const Log *log, Snapshot snapshot, Position *position)
 	ScanKeyInit(&keys[2], COLUMN_PARTITION, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(log->partition));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	scan = systable_beginscan(rel, idem_catalog()->offset_index, true, snapshot,
-							  3, keys);
-	tuple = systable_getnext(scan);
-	found = HeapTupleIsValid(tuple);
-	if (found)
+	tuple = idem_latest_find(rel, idem_catalog()->offset_index, 3, keys);
+	if (HeapTupleIsValid(tuple))
 	{
 		position->next =
 			DatumGetInt64(heap_getattr(tuple, COLUMN_NEXT_OFFSET, desc, &isnull));
@@ -190,31 +188,8 @@ read_position(const Log *log, Snapshot snapshot, Position *position)
 			DatumGetInt64(heap_getattr(tuple, COLUMN_EPOCH, desc,
 									   &position->epoch_isnull));
 	}
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return found;
-}
-
-/*
- * Finds the row of a partition as it is committed now, whatever our snapshot
- * sees.  SnapshotSelf takes no part in serializable conflict detection, but can
- * miss a row that was just updated: its new version may enter the index after
- * we have read there, and the old one be dead when we get to it.  An MVCC
- * snapshot cannot, so it has the last word on a row that seems not to be there.
- */
-static bool
-find_position(const Log *log, Position *position)
-{
-	Snapshot	latest;
-	bool		found;
-
-	AcceptInvalidationMessages();
-	if (!RecoveryInProgress() && read_position(log, SnapshotSelf, position))
-		return true;
-	latest = RegisterSnapshot(GetLatestSnapshot());
-	found = read_position(log, latest, position);
-	UnregisterSnapshot(latest);
-	return found;
+	return HeapTupleIsValid(tuple);
 }
 
 pg_noreturn static void
@@ -259,24 +234,29 @@ error_before(const Log *log, const Range *range, const Position *position)
 			 errhint("The first range that is committed tells where a log begins. Allow gaps to leave out what precedes it.")));
 }
 
-/* Raises what keeps a range from being applied, unless it has been. */
+/*
+ * Raises what keeps a range from being applied, unless it has been.  The row is
+ * there, and locked by us, so it cannot change meanwhile: that nothing was
+ * written although the row says nothing against it is a trigger's doing.
+ */
 static void
 check_applied(const Log *log, const Range *range)
 {
 	Position	position;
 
-	/* the row is there, and locked by us, so it cannot change meanwhile */
-	if (!read_position(log, SnapshotSelf, &position))
-		elog(ERROR, "the row of partition %d is gone", log->partition);
+	if (!find_position(log, &position))
+		idem_error_prevented("idem_offset");
 	if (!range->epoch_isnull && !position.epoch_isnull &&
 		range->epoch < position.epoch)
 		error_stale(log, range, &position);
-	if (range->allow_gaps)
-		return;
-	if (range->first > position.next)
+	if (!range->allow_gaps && range->first > position.next)
 		error_gap(log, range, &position);
-	if (range->first < position.first)
+	if (!range->allow_gaps && range->first < position.first)
 		error_before(log, range, &position);
+	if (range->last >= position.next ||
+		(!range->epoch_isnull &&
+		 (position.epoch_isnull || range->epoch > position.epoch)))
+		idem_error_prevented("idem_offset");
 }
 
 /*
@@ -290,9 +270,10 @@ check_applied(const Log *log, const Range *range)
  *
  * Raises ID302 where offsets before the range have not been applied, or offsets
  * of the range precede all that have, ID002 for an epoch older than the latest,
- * 40001 when the partition was advanced after our snapshot was taken, 42501 when the consumer is another role's, 22004 and
- * 22023 for arguments that are none, 25006 in a read-only transaction and on a
- * standby.
+ * 40001 when the partition was advanced after our snapshot was taken, 42501 when
+ * the consumer is another role's, 22004 and 22023 for arguments that are none,
+ * 25006 in a read-only transaction and on a standby, 27000 when a trigger keeps
+ * the row from being written.
  */
 Datum
 idem_advance(PG_FUNCTION_ARGS)

@@ -211,3 +211,32 @@ idem_direct_delete(Oid table, IdemEnded *rows)
 	table_close(rel, NoLock);
 	return index != NULL;
 }
+
+/*
+ * Deletes a row of a table of idem's own by its place.  Waits for others who are
+ * at it, and reads nothing that a serializable transaction would be held to.
+ *
+ * To be called with the lock on the table, and under the active snapshot, under
+ * which the row was found: they keep anything else from coming into its place.
+ */
+IdemDeletion
+idem_direct_delete_row(Oid table, ItemPointer place)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+	IdemDeletion deletion = IDEM_NEEDS_STATEMENT;
+
+	if (is_plain(rel))
+	{
+		TM_FailureData failure;
+
+		CheckCmdReplicaIdentity(rel, CMD_DELETE);
+		deletion = IDEM_TUPLE_DELETE(rel, place, GetCurrentCommandId(true),
+									 GetActiveSnapshot(), true,
+									 &failure) == TM_Ok ?
+			IDEM_DELETED : IDEM_NOT_DELETED;
+		/* as after a statement, so that what follows does not see it */
+		CommandCounterIncrement();
+	}
+	table_close(rel, NoLock);
+	return deletion;
+}

@@ -6,6 +6,7 @@
 #define IDEM_DIRECT_H
 
 #include "access/attnum.h"
+#include "storage/itemptr.h"
 #include "datatype/timestamp.h"
 
 /* Rows that have come to an end. */
@@ -19,8 +20,17 @@ typedef struct IdemEnded
 	int64		deleted;		/* out: so many there were */
 } IdemEnded;
 
+/* What became of a row that was to be deleted. */
+typedef enum IdemDeletion
+{
+	IDEM_DELETED,
+	IDEM_NOT_DELETED,			/* others have changed or deleted it */
+	IDEM_NEEDS_STATEMENT		/* the table is not as it was installed */
+} IdemDeletion;
+
 extern bool idem_direct_insert(Oid table, int natts, Datum *values,
 							   bool *isnull);
 extern bool idem_direct_delete(Oid table, IdemEnded *rows);
+extern IdemDeletion idem_direct_delete_row(Oid table, ItemPointer place);
 
 #endif							/* IDEM_DIRECT_H */

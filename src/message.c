@@ -4,10 +4,13 @@
  *
  * The primary key decides who consumes a message.  A row is inserted first, and
  * only if that meets another is the other looked at: whether it has expired, in
- * which case it is renewed where it is.  Rows are looked at without regard to
- * the transaction's snapshot and without taking part in serializable conflict
- * detection, so that messages never fail each other; where the snapshot lacks a
- * row that counts, it is 40001.
+ * which case it is deleted, and inserted again.  It is not updated: a subscriber
+ * of logical replication that has purged it would not find the row to update,
+ * and would have no memory of the message.
+ *
+ * Rows are looked at, and deleted, without regard to the transaction's snapshot
+ * and without taking part in serializable conflict detection, so that messages
+ * never fail each other; where the snapshot lacks a row that counts, it is 40001.
  *
  * Whoever consumes several messages takes them in the order of their bytes, so
  * that two who do wait for each other, and not both at once.
@@ -33,6 +36,9 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "direct.h"
+#include "error.h"
+#include "latest.h"
 #include "message.h"
 #include "query.h"
 
@@ -43,6 +49,13 @@ enum
 	COLUMN_CONSUMER,
 	COLUMN_MESSAGE_ID
 };
+
+/*
+ * So often it is tried to add a message.  Each time that this fails although the
+ * message has not been consumed, another transaction has added or renewed it and
+ * it has expired or been purged again, or a trigger keeps it out.
+ */
+#define MAX_TRIES	10
 
 /* What there is of a message. */
 typedef enum Found
@@ -69,14 +82,15 @@ static IdemStatement insert_many = {
 	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID}
 };
 
-static IdemStatement renew_many = {
-	.text = "INSERT INTO @.idem_message AS m (expires_at, consumer, message_id)"
-	" SELECT $1, $2, pg_catalog.unnest($3)"
-	" ON CONFLICT (consumer, message_id) DO UPDATE"
-	" SET expires_at = excluded.expires_at"
-	" WHERE m.expires_at OPERATOR(pg_catalog.<=) $4 RETURNING message_id",
+/* Where the table is not as it was installed: then triggers are to be fired. */
+static IdemStatement delete_one = {
+	.text = "DELETE FROM @.idem_message"
+	" WHERE ctid OPERATOR(pg_catalog.=) $1"
+	" AND pg_catalog.texteq(consumer, $2)"
+	" AND pg_catalog.texteq(message_id, $3)"
+	" AND expires_at OPERATOR(pg_catalog.<=) $4",
 	.nargs = 4,
-	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID, TIMESTAMPTZOID}
+	.argtypes = {TIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
 };
 
 /* Receives the messages that a statement has written, and marks them. */
@@ -119,7 +133,8 @@ mark_row(TupleTableSlot *slot, DestReceiver *self)
 			return true;
 		}
 	}
-	elog(ERROR, "a message came back that was not given, or out of order");
+	/* a trigger has made it another one */
+	idem_error_prevented("idem_message");
 	return false;				/* keep compiler quiet */
 }
 
@@ -128,10 +143,10 @@ end_marks(DestReceiver *self)
 {
 }
 
-/* Runs a statement on messages, and marks those that it has written. */
+/* Inserts rows of messages that have none, and marks these messages. */
 static void
-write_many(IdemStatement *statement, const IdemDelivery *delivery, int count,
-		   Datum *ids, const int *places, bool *marks)
+insert_rows(const IdemDelivery *delivery, int count, Datum *ids,
+			const int *places, bool *marks)
 {
 	Marker		marker = {
 		.receiver = {
@@ -148,13 +163,12 @@ write_many(IdemStatement *statement, const IdemDelivery *delivery, int count,
 	};
 	ArrayType  *array = construct_array(ids, count, TEXTOID, -1, false,
 										TYPALIGN_INT);
-	Datum		args[4];
+	Datum		args[3];
 
 	args[0] = TimestampTzGetDatum(delivery->expires_at);
 	args[1] = PointerGetDatum(delivery->consumer);
 	args[2] = PointerGetDatum(array);
-	args[3] = TimestampTzGetDatum(delivery->now);
-	(void) idem_query_own_send(statement, args, &marker.receiver);
+	(void) idem_query_own_send(&insert_many, args, &marker.receiver);
 	pfree(array);
 }
 
@@ -162,9 +176,7 @@ write_many(IdemStatement *statement, const IdemDelivery *delivery, int count,
 static void
 check_seen(TransactionId xmin, Datum id)
 {
-	if (!IsolationUsesXactSnapshot() ||
-		TransactionIdIsCurrentTransactionId(xmin) ||
-		!XidInMVCCSnapshot(xmin, GetTransactionSnapshot()))
+	if (!idem_latest_is_unseen(xmin))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -174,12 +186,34 @@ check_seen(TransactionId xmin, Datum id)
 			 errhint("The transaction might succeed if retried.")));
 }
 
+/* The key of the table of messages, for a scan of its index. */
+static void
+init_keys(ScanKeyData *keys, text *consumer, Datum id)
+{
+	ScanKeyInit(&keys[0], COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(consumer));
+	ScanKeyInit(&keys[1], COLUMN_MESSAGE_ID, BTEqualStrategyNumber, F_TEXTEQ,
+				id);
+}
+
+static bool
+has_expired(Relation rel, HeapTuple tuple, TimestampTz now)
+{
+	bool		isnull;
+	Datum		expires_at = heap_getattr(tuple, COLUMN_EXPIRES_AT,
+										  RelationGetDescr(rel), &isnull);
+
+	return isnull || DatumGetTimestampTz(expires_at) <= now;
+}
+
 /*
  * Looks for the row of a message as it is committed now, or in our own
- * transaction.  If it is busy, dirty tells for whom to wait.
+ * transaction.  If it is busy, dirty tells for whom to wait; if it has expired,
+ * place tells where it is.
  */
 static Found
-look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty)
+look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty,
+	 ItemPointer place)
 {
 	Relation	rel;
 	ScanKeyData keys[2];
@@ -189,10 +223,7 @@ look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty)
 
 	rel = table_open(idem_catalog()->message_table, AccessShareLock);
 	InitDirtySnapshot(*dirty);
-	ScanKeyInit(&keys[0], COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(delivery->consumer));
-	ScanKeyInit(&keys[1], COLUMN_MESSAGE_ID, BTEqualStrategyNumber, F_TEXTEQ,
-				id);
+	init_keys(keys, delivery->consumer, id);
 	/* the index is asked for now that the table is locked: it may be replaced */
 	scan = systable_beginscan(rel, idem_catalog()->message_index, true, dirty,
 							  2, keys);
@@ -202,16 +233,15 @@ look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty)
 	else if (TransactionIdIsValid(dirty->xmin) ||
 			 TransactionIdIsValid(dirty->xmax))
 		found = FOUND_BUSY;
+	else if (has_expired(rel, tuple, delivery->now))
+	{
+		found = FOUND_EXPIRED;
+		*place = tuple->t_self;
+	}
 	else
 	{
-		bool		isnull;
-		Datum		expires_at = heap_getattr(tuple, COLUMN_EXPIRES_AT,
-											  RelationGetDescr(rel), &isnull);
-
-		found = DatumGetTimestampTz(expires_at) <= delivery->now ?
-			FOUND_EXPIRED : FOUND_LIVE;
-		if (found == FOUND_LIVE)
-			check_seen(HeapTupleHeaderGetXmin(tuple->t_data), id);
+		found = FOUND_LIVE;
+		check_seen(HeapTupleHeaderGetXmin(tuple->t_data), id);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -227,7 +257,7 @@ look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty)
  * it.  Whoever wants to insert it then meets it.
  */
 static Found
-find(const IdemDelivery *delivery, Datum id)
+find(const IdemDelivery *delivery, Datum id, ItemPointer place)
 {
 	for (;;)
 	{
@@ -236,7 +266,7 @@ find(const IdemDelivery *delivery, Datum id)
 
 		CHECK_FOR_INTERRUPTS();
 		AcceptInvalidationMessages();
-		found = look(delivery, id, &dirty);
+		found = look(delivery, id, &dirty, place);
 		if (found != FOUND_BUSY)
 			return found;
 		if (!TransactionIdIsValid(dirty.xmin))
@@ -246,6 +276,45 @@ find(const IdemDelivery *delivery, Datum id)
 		else
 			SpeculativeInsertionWait(dirty.xmin, dirty.speculativeToken);
 	}
+}
+
+/*
+ * Makes room for a message that was not inserted, since there was a row of it.
+ * False: it has been consumed.  True: its row has expired, and is no longer there.
+ *
+ * Since then we have had the lock on the table that writing takes, so nobody has
+ * moved the row; and nobody has put another in its place, which the snapshot
+ * forbids as long as the row may be seen by it.
+ */
+static bool
+make_room(const IdemDelivery *delivery, Datum id)
+{
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		ItemPointerData place;
+		IdemDeletion deletion = IDEM_DELETED;
+		Found		found;
+		Datum		args[4];
+
+		PushActiveSnapshot(GetTransactionSnapshot());
+		found = find(delivery, id, &place);
+		if (found == FOUND_EXPIRED)
+			deletion = idem_direct_delete_row(idem_catalog()->message_table,
+											  &place);
+		PopActiveSnapshot();
+		if (deletion == IDEM_DELETED)
+			return found != FOUND_LIVE;
+		if (deletion == IDEM_NOT_DELETED)
+			continue;
+
+		args[0] = PointerGetDatum(&place);
+		args[1] = PointerGetDatum(delivery->consumer);
+		args[2] = id;
+		args[3] = TimestampTzGetDatum(delivery->now);
+		if (idem_query_own(&delete_one, args, NULL, 0, NULL, NULL) > 0)
+			return true;
+	}
+	idem_error_prevented("idem_message");
 }
 
 /*
@@ -264,7 +333,7 @@ renew(const IdemDelivery *delivery, int count, Datum *ids, bool *added)
 		if (!added[i])
 			places[left++] = i;
 	}
-	while (left > 0)
+	for (int tries = 0; left > 0; tries++)
 	{
 		int			n = 0;
 
@@ -273,14 +342,16 @@ renew(const IdemDelivery *delivery, int count, Datum *ids, bool *added)
 			int			place = places[i];
 
 			/* one that was added at last, or that has been consumed, is done */
-			if (added[place] || find(delivery, ids[place]) == FOUND_LIVE)
+			if (added[place] || !make_room(delivery, ids[place]))
 				continue;
 			places[n] = place;
 			expired[n++] = ids[place];
 		}
 		left = n;
+		if (left > 0 && tries == MAX_TRIES)
+			idem_error_prevented("idem_message");
 		if (left > 0)
-			write_many(&renew_many, delivery, left, expired, places, added);
+			insert_rows(delivery, left, expired, places, added);
 	}
 	pfree(places);
 	pfree(expired);
@@ -289,7 +360,7 @@ renew(const IdemDelivery *delivery, int count, Datum *ids, bool *added)
 /*
  * Consumes a message.  False: it has been consumed.  Waits, as any row lock
  * does, for others who are at the same message.  Raises 40001 if it was consumed
- * after our snapshot was taken.
+ * after our snapshot was taken, 27000 if a trigger keeps it from being written.
  */
 bool
 idem_message_add(const IdemDelivery *delivery, text *id)
@@ -323,16 +394,42 @@ idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 		places[i] = i;
 		added[i] = false;
 	}
-	write_many(&insert_many, delivery, count, ids, places, added);
+	insert_rows(delivery, count, ids, places, added);
 	pfree(places);
 	renew(delivery, count, ids, added);
 }
 
 /*
- * Has a message been consumed?  Waits, and raises, as idem_message_add does.
+ * Is a message remembered, as is committed now or in our own transaction?  Waits
+ * for nobody, works on a standby.
+ */
+bool
+idem_message_seen(const IdemDelivery *delivery, text *id)
+{
+	Relation	rel = table_open(idem_catalog()->message_table, AccessShareLock);
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+	bool		seen;
+
+	init_keys(keys, delivery->consumer, PointerGetDatum(id));
+	tuple = idem_latest_find(rel, idem_catalog()->message_index, 2, keys);
+	seen = HeapTupleIsValid(tuple) && !has_expired(rel, tuple, delivery->now);
+	table_close(rel, AccessShareLock);
+	return seen;
+}
+
+/*
+ * Has a message been consumed?  Waits, and raises 40001, as idem_message_add
+ * does.  Nobody goes on to insert the message, so that a row that seems not to
+ * be there is looked for once more.
  */
 bool
 idem_message_known(const IdemDelivery *delivery, text *id)
 {
-	return find(delivery, PointerGetDatum(id)) == FOUND_LIVE;
+	ItemPointerData place;
+	Found		found = find(delivery, PointerGetDatum(id), &place);
+
+	if (found == FOUND_NOTHING)
+		return idem_message_seen(delivery, id);
+	return found == FOUND_LIVE;
 }

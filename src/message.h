@@ -18,6 +18,7 @@ typedef struct IdemDelivery
 extern bool idem_message_add(const IdemDelivery *delivery, text *id);
 extern void idem_message_add_all(const IdemDelivery *delivery, int count,
 								 Datum *ids, bool *added);
+extern bool idem_message_seen(const IdemDelivery *delivery, text *id);
 extern bool idem_message_known(const IdemDelivery *delivery, text *id);
 
 #endif							/* IDEM_MESSAGE_H */
