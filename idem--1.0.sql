@@ -970,6 +970,13 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_consumer_define(text, interval, text) IS
 'say how long a consumer''s messages are remembered and what becomes of late ones, and make the consumer one''s own';
 
+CREATE FUNCTION @extschema@.idem_consumer_drop(consumer text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_consumer_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_consumer_drop(text) IS
+'take the definition of a consumer back, and leave its messages; false if there is none';
+
 CREATE FUNCTION @extschema@.idem_consume(
 	consumer text, message_id text, ttl interval DEFAULT NULL,
 	sent_at timestamp with time zone DEFAULT NULL)
@@ -988,7 +995,14 @@ AS 'MODULE_PATHNAME', 'idem_consume_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_consume_batch(text, text[], interval,
 	timestamp with time zone[]) IS
-'consume messages with this transaction, and return those for which that was not done before';
+'consume all of these messages with this transaction, also where only some rows of the answer are read, and return those for which that was not done before';
+
+CREATE FUNCTION @extschema@.idem_seen(consumer text, message_id text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_seen'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_seen(text, text) IS
+'whether a message has been consumed, as committed now, and is still remembered';
 
 CREATE FUNCTION @extschema@.idem_advance(
 	consumer text, topic text, "partition" integer,

@@ -43,6 +43,22 @@ SELECT octet_length(m), idem_consume('test-consume', m)
 FROM unnest(ARRAY[E'\303\244', E'a\314\210', E'\303\244', E'\n']) AS m;
 
 --
+-- Asking only
+--
+
+SELECT m, idem_seen('test-consume', m) FROM unnest(ARRAY['m1', 'm3', 'm5', 'never', 'x']) AS m;
+SELECT idem_seen('test-consume-2', 'm2');
+-- Nothing is written, and the message is new afterwards.
+BEGIN READ ONLY;
+SELECT idem_seen('test-consume', 'never'), idem_seen('test-consume', 'm1');
+ROLLBACK;
+BEGIN;
+SELECT idem_consume('test-consume', 'asked'), idem_seen('test-consume', 'asked'), idem_consume('test-consume', 'asked');
+SELECT idem_consume('test-consume', 'short', '1 microsecond'), idem_seen('test-consume', 'short');
+ROLLBACK;
+SELECT idem_seen('test-consume', 'asked');
+
+--
 -- Batches
 --
 
@@ -76,15 +92,20 @@ ROLLBACK;
 -- How long a message is remembered
 --
 
--- As the call says, or else its consumer's definition, or else idem.ttl.
+-- As the call says, or else for idem.ttl; if the consumer is defined, as its
+-- definition says, or longer if the call does.
 SET idem.ttl = '2h';
 SELECT idem_consume('test-consume-ttl', 'setting');
 SELECT idem_consume('test-consume-ttl', 'call', '3 hours');
 SELECT idem_consumer_define('test-consume-ttl', '4 days');
 SELECT idem_consume('test-consume-ttl', 'definition');
-SELECT idem_consume('test-consume-ttl', 'call after all', '5 hours');
+SELECT idem_consume('test-consume-ttl', 'call is shorter', '5 hours');
+SELECT idem_consume('test-consume-ttl', 'call is longer', '5 days');
+SELECT idem_consume_batch('test-consume-ttl', ARRAY['batch is shorter'], '1 microsecond');
+SELECT idem_consume('test-consume-ttl', 'batch is shorter');
 SELECT idem_consumer_define('test-consume-ttl');
 SELECT idem_consume('test-consume-ttl', 'no longer');
+SELECT idem_consume('test-consume-ttl', 'nor this', '1 hour');
 RESET idem.ttl;
 SELECT message_id, round(extract(epoch FROM expires_at - now()) / 3600) AS hours
 FROM idem_message WHERE consumer = 'test-consume-ttl' ORDER BY hours, message_id;
@@ -153,6 +174,15 @@ SELECT idem_consume_batch('test-consume-late', ARRAY['l6', 'l4'], NULL, ARRAY[NU
 SELECT idem_consume_batch('test-consume-late', ARRAY['l7', 'l8'], NULL, ARRAY[NULL, now() - interval '1 day']);
 \echo :LAST_ERROR_SQLSTATE
 SELECT message_id FROM remembered WHERE consumer = 'test-consume-late' ORDER BY 1;
+-- What was sent before the window of the definition may have been forgotten,
+-- whatever window the call has; what was sent within it, never.
+BEGIN;
+SELECT idem_consumer_define('test-consume-late', '1 day');
+SELECT idem_consume('test-consume-late', 'l10', '1 microsecond', now() - interval '1 hour');
+SELECT idem_consume('test-consume-late', 'l10', NULL, now() - interval '1 hour');
+SELECT idem_consume('test-consume-late', 'l10', '1 microsecond', now() - interval '1 hour');
+SELECT idem_consume('test-consume-late', 'l11', '10 days', now() - interval '2 days');
+ROLLBACK;
 -- For ever is never too late.
 SELECT idem_consume('test-consume', 'l9', '178000000 years', timestamptz '-infinity');
 
@@ -196,7 +226,20 @@ SELECT ttl, late, owner = current_user AS mine, ctid = :'before' AS same FROM id
 SELECT idem_consumer_define('test-consume-def', late => 'apply');
 SELECT ttl, late FROM idem_consumer WHERE consumer = 'test-consume-def';
 
--- Whoever may write to the table can take a definition back.
+-- A definition can be taken back, and be there again; what was consumed stays so.
+SELECT idem_consumer_drop('test-consume-def');
+SELECT idem_consumer_drop('test-consume-def');
+SELECT idem_consume('test-consume-def', 'd5');
+BEGIN;
+SELECT idem_consumer_define('test-consume-def', late => 'apply');
+SELECT idem_consumer_drop('test-consume-def');
+SELECT idem_consumer_define('test-consume-def', '3 days');
+SAVEPOINT s;
+SELECT idem_consumer_drop('test-consume-def');
+ROLLBACK TO s;
+COMMIT;
+SELECT ttl, late FROM idem_consumer WHERE consumer = 'test-consume-def';
+-- Whoever may write to the table can do so, too.
 DELETE FROM idem_consumer WHERE consumer = 'test-consume-def';
 SELECT idem_consume('test-consume-def', 'd6', '1 hour', now() - interval '1 day');
 

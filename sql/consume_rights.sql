@@ -1,5 +1,6 @@
 --
--- Rights of consumers: a name is everybody's until a role defines it.
+-- Rights of consumers: a name is everybody's until a role defines it, which not
+-- every role may.
 --
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
@@ -30,6 +31,20 @@ SET ROLE regress_idem_bob;
 SELECT idem_consume('test-rights', 'm1');
 SELECT idem_advance('test-rights', 'log', 0, 5, 14);
 
+-- Not everybody may define one, or take a definition back: names could be used up.
+SELECT idem_consumer_define('test-rights', '1 day');
+\echo :LAST_ERROR_SQLSTATE
+SELECT idem_consumer_define(NULL, '-1 day');
+SELECT idem_consumer_drop('test-rights');
+-- It takes the right to insert its name, with which nothing else can be done.
+RESET ROLE;
+GRANT INSERT (consumer) ON idem_consumer TO regress_idem_ann, regress_idem_bob, regress_idem_shop;
+SET ROLE regress_idem_bob;
+\set VERBOSITY terse
+INSERT INTO idem_consumer (consumer) VALUES ('test-rights');
+INSERT INTO idem_consumer (consumer, owner) VALUES ('test-rights', 'regress_idem_ann');
+\set VERBOSITY default
+
 -- Whoever defines it has it for himself,
 SELECT idem_consumer_define('test-rights', '1 day');
 SELECT idem_consume('test-rights', 'm4');
@@ -40,9 +55,19 @@ SELECT idem_consume_batch('test-rights', ARRAY['m1']);
 SELECT idem_advance('test-rights', 'log', 0, 10, 19);
 SELECT idem_offset('test-rights', 'log', 0);
 SELECT idem_consumer_define('test-rights', '2 days');
--- even to say the same again.
+-- even to say the same again, to ask, or to take it back,
 SELECT idem_consumer_define('test-rights', '1 day');
 \echo :LAST_ERROR_SQLSTATE
+SELECT idem_seen('test-rights', 'm1');
+SELECT idem_consumer_drop('test-rights');
+-- whatever else is wrong.
+\set VERBOSITY terse
+SELECT idem_consume('test-rights', NULL, '-1 day');
+SELECT idem_consume_batch('test-rights', NULL, '-1 day');
+SELECT idem_advance('test-rights', NULL, 0, 10, 9);
+SELECT idem_offset('test-rights', NULL, 0);
+SELECT idem_seen('test-rights', NULL);
+\set VERBOSITY default
 -- All may see whose it is.
 SELECT consumer, ttl, late, owner FROM idem_consumer WHERE consumer = 'test-rights';
 
@@ -73,11 +98,29 @@ SELECT idem_consumer_define('test-rights', '3 days');
 SELECT ttl, owner FROM idem_consumer WHERE consumer = 'test-rights';
 
 -- Of a role that is gone, only they may.
+REVOKE INSERT (consumer) ON idem_consumer FROM regress_idem_shop;
 DROP ROLE regress_idem_shop;
 SET ROLE regress_idem_ann;
 SELECT idem_consume('test-rights-shop', 'm3');
 RESET ROLE;
 SELECT idem_consume('test-rights-shop', 'm3');
+
+-- A definition can be taken back by whose it is: then the consumer is everybody's
+-- again, and its messages and offsets are still known.
+SELECT idem_consumer_drop('test-rights-shop');
+SET ROLE regress_idem_bob;
+SELECT idem_consumer_drop('test-rights');
+SELECT idem_consumer_drop('test-rights');
+SET ROLE regress_idem_ann;
+SELECT idem_consume('test-rights', m) FROM unnest(ARRAY['m1', 'm4', 'm7']) AS m;
+SELECT idem_seen('test-rights', m) FROM unnest(ARRAY['m1', 'm4', 'm8']) AS m;
+SELECT idem_offset('test-rights', 'log', 0);
+-- Whoever defines it next has it.
+SELECT idem_consumer_define('test-rights', '1 hour');
+SELECT owner FROM idem_consumer WHERE consumer = 'test-rights';
+SET ROLE regress_idem_bob;
+SELECT idem_consume('test-rights', 'm8');
+RESET ROLE;
 
 -- A caller's operators never run with the rights of idem's owner.
 GRANT USAGE, CREATE ON SCHEMA idem_test_consume_rights TO regress_idem_ann;
@@ -90,9 +133,9 @@ CREATE OPERATOR idem_test_consume_rights.<= (FUNCTION = trap, LEFTARG = bigint, 
 CREATE OPERATOR idem_test_consume_rights.>= (FUNCTION = trap, LEFTARG = bigint, RIGHTARG = bigint);
 SET search_path = idem_test_consume_rights, pg_catalog, public;
 DISCARD PLANS;
+SELECT idem_consume('test-rights-trap', 'm1', '1 microsecond');
 SELECT idem_consumer_define('test-rights-trap', '1 hour');
 SELECT idem_consumer_define('test-rights-trap', '2 hours');
-SELECT idem_consume('test-rights-trap', 'm1', '1 microsecond');
 SELECT idem_consume_batch('test-rights-trap', ARRAY['m1', 'm2']);
 SELECT idem_advance('test-rights-trap', 'log', 0, 0, 9, epoch => 1);
 SELECT idem_advance('test-rights-trap', 'log', 0, 0, 19, epoch => 2);
@@ -104,4 +147,5 @@ DELETE FROM idem_message WHERE consumer LIKE 'test-rights%';
 DELETE FROM idem_offset WHERE consumer LIKE 'test-rights%';
 DELETE FROM idem_consumer WHERE consumer LIKE 'test-rights%';
 DROP SCHEMA idem_test_consume_rights CASCADE;
+REVOKE INSERT (consumer) ON idem_consumer FROM regress_idem_ann, regress_idem_bob;
 DROP ROLE regress_idem_ann, regress_idem_bob;

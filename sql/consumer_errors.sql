@@ -31,6 +31,12 @@ SELECT call, try.answer, try.detail FROM unnest(ARRAY[
 	$$idem_consume_batch('test-errors', ARRAY['m', NULL])$$,
 	$$idem_consume_batch('test-errors', ARRAY['m', ''])$$,
 	$$idem_consume_batch('test-errors', ARRAY['m', repeat('m', 1025)])$$,
+	$$idem_seen(NULL, 'm')$$,
+	$$idem_seen('test-errors', NULL)$$,
+	$$idem_seen('test-errors', '')$$,
+	$$idem_seen('test-errors', repeat('m', 1025))$$,
+	$$idem_consumer_drop(NULL)$$,
+	$$idem_consumer_drop('')$$,
 	$$idem_advance(NULL, 't', 0, 0, 0)$$,
 	$$idem_advance('', 't', 0, 0, 0)$$,
 	$$idem_advance('test-errors', NULL, 0, 0, 0)$$,
@@ -87,7 +93,8 @@ SELECT call, try.answer FROM unnest(ARRAY[
 	$$idem_consume('test-errors', 'm')$$,
 	$$idem_consume_batch('test-errors', ARRAY['m'])$$,
 	$$idem_advance('test-errors', 't', 0, 0, 0)$$,
-	$$idem_consumer_define('test-errors')$$]) AS call, try(call);
+	$$idem_consumer_define('test-errors')$$,
+	$$idem_consumer_drop('test-errors')$$]) AS call, try(call);
 ROLLBACK;
 
 -- A batch has a name of its own: what is given without a type is no single id.

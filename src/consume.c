@@ -4,9 +4,10 @@
  *	  it.
  *
  * A message is remembered for its consumer's window, counted from the clock at
- * the call, or from when it was sent if that lies ahead.  So a message that was
- * sent within the window is either remembered or new.  One that was sent before
- * may have been forgotten: what to make of it is for the consumer to say.
+ * the call, or from when it was sent if that lies ahead; or for longer, if the
+ * call says so.  So a message that was sent within the window is either remembered
+ * or new.  One that was sent before may have been forgotten: what to make of it is
+ * for the consumer to say.
  */
 #include "postgres.h"
 
@@ -28,12 +29,13 @@
 
 PG_FUNCTION_INFO_V1(idem_consume);
 PG_FUNCTION_INFO_V1(idem_consume_batch);
+PG_FUNCTION_INFO_V1(idem_seen);
 
 /* A call, for any number of messages. */
 typedef struct Call
 {
 	IdemConsumer consumer;
-	int64		window_us;
+	IdemWindow	window;
 	IdemDelivery delivery;
 } Call;
 
@@ -45,15 +47,6 @@ typedef struct Message
 	TimestampTz sent_at;		/* DT_NOEND: not known */
 } Message;
 
-/* The answer to a batch, as it is given row by row. */
-typedef struct Answer
-{
-	int			count;
-	Datum	   *ids;			/* as they came in */
-	bool	   *is_new;
-	int			next;
-} Answer;
-
 /* Takes what both functions have in common from their arguments. */
 static void
 begin_call(FunctionCallInfo fcinfo, const char *function, Call *call)
@@ -63,24 +56,23 @@ begin_call(FunctionCallInfo fcinfo, const char *function, Call *call)
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
 	idem_consumer_find(&call->consumer, name);
-	call->window_us = idem_consumer_window(&call->consumer, PG_ARGISNULL(2) ?
-										   NULL : PG_GETARG_INTERVAL_P(2));
+	idem_consumer_window(&call->consumer, PG_ARGISNULL(2) ?
+						 NULL : PG_GETARG_INTERVAL_P(2), &call->window);
 	call->delivery.consumer = name;
 	call->delivery.now = GetCurrentTimestamp();
 }
 
-/* When the window ends that begins then. */
+/* When so many microseconds end that begin then. */
 static TimestampTz
-window_end(const Call *call, TimestampTz start)
+end_of(int64 us, TimestampTz start)
 {
 	TimestampTz end;
 
-	if (call->window_us == IDEM_WINDOW_ENDLESS)
+	if (us == IDEM_WINDOW_ENDLESS)
 		return DT_NOEND;
 	if (TIMESTAMP_NOT_FINITE(start))
 		return start;
-	if (pg_add_s64_overflow(start, call->window_us, &end) ||
-		!IS_VALID_TIMESTAMP(end))
+	if (pg_add_s64_overflow(start, us, &end) || !IS_VALID_TIMESTAMP(end))
 		return DT_NOEND;
 	return end;
 }
@@ -90,7 +82,7 @@ static bool
 is_late(const Call *call, TimestampTz sent_at)
 {
 	return !call->consumer.takes_late &&
-		window_end(call, sent_at) <= call->delivery.now;
+		end_of(call->window.late_us, sent_at) <= call->delivery.now;
 }
 
 pg_noreturn static void
@@ -104,7 +96,7 @@ error_late(const Call *call, text *id, TimestampTz sent_at)
 					text_to_cstring(id), call->consumer.name),
 			 errdetail("It was sent at %s, and what was sent before %s may have been consumed and forgotten.",
 					   sent,
-					   timestamptz_to_str(call->delivery.now - call->window_us)),
+					   timestamptz_to_str(call->delivery.now - call->window.late_us)),
 			 errhint("Set the message aside, or have such messages treated as new: see idem_consumer_define().")));
 }
 
@@ -158,7 +150,8 @@ idem_consume(PG_FUNCTION_ARGS)
 		check_late(&call, id, sent_at);
 		PG_RETURN_BOOL(false);
 	}
-	call.delivery.expires_at = window_end(&call, Max(call.delivery.now, sent_at));
+	call.delivery.expires_at = end_of(call.window.keep_us,
+									  Max(call.delivery.now, sent_at));
 	added = idem_message_add(&call.delivery, id);
 	if (added && !PG_ARGISNULL(3))
 		check_still(&call, id, sent_at);
@@ -265,25 +258,29 @@ heed_times(Call *call, Message *messages, int count, ArrayType *sent_at,
 			messages[kept].sent_at = sent;
 		kept++;
 	}
-	call->delivery.expires_at = window_end(call, start);
+	call->delivery.expires_at = end_of(call->window.keep_us, start);
 	return kept;
 }
 
-/* Consumes the messages of a batch, and marks those of them that are new. */
+/*
+ * Consumes the messages of a batch, so many of the given ids, and marks those that
+ * are new.
+ */
 static void
-consume_batch(Call *call, Answer *answer, const bool *isnull,
-			  ArrayType *sent_at)
+consume_batch(Call *call, int batch, const Datum *batch_ids, const bool *isnull,
+			  ArrayType *sent_at, bool *is_new)
 {
-	Message    *messages = palloc(sizeof(Message) * answer->count);
+	Message    *messages = palloc(sizeof(Message) * batch);
 	Datum	   *ids;
 	bool	   *added;
 	int			count;
 
-	count = sort_messages(messages, answer->count, answer->ids, isnull);
+	count = sort_messages(messages, batch, batch_ids, isnull);
 	if (sent_at != NULL)
-		count = heed_times(call, messages, count, sent_at, answer->count);
+		count = heed_times(call, messages, count, sent_at, batch);
 	else
-		call->delivery.expires_at = window_end(call, call->delivery.now);
+		call->delivery.expires_at = end_of(call->window.keep_us,
+										   call->delivery.now);
 	if (count == 0)
 		return;
 
@@ -294,7 +291,7 @@ consume_batch(Call *call, Answer *answer, const bool *isnull,
 	idem_message_add_all(&call->delivery, count, ids, added);
 	for (int i = 0; i < count; i++)
 	{
-		answer->is_new[messages[i].place] = added[i];
+		is_new[messages[i].place] = added[i];
 		if (added[i] && messages[i].sent_at != DT_NOEND)
 			check_still(call, messages[i].id, messages[i].sent_at);
 	}
@@ -309,46 +306,57 @@ consume_batch(Call *call, Answer *answer, const bool *isnull,
  *				sent_at timestamptz[]) -> SETOF text
  *
  * The same for a batch: returns the ids of those messages that are new, in the
- * order in which they are given, each once.  Raises 22023 also where sent_at
+ * order in which they are given, each once.  All of them are consumed, and put
+ * into the answer, before the first is returned.  Raises 22023 also where sent_at
  * does not have one time, or null, for each message.
  */
 Datum
 idem_consume_batch(PG_FUNCTION_ARGS)
 {
-	FuncCallContext *funcctx;
-	Answer	   *answer;
+	ReturnSetInfo *answer = (ReturnSetInfo *) fcinfo->resultinfo;
+	Call		call;
+	Datum	   *ids;
+	bool	   *isnull;
+	bool	   *is_new;
+	int			count;
 
-	if (SRF_IS_FIRSTCALL())
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	begin_call(fcinfo, "idem_consume_batch()", &call);
+	if (PG_ARGISNULL(1))
+		idem_error_null("message_ids");
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false,
+					  TYPALIGN_INT, &ids, &isnull, &count);
+	is_new = palloc0(sizeof(bool) * count);
+	consume_batch(&call, count, ids, isnull,
+				  PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3), is_new);
+	for (int i = 0; i < count; i++)
 	{
-		Call		call;
-		MemoryContext old;
-		bool	   *isnull;
-
-		funcctx = SRF_FIRSTCALL_INIT();
-		begin_call(fcinfo, "idem_consume_batch()", &call);
-		if (PG_ARGISNULL(1))
-			idem_error_null("message_ids");
-
-		old = MemoryContextSwitchTo(funcctx->multi_call_memory_ctx);
-		answer = palloc0(sizeof(Answer));
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false,
-						  TYPALIGN_INT, &answer->ids, &isnull, &answer->count);
-		answer->is_new = palloc0(sizeof(bool) * answer->count);
-		MemoryContextSwitchTo(old);
-
-		consume_batch(&call, answer, isnull,
-					  PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
-		funcctx->user_fctx = answer;
+		if (is_new[i])
+			tuplestore_putvalues(answer->setResult, answer->setDesc, &ids[i],
+								 &isnull[i]);
 	}
+	return (Datum) 0;
+}
 
-	funcctx = SRF_PERCALL_SETUP();
-	answer = funcctx->user_fctx;
-	while (answer->next < answer->count)
-	{
-		int			i = answer->next++;
+/*
+ * idem_seen(consumer text, message_id text) -> boolean
+ *
+ * Has the message been consumed, and is that still known, as is committed now or
+ * in this transaction?  Writes nothing, waits for nobody, works on a standby.
+ * Raises 42501 when the consumer is another role's, 22004 and 22023 for arguments
+ * that are none.
+ */
+Datum
+idem_seen(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	text	   *id = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
+	IdemConsumer consumer;
+	IdemDelivery delivery = {0};
 
-		if (answer->is_new[i])
-			SRF_RETURN_NEXT(funcctx, answer->ids[i]);
-	}
-	SRF_RETURN_DONE(funcctx);
+	idem_consumer_find(&consumer, name);
+	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
+	delivery.consumer = name;
+	delivery.now = GetCurrentTimestamp();
+	PG_RETURN_BOOL(idem_message_seen(&delivery, id));
 }

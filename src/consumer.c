@@ -9,14 +9,15 @@
  * a relcache invalidation for it; on its arrival what is kept is only flagged,
  * and read again at the next use.
  *
- * Definitions are read from the table directly and under a snapshot of the
- * moment, as catalogs are: a transaction's own snapshot might be older than a
- * change of which the news has come and gone.
+ * Definitions are read from the table directly and as they are committed now, as
+ * catalogs are: a transaction's own snapshot might be older than a change of which
+ * the news has come and gone.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -34,10 +35,13 @@
 #include "common/int.h"
 #include "consumer.h"
 #include "error.h"
+#include "latest.h"
 #include "query.h"
+#include "rights.h"
 #include "settings.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
+PG_FUNCTION_INFO_V1(idem_consumer_drop);
 PG_FUNCTION_INFO_V1(idem_consumer_changed);
 
 /* Columns of idem_consumer. */
@@ -51,6 +55,9 @@ enum
 
 /* So many are kept: a name that nobody has defined is the caller's invention. */
 #define MAX_CONSUMERS	256
+
+/* So often others may be in the way of a definition, or a trigger is. */
+#define MAX_TRIES		10
 
 static HTAB *consumers = NULL;
 static MemoryContext consumers_context = NULL;
@@ -66,6 +73,15 @@ static IdemStatement define = {
 	" WHERE c.owner OPERATOR(pg_catalog.=) excluded.owner",
 	.nargs = 4,
 	.argtypes = {TEXTOID, INTERVALOID, TEXTOID, TEXTOID}
+};
+
+/* The row that was found: by its place, and its key lest it has been moved. */
+static IdemStatement drop = {
+	.text = "DELETE FROM @.idem_consumer"
+	" WHERE ctid OPERATOR(pg_catalog.=) $1"
+	" AND pg_catalog.texteq(consumer, $2)",
+	.nargs = 2,
+	.argtypes = {TIDOID, TEXTOID}
 };
 
 /*
@@ -106,14 +122,16 @@ idem_consumer_check_name(const char *argument, text *name, int most)
 		idem_error_length(argument, length, 1, most);
 }
 
-/* Reads the definition of a consumer whose name is given, if it has one. */
-static void
+/*
+ * Reads the definition of a consumer whose name is given, if it has one.  Returns
+ * a copy of the row, or NULL.
+ */
+static HeapTuple
 read_definition(IdemConsumer *consumer)
 {
 	Relation	rel = table_open(idem_catalog()->consumer_table, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	ScanKeyData key;
-	SysScanDesc scan;
 	HeapTuple	tuple;
 	Datum		value;
 	bool		isnull;
@@ -121,22 +139,20 @@ read_definition(IdemConsumer *consumer)
 	ScanKeyInit(&key, COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(consumer->name));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	scan = systable_beginscan(rel, idem_catalog()->consumer_index, true, NULL,
-							  1, &key);
-	tuple = systable_getnext(scan);
+	tuple = idem_latest_find(rel, idem_catalog()->consumer_index, 1, &key);
 	consumer->defined = HeapTupleIsValid(tuple);
 	if (consumer->defined)
 	{
 		value = heap_getattr(tuple, COLUMN_TTL, desc, &isnull);
 		consumer->window_us = isnull ? 0 : span(DatumGetIntervalP(value));
 		value = heap_getattr(tuple, COLUMN_LATE, desc, &isnull);
-		consumer->takes_late =
+		consumer->takes_late = !isnull &&
 			strcmp(TextDatumGetCString(value), "apply") == 0;
 		value = heap_getattr(tuple, COLUMN_OWNER, desc, &isnull);
 		namestrcpy(&consumer->owner, TextDatumGetCString(value));
 	}
-	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return tuple;
 }
 
 /* Makes a place to keep consumers in, if there is none that is up to date. */
@@ -187,6 +203,14 @@ check_owner(const IdemConsumer *consumer)
 			 errhint("Become a member of that role, or choose another name.")));
 }
 
+static void
+init_consumer(IdemConsumer *consumer, text *name)
+{
+	idem_consumer_check_name("consumer", name, IDEM_CONSUMER_LENGTH);
+	memset(consumer, 0, sizeof(IdemConsumer));
+	memcpy(consumer->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
 /*
  * Finds out what is defined of a consumer.  Raises what
  * idem_consumer_check_name raises, and 42501 when it is another role's.
@@ -196,10 +220,7 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
 {
 	IdemConsumer *known;
 
-	idem_consumer_check_name("consumer", name, IDEM_CONSUMER_LENGTH);
-	memset(consumer, 0, sizeof(IdemConsumer));
-	memcpy(consumer->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
-
+	init_consumer(consumer, name);
 	/* in a transaction under way, news of a change may not have come in yet */
 	AcceptInvalidationMessages();
 	ready_consumers();
@@ -208,7 +229,7 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
 		*consumer = *known;
 	else
 	{
-		read_definition(consumer);
+		(void) read_definition(consumer);
 
 		/* not if news came in meanwhile, which may be of this very one */
 		if (consumers_valid)
@@ -221,18 +242,23 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
 }
 
 /*
- * For how many microseconds a message is to be remembered: as the call says, or
- * else the consumer's definition, or else idem.ttl.  Raises 22023 when the call
- * says something that is not positive.
+ * For how long a message is to be remembered.  Where nobody has defined the
+ * consumer, for as long as the call says, or else idem.ttl.  One that is defined
+ * has a window that every call keeps to, its own or else idem.ttl: a call may make
+ * it longer for its messages, but cannot have others rely on that.  Raises 22023
+ * when the call says something that is not positive.
  */
-int64
-idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl)
+void
+idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
+					 IdemWindow *window)
 {
-	if (ttl != NULL)
-		return span(ttl);
-	if (consumer->window_us != 0)
-		return consumer->window_us;
-	return INT64CONST(1000000) * idem_ttl_s;
+	window->late_us = consumer->window_us != 0 ? consumer->window_us :
+		INT64CONST(1000000) * idem_ttl_s;
+	window->keep_us = ttl != NULL ? span(ttl) : window->late_us;
+	if (consumer->defined)
+		window->keep_us = Max(window->keep_us, window->late_us);
+	else
+		window->late_us = window->keep_us;
 }
 
 static bool
@@ -255,8 +281,9 @@ parse_late(text *late)
  * idem_consumer_define(consumer text, ttl interval, late text) -> void
  *
  * Defines a consumer, which becomes the caller's, or changes its definition.
- * Raises 42501 when it is another role's, 22004 and 22023 for arguments that
- * are none, 25006 in a read-only transaction and on a standby.
+ * Raises 42501 when it is another role's or the caller may define none, 22004 and 22023 for arguments that
+ * are none, 25006 in a read-only transaction and on a standby, 27000 when a
+ * trigger keeps the definition from being written.
  */
 Datum
 idem_consumer_define(PG_FUNCTION_ARGS)
@@ -264,20 +291,23 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	Interval   *ttl = PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1);
 	text	   *late = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
-	bool		takes_late = parse_late(late);
-	int64		window_us = ttl ? span(ttl) : 0;
+	bool		takes_late;
+	int64		window_us;
 	IdemConsumer consumer;
 	char		nulls[] = "    ";
 	Datum		args[4];
 
+	idem_rights_define_consumer("idem_consumer_define");
 	PreventCommandDuringRecovery("idem_consumer_define()");
 	PreventCommandIfReadOnly("idem_consumer_define()");
 
+	takes_late = parse_late(late);
+	window_us = ttl ? span(ttl) : 0;
 	args[0] = PointerGetDatum(name);
 	args[1] = IntervalPGetDatum(ttl);
 	nulls[1] = ttl ? ' ' : 'n';
 	args[2] = PointerGetDatum(late);
-	for (;;)
+	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
 		idem_consumer_find(&consumer, name);
 		if (consumer.defined && consumer.window_us == window_us &&
@@ -293,6 +323,52 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		consumers_valid = false;
 	}
+	idem_error_prevented("idem_consumer");
+}
+
+/*
+ * idem_consumer_drop(consumer text) -> boolean
+ *
+ * Takes a definition back: the consumer is everybody's again, and its messages
+ * stay.  False if it is not defined.  Raises 40001 when it was defined after our
+ * snapshot was taken, and what idem_consumer_define raises.
+ */
+Datum
+idem_consumer_drop(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	IdemConsumer consumer;
+	HeapTuple	row;
+	Datum		args[2];
+
+	idem_rights_define_consumer("idem_consumer_drop");
+	PreventCommandDuringRecovery("idem_consumer_drop()");
+	PreventCommandIfReadOnly("idem_consumer_drop()");
+
+	init_consumer(&consumer, name);
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		AcceptInvalidationMessages();
+		row = read_definition(&consumer);
+		check_owner(&consumer);
+		if (row == NULL)
+			PG_RETURN_BOOL(false);
+		args[0] = PointerGetDatum(&row->t_self);
+		args[1] = PointerGetDatum(name);
+		if (idem_query_own(&drop, args, NULL, 0, NULL, NULL) > 0)
+			PG_RETURN_BOOL(true);
+
+		/* another role has dropped it meanwhile, or the row was moved */
+		if (idem_latest_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent definition of consumer \"%s\"",
+							consumer.name),
+					 errdetail("It was defined after this transaction's snapshot was taken."),
+					 errhint("The transaction might succeed if retried.")));
+	}
+	idem_error_prevented("idem_consumer");
 }
 
 /*

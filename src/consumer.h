@@ -23,11 +23,18 @@ typedef struct IdemConsumer
 	NameData	owner;			/* role whose members may use it */
 } IdemConsumer;
 
+/* For how long messages of a call are remembered, in microseconds. */
+typedef struct IdemWindow
+{
+	int64		keep_us;		/* this one remembers them for so long */
+	int64		late_us;		/* and every other one for so long at least */
+} IdemWindow;
+
 extern void idem_consumer_init(void);
 extern void idem_consumer_check_name(const char *argument, text *name,
 									 int most);
 extern void idem_consumer_find(IdemConsumer *consumer, text *name);
-extern int64 idem_consumer_window(const IdemConsumer *consumer,
-								  const Interval *ttl);
+extern void idem_consumer_window(const IdemConsumer *consumer,
+								 const Interval *ttl, IdemWindow *window);
 
 #endif							/* IDEM_CONSUMER_H */

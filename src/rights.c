@@ -17,8 +17,9 @@
 #include "compat.h"
 #include "rights.h"
 
-/* The column of idem_machine that the right to define machines is about. */
+/* The columns that the right to define machines, or consumers, is about. */
 #define MACHINE_NAME	1
+#define CONSUMER_NAME	2
 
 pg_noreturn static void
 refuse(const char *function, const char *privilege, const char *table)
@@ -40,6 +41,14 @@ idem_rights_purge(const char *function)
 		refuse(function, "DELETE from", "idem_key");
 }
 
+static bool
+may_insert(Oid table, AttrNumber column)
+{
+	return pg_class_aclcheck(table, GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(table, column, GetUserId(),
+							  ACL_INSERT) == ACLCHECK_OK;
+}
+
 /*
  * Raises 42501 unless the caller may insert the name of a machine.  Whoever may
  * insert just that can define machines, but write no row himself: there is more
@@ -48,10 +57,17 @@ idem_rights_purge(const char *function)
 void
 idem_rights_define(const char *function)
 {
-	Oid			table = idem_catalog()->machine_table;
-
-	if (pg_class_aclcheck(table, GetUserId(), ACL_INSERT) != ACLCHECK_OK &&
-		pg_attribute_aclcheck(table, MACHINE_NAME, GetUserId(),
-							  ACL_INSERT) != ACLCHECK_OK)
+	if (!may_insert(idem_catalog()->machine_table, MACHINE_NAME))
 		refuse(function, "INSERT the name into", "idem_machine");
+}
+
+/*
+ * The same of consumers: whoever defines one keeps all others from it, so that
+ * not everybody may.
+ */
+void
+idem_rights_define_consumer(const char *function)
+{
+	if (!may_insert(idem_catalog()->consumer_table, CONSUMER_NAME))
+		refuse(function, "INSERT the name into", "idem_consumer");
 }

@@ -24,6 +24,7 @@ $node->start;
 
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION idem;
+	CREATE SEQUENCE number;
 	CREATE TABLE plain_message (id text COLLATE "C" PRIMARY KEY);
 	CREATE TABLE plain_offset ("partition" int PRIMARY KEY, next_offset bigint);
 	SELECT idem_consumer_define('single', '1 day');
@@ -31,7 +32,7 @@ $node->safe_psql('postgres', q{
 	SELECT idem_advance('reader', 'log', p, 0, 0) FROM generate_series(0, 7) AS p;
 	INSERT INTO plain_offset SELECT generate_series(0, 7), 1;
 	-- let the planner know that these tables are small, and rather read them whole
-	VACUUM ANALYZE plain_offset, idem_offset;
+	VACUUM ANALYZE plain_offset, idem_offset, idem_consumer;
 });
 
 # Runs a script in all clients, and tells how many of its runs failed.
@@ -92,6 +93,24 @@ COMMIT;
 }), 0, 'nor because of its offsets');
 is($node->safe_psql('postgres', 'SELECT count(*), sum(next_offset) FROM idem_offset'),
 	$clients . '|' . ($clients + 10 * $all), 'each has read its partition');
+
+# Partitions and consumers that nobody has heard of.
+is(failures('first', q{
+BEGIN;
+SELECT nextval('number') AS n \gset
+SELECT idem_offset('reader', 'log ' || :n, 0) IS NULL AS first;
+SELECT idem_advance('reader', 'log ' || :n, 0, 0, 9);
+SELECT idem_seen('consumer ' || :n, 'm') AS seen;
+SELECT idem_consume('consumer ' || :n, 'm');
+SELECT idem_seen('consumer ' || :n, 'm') AS seen;
+SELECT idem_consumer_define('consumer ' || :n, '1 day');
+COMMIT;
+}), 0, 'nor because of what is new');
+is($node->safe_psql('postgres', q{
+	SELECT (SELECT count(*) FROM idem_offset WHERE topic LIKE 'log %'),
+		(SELECT count(*) FROM idem_message WHERE consumer LIKE 'consumer %'),
+		(SELECT count(*) FROM idem_consumer WHERE consumer LIKE 'consumer %')}),
+	"$all|$all|$all", 'each has begun one of each');
 
 cmp_ok(failures('plain_message', qq{
 BEGIN;

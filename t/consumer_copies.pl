@@ -44,9 +44,12 @@ $primary->safe_psql('shop', q{
 	GRANT USAGE ON SCHEMA queue TO regress_reader;
 }, as('regress_owner'));
 $primary->safe_psql('shop', q{
+	GRANT INSERT (consumer) ON queue.idem_consumer TO regress_reader;
+}, as('regress_owner'));
+$primary->safe_psql('shop', q{
+	SELECT queue.idem_consume('mail', 'm3', '1 microsecond');
 	SELECT queue.idem_consumer_define('mail', '7 days', 'apply');
 	SELECT queue.idem_consume_batch('mail', ARRAY['m1', 'm2']);
-	SELECT queue.idem_consume('mail', 'm3', '1 microsecond');
 	SELECT queue.idem_advance('mail', 'log', 3, 0, 41, epoch => 2);
 }, as('regress_reader'));
 
@@ -74,7 +77,7 @@ is( $primary->safe_psql('copy', q{
 is(refusal($primary, 'copy', q{SELECT queue.idem_consume('mail', 'm5')}, as('regress_owner')),
 	'42501', 'and are whose they were');
 
-# On a standby one can ask for the offset, and nothing else.
+# On a standby one can ask for the offset and for messages, and nothing else.
 $primary->wait_for_catchup($standby);
 is($standby->safe_psql('shop', q{SELECT queue.idem_offset('mail', 'log', 3)}, as('regress_reader')),
 	'42', 'a standby tells how far a consumer has come');
@@ -82,11 +85,18 @@ is($standby->safe_psql('shop', q{SELECT queue.idem_offset('mail', 'log', 4) IS N
 	't', 'or that it has not begun');
 is(refusal($standby, 'shop', q{SELECT queue.idem_offset('mail', 'log', 3)}, as('regress_owner')),
 	'42501', 'but not to others');
+is($standby->safe_psql('shop', q{
+	SELECT string_agg(queue.idem_seen('mail', m)::text, ' ' ORDER BY m) FROM unnest(ARRAY['m1', 'm3', 'm5']) AS m},
+	as('regress_reader')),
+	'true false false', 'and which messages have been consumed');
+is(refusal($standby, 'shop', q{SELECT queue.idem_seen('mail', 'm1')}, as('regress_owner')),
+	'42501', 'again not to others');
 foreach my $call (
 	q{idem_consume('mail', 'm6')},
 	q{idem_consume_batch('mail', ARRAY['m6'])},
 	q{idem_advance('mail', 'log', 3, 42, 43)},
-	q{idem_consumer_define('mail')})
+	q{idem_consumer_define('mail')},
+	q{idem_consumer_drop('mail')})
 {
 	is(refusal($standby, 'shop', "SELECT queue.$call"), '25006', "$call is refused there");
 }
