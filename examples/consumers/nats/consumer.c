@@ -54,8 +54,8 @@ book(PGconn *database, const char *id, const char *body)
 	PGresult   *consumed;
 
 	PQclear(run(database, "BEGIN", NULL, NULL));
-	/* the cast: an untyped parameter could be an array of ids as well */
-	consumed = run(database, "SELECT idem_consume('payments', $1::text)", id, NULL);
+	/* asked by itself, once: in the WHERE of the INSERT it could lose payments */
+	consumed = run(database, "SELECT idem_consume('payments', $1)", id, NULL);
 	if (*PQgetvalue(consumed, 0, 0) == 't')
 		PQclear(run(database,
 					"INSERT INTO payments (id, account, amount)"

@@ -5,7 +5,7 @@ usage: consumer.py AMQP_URL
 The variables of libpq (PGHOST, PGDATABASE, ...) lead to the database.
 
 RabbitMQ delivers again what was not acknowledged. So a batch of messages is
-booked in one transaction, in which idem_consume says which of them are new, and
+booked in one transaction, in which idem_consume_batch says which of them are new, and
 is acknowledged once that has committed. Errors are not handled: they end the
 program, its supervisor starts it again, and RabbitMQ delivers again.
 """
@@ -51,9 +51,9 @@ def batches(channel):
 def book(database, batch):
     """Books those of the batch that have not been."""
     with database.transaction(), database.cursor() as cursor:
-        # the cast: an untyped parameter would be taken for a single id
+        # all of them count as consumed from here on, so all that come back are booked
         cursor.execute(
-            "SELECT idem_consume_batch('payments', %s::text[])", (list(batch),)
+            "SELECT * FROM idem_consume_batch('payments', %s)", (list(batch),)
         )
         new = [row[0] for row in cursor]
         cursor.executemany(
