@@ -74,6 +74,7 @@ OBJS = \
 	src/settings.o \
 	src/shape.o \
 	src/shipped.o \
+	src/signature.o \
 	src/stage.o \
 	src/status.o \
 	src/table.o \

@@ -321,7 +321,7 @@ COMMENT ON COLUMN @extschema@.idem_machine_edge.from_state IS
 COMMENT ON COLUMN @extschema@.idem_machine_edge.to_state IS
 'state that it may go to';
 COMMENT ON COLUMN @extschema@.idem_machine_edge.guard IS
-'qualified name of the function that decides about each row; null: every row may go';
+'function that decides about each row, with its schema and the types of its arguments; null: every row may go';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge', '');

@@ -86,35 +86,97 @@ DROP FUNCTION small_enough(refund, jsonb);
 CREATE FUNCTION small_enough(refund, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.amount <= 100';
 UPDATE refund SET status = 'PAID' WHERE id = 1 RETURNING *;
 
--- Each table may have its own, under one name; one may serve all.
+-- It is the function that it was when the machine was defined.  Another of its
+-- name cannot take its place, though it fits the row better.
 CREATE TABLE voucher (code text PRIMARY KEY, version int NOT NULL DEFAULT 1, worth numeric, status text);
 \set VERBOSITY terse
 SELECT idem_attach('voucher', 'test refund');
 \set VERBOSITY default
-CREATE FUNCTION small_enough(voucher, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.worth <= 5';
-SELECT idem_attach('voucher', 'test refund');
-INSERT INTO voucher VALUES ('a', 1, 4.99, 'ASKED'), ('b', 1, 5.01, 'ASKED');
-UPDATE voucher SET status = 'PAID' WHERE code = 'a';
-UPDATE voucher SET status = 'PAID' WHERE code = 'b';
-DROP FUNCTION small_enough(voucher, jsonb);
-CREATE FUNCTION small_enough(anyelement, note jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION for_all(anyelement, note jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE NOTICE 'a row of %', pg_typeof($1);
 	RETURN note ->> 'by' = 'chief';
 END $$;
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "for_all"}, "DENIED"], "DENIED": ["ASKED"]}');
+CREATE FUNCTION for_all(voucher, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+SELECT idem_attach('voucher', 'test refund');
+INSERT INTO voucher VALUES ('a', 1, 4.99, 'ASKED'), ('b', 1, 5.01, 'ASKED');
+UPDATE voucher SET status = 'PAID' WHERE code = 'a';
+SELECT idem_allowed('voucher', 'a');
+SELECT to_state FROM idem_transition('voucher', 'a', 'PAID', note => '{"by": "chief"}');
+DROP FUNCTION for_all(anyelement, jsonb);
+\set VERBOSITY terse
 UPDATE voucher SET status = 'PAID' WHERE code = 'b';
-DROP FUNCTION small_enough(anyelement, jsonb);
+SET search_path = pg_temp, test_guard, public;
+CREATE FUNCTION pg_temp.for_all(anyelement, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+UPDATE voucher SET status = 'PAID' WHERE code = 'b';
+SET search_path = test_guard, public;
+\set VERBOSITY default
+
+-- So its name has to be unique, or to tell the types of its arguments; of these,
+-- a record or an anyelement serves all tables.
 CREATE FUNCTION small_enough(record, note jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-	RETURN $1.worth < 6;
+	RETURN coalesce(to_jsonb($1) ->> 'worth', to_jsonb($1) ->> 'amount')::numeric <= 100;
 END $$;
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "small_enough"}, "DENIED"], "DENIED": ["ASKED"]}');
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "small_enough(refund, jsonb)"}, "DENIED"], "DENIED": ["ASKED"]}');
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "small_enough(record,jsonb)"}, "DENIED"], "DENIED": ["ASKED"]}');
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "test_guard.small_enough( record, pg_catalog.jsonb )"}, "DENIED"], "DENIED": ["ASKED"]}');
+SELECT guard FROM idem_machine_edge WHERE machine = 'test refund' AND guard IS NOT NULL;
 UPDATE voucher SET status = 'PAID' WHERE code = 'b' RETURNING *;
+INSERT INTO refund VALUES (21, 'ASKED', 1, 100), (22, 'ASKED', 1, 101);
+UPDATE refund SET status = 'PAID' WHERE id = 21 RETURNING *;
+UPDATE refund SET status = 'PAID' WHERE id = 22;
 -- A change of the machine looks at the tables that follow it.
 CREATE FUNCTION test_guard.vouched(voucher, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 \set VERBOSITY terse
 SELECT idem_machine_define('test refund', 'ASKED',
-	'{"ASKED": [{"to": "PAID", "guard": "small_enough"}, {"to": "DENIED", "guard": "vouched"}], "DENIED": ["ASKED"]}');
+	'{"ASKED": [{"to": "PAID", "guard": "small_enough(record, jsonb)"}, {"to": "DENIED", "guard": "vouched"}], "DENIED": ["ASKED"]}');
 \set VERBOSITY default
+
+-- What is written down has to be found to the letter: names that have to be quoted
+-- are, and one that was renamed is gone until the machine is defined again.
+CREATE SCHEMA "Test (guard), ""2""";
+CREATE TABLE "Test (guard), ""2"""."Ta, (ble" (id int PRIMARY KEY, status text, version int NOT NULL DEFAULT 1);
+CREATE FUNCTION "Test (guard), ""2"""."May. (be)"("Test (guard), ""2"""."Ta, (ble", note jsonb) RETURNS boolean
+LANGUAGE sql AS 'SELECT $1.id = 1';
+SELECT idem_machine_define('test quoted', 'a', jsonb_build_object('a', jsonb_build_array(jsonb_build_object('to', 'b',
+	'guard', '"Test (guard), ""2"""."May. (be)"'))));
+SELECT guard FROM idem_machine_edge WHERE machine = 'test quoted';
+SELECT guard::regprocedure::oid = oid AS found FROM idem_machine_edge, pg_proc
+WHERE machine = 'test quoted' AND proname = 'May. (be)';
+SELECT idem_machine_graph('test quoted');
+SELECT idem_attach('"Test (guard), ""2"""."Ta, (ble"', 'test quoted');
+INSERT INTO "Test (guard), ""2"""."Ta, (ble" VALUES (1, 'a'), (2, 'a');
+UPDATE "Test (guard), ""2"""."Ta, (ble" SET status = 'b' WHERE id = 1 RETURNING *;
+UPDATE "Test (guard), ""2"""."Ta, (ble" SET status = 'b' WHERE id = 2;
+ALTER SCHEMA "Test (guard), ""2""" RENAME TO test_guard_2;
+ALTER TABLE test_guard_2."Ta, (ble" RENAME TO plain;
+UPDATE test_guard_2.plain SET status = 'b' WHERE id = 2;
+SELECT idem_machine_define('test quoted', 'a', '{"a": [{"to": "b", "guard": "test_guard_2.\"May. (be)\""}]}');
+UPDATE test_guard_2.plain SET status = 'b' WHERE id = 2;
+-- What was not written by idem_machine_define is no guard unless it reads so.
+CREATE FUNCTION forge(text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE idem_machine_edge SET guard = $1 WHERE machine = 'test quoted';
+	UPDATE test_guard_2.plain SET status = 'b' WHERE id = 2;
+	RETURN 'moved';
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
+SELECT forge(g) FROM unnest(ARRAY['', '(', 'f', 'f()', 'test_guard_2."May. (be)"', 'test_guard_2."May. (be)"(test_guard_2.plain)',
+	'test_guard_2."May. (be)"(test_guard_2.plain, jsonb, jsonb)', 'test_guard_2."May. (be)"(test_guard_2.plain, jsonb) or true',
+	'"May. (be)"(test_guard_2.plain, jsonb)', 'a.b.c(record, jsonb)', 'pg_catalog.array_append(anycompatiblearray, anycompatible)',
+	'pg_catalog.jsonb_exists(jsonb, text)', 'test_guard_2."May. (be)"(, jsonb)', 'nowhere.f(nowhere.t, nothing)']) AS g;
+SET client_min_messages = warning;
+DROP SCHEMA test_guard_2 CASCADE;
+SELECT idem_machine_drop('test quoted');
 SET client_min_messages = warning;
 DROP TABLE refund, voucher CASCADE;
 RESET client_min_messages;
@@ -126,16 +188,19 @@ CREATE TABLE part_1 (amount int, gone text, version int NOT NULL, status text NO
 ALTER TABLE part_1 DROP COLUMN gone;
 ALTER TABLE parted ATTACH PARTITION part_1 FOR VALUES IN (1);
 CREATE TABLE part_2 PARTITION OF parted FOR VALUES IN (2);
+DROP FUNCTION small_enough(record, jsonb);
 CREATE FUNCTION small_enough(parted, note jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE NOTICE 'asked of %', $1;
 	RETURN $1.amount <= 100;
 END $$;
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "small_enough"}, "DENIED"], "DENIED": ["ASKED"]}');
 SELECT idem_attach('parted', 'test refund');
 INSERT INTO parted VALUES (1, 'ASKED', 1, 101), (2, 'ASKED', 1, 100);
 UPDATE parted SET status = 'PAID' WHERE id = 1;
 UPDATE part_1 SET status = 'PAID';
--- One of the partition's own is not looked at: the table is what follows.
+-- They are shown as rows of the table, which is what follows.
 CREATE FUNCTION small_enough(part_2, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT false';
 UPDATE parted SET status = 'PAID' WHERE id = 2;
 SELECT * FROM idem_allowed('parted', 1);
@@ -150,7 +215,8 @@ CREATE TABLE claim (id int PRIMARY KEY, status text NOT NULL DEFAULT 'ASKED',
 	version int NOT NULL DEFAULT 1, amount int);
 CREATE TABLE big_claim (reviewed boolean, PRIMARY KEY (id)) INHERITS (claim);
 CREATE FUNCTION small_enough(claim, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.amount <= 100';
-DROP FUNCTION small_enough(record, jsonb);
+SELECT idem_machine_define('test refund', 'ASKED',
+	'{"ASKED": [{"to": "PAID", "guard": "small_enough"}, "DENIED"], "DENIED": ["ASKED"]}');
 SELECT idem_attach('big_claim', 'test refund');
 INSERT INTO big_claim VALUES (1, 'ASKED', 1, 100, true), (2, 'ASKED', 1, 101, true);
 UPDATE claim SET status = 'PAID' WHERE id = 1;
@@ -197,6 +263,10 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT try(g) FROM unnest('{none, of_number, of_text, to_number, to_set, of_one, procedure, aggregate}'::text[]) AS g;
 SELECT try('nowhere.guard'), try(''), try('"');
+-- Nor is one that others cannot see, or that takes any number of arguments.
+CREATE FUNCTION pg_temp.temporary(orders, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE FUNCTION of_any(record, VARIADIC jsonb[]) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+SELECT try('pg_temp.temporary'), try('of_any');
 -- Of those in the search_path the first that will do is taken.
 CREATE SCHEMA test_guard_other;
 CREATE FUNCTION test_guard_other.of_number(orders, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true';
@@ -208,8 +278,8 @@ SELECT guard FROM idem_machine_edge WHERE machine = 'test refund';
 -- A value too long to be stored in the row is shown to it all the same.
 CREATE TABLE letter (id int PRIMARY KEY, status text DEFAULT 'a', version int NOT NULL DEFAULT 1, body text);
 ALTER TABLE letter ALTER COLUMN body SET STORAGE EXTERNAL;
-CREATE FUNCTION of_number(letter, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT length($1.body) = 10000';
 CREATE FUNCTION test_guard_other.of_number(letter, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT length($1.body) = 10000';
+SELECT try('of_number(letter, jsonb)');
 SELECT idem_attach('letter', 'test refund');
 INSERT INTO letter (id, body) VALUES (1, repeat('x', 10000)), (2, repeat('x', 9999));
 UPDATE letter SET status = 'b' WHERE id = 1 RETURNING id, status;

@@ -125,6 +125,36 @@ SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c", "d", "e"]}');
 SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
 SELECT current_user = session_user AS myself, current_setting('search_path');
 
+-- Nor as whoever attaches the table, or looks at where a row may go: also not what
+-- is in the type of the primary key or the version.
+SELECT idem_detach('trap');
+SELECT idem_attach('trap', 'test mine');
+SET ROLE regress_idem_eve;
+CREATE FUNCTION trap(int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'constraint for % runs as %, in %', $1, current_user, current_setting('search_path');
+	RETURN true;
+END $$;
+CREATE DOMAIN number AS int CHECK (test_machine_rights.trap(VALUE));
+CREATE TABLE pit (id number PRIMARY KEY, status word, version number NOT NULL DEFAULT 1);
+INSERT INTO pit VALUES (1, 'a');
+CREATE FUNCTION passes(pit, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'guard runs as %, in %', current_user, current_setting('search_path');
+	RETURN true;
+END $$;
+RESET ROLE;
+SELECT idem_machine_define('test guarded', 'a', '{"a": [{"to": "b", "guard": "passes"}]}');
+SELECT idem_attach('pit', 'test guarded');
+SELECT idem_allowed('pit', 1);
+SELECT current_user = session_user AS myself, current_setting('search_path');
+-- The owner looks as himself.
+SET ROLE regress_idem_eve;
+SELECT idem_allowed('pit', 1);
+RESET ROLE;
+DROP TABLE pit CASCADE;
+SELECT idem_machine_drop('test guarded');
+
 -- It cannot do there what needs more than that either.
 CREATE OR REPLACE FUNCTION trap(text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -175,6 +205,19 @@ SET ROLE regress_idem_bob;
 UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
 SELECT current_user, current_setting('search_path');
 
+-- Whoever only looks is not who writes: then it runs as the owner of the table.
+SET ROLE regress_idem_ann;
+ALTER FUNCTION test_machine_guards.allowed SECURITY INVOKER RESET search_path;
+UPDATE test_machine_rights.refund SET status = 'a' WHERE id = 1;
+GRANT SELECT ON test_machine_rights.refund TO regress_idem_bob;
+SET ROLE regress_idem_bob;
+SELECT idem_allowed('test_machine_rights.refund', 1);
+SELECT current_user, current_setting('search_path');
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+SET ROLE regress_idem_ann;
+REVOKE SELECT ON test_machine_rights.refund FROM regress_idem_bob;
+GRANT SELECT (id, status, version) ON test_machine_rights.refund TO regress_idem_bob;
+
 -- So with idem_allowed: what is not guarded takes the columns of the key and the
 -- state, what is guarded the whole row.
 SET ROLE regress_idem_ann;
@@ -194,6 +237,121 @@ SET ROLE regress_idem_eve;
 SELECT idem_allowed('test_machine_rights.refund', 1);
 RESET ROLE;
 ALTER TABLE test_machine_rights.refund DISABLE ROW LEVEL SECURITY;
+
+-- One whose owner could not have put a trigger on the table runs with no rights but
+-- those of its owner, whoever moves the row: with a guard of his own gains nobody
+-- anything who defines a machine that others follow, or gets at idem's table.
+RESET ROLE;
+ALTER FUNCTION test_machine_guards.allowed RESET search_path;
+GRANT INSERT, UPDATE, DELETE ON idem_machine_edge TO regress_idem_eve;
+SET ROLE regress_idem_eve;
+SET search_path = test_machine_rights, public;
+CREATE TABLE seen (role name, path text, note jsonb);
+CREATE FUNCTION forged(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO test_machine_rights.seen VALUES (current_user, current_setting('search_path'), $2);
+	RETURN true;
+END $$;
+UPDATE idem_machine_edge SET guard = 'test_machine_rights.forged(anyelement, jsonb)'
+WHERE machine = 'test mine' AND guard IS NOT NULL;
+RESET ROLE;
+UPDATE refund SET status = 'a' WHERE id = 1;
+UPDATE refund SET status = 'b' WHERE id = 1;
+SELECT outcome FROM idem_transition('refund', 1, 'a');
+SELECT outcome FROM idem_transition('refund', 1, 'b', note => '{"by": "me"}');
+UPDATE refund SET status = 'a' WHERE id = 1;
+SELECT idem_allowed('refund', 1);
+SELECT idem_machine_graph('test mine');
+SELECT * FROM seen;
+SELECT current_user = session_user AS myself, current_setting('search_path');
+-- It can no more leave that than the trap above.  The immutable part of it, too,
+-- which runs when its call is made ready.
+SET ROLE regress_idem_eve;
+CREATE FUNCTION folded() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	RAISE NOTICE 'planned as %', current_user;
+	RETURN true;
+END $$;
+CREATE OR REPLACE FUNCTION forged(anyelement, jsonb) RETURNS boolean LANGUAGE sql
+AS 'SELECT test_machine_rights.folded()';
+RESET ROLE;
+UPDATE refund SET status = 'b' WHERE id = 1;
+UPDATE refund SET status = 'a' WHERE id = 1;
+SET ROLE regress_idem_eve;
+CREATE OR REPLACE FUNCTION forged(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	SET ROLE NONE;
+	RETURN true;
+END $$;
+RESET ROLE;
+UPDATE refund SET status = 'b' WHERE id = 1;
+SET ROLE regress_idem_eve;
+CREATE OR REPLACE FUNCTION forged(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	CREATE TEMP TABLE later (id int);
+	RETURN true;
+END $$;
+RESET ROLE;
+UPDATE refund SET status = 'b' WHERE id = 1;
+-- Where eve may write triggers, her guard is as good as one.
+GRANT regress_idem_ann TO regress_idem_eve;
+SET ROLE regress_idem_eve;
+CREATE OR REPLACE FUNCTION forged(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'guard runs as %, in %', current_user, current_setting('search_path');
+	RETURN true;
+END $$;
+SET ROLE regress_idem_bob;
+SET search_path = public;
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+RESET ROLE;
+SET search_path = test_machine_rights, public;
+REVOKE regress_idem_ann FROM regress_idem_eve;
+REVOKE ALL ON idem_machine_edge FROM regress_idem_eve;
+UPDATE idem_machine_edge SET guard = 'test_machine_guards.allowed(test_machine_rights.refund, jsonb)'
+WHERE machine = 'test mine' AND guard IS NOT NULL;
+UPDATE refund SET status = 'a' WHERE id = 1;
+
+-- One that a superuser wrote is anybody's: it runs as who writes, and never with
+-- a superuser's rights for somebody else's table.
+CREATE FUNCTION test_machine_guards.general(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'guard runs as %', current_user;
+	RETURN true;
+END $$;
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.general"}, "c"], "b": ["a"]}');
+SET ROLE regress_idem_bob;
+UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
+RESET ROLE;
+UPDATE refund SET status = 'a' WHERE id = 1;
+SELECT idem_allowed('refund', 1);
+
+-- A trigger that cannot work has no say in what becomes of a machine.
+SET ROLE regress_idem_eve;
+CREATE TABLE broken (id int PRIMARY KEY, status text, version int NOT NULL DEFAULT 1, number int);
+CREATE TRIGGER wrong_1 BEFORE UPDATE ON broken FOR EACH ROW EXECUTE FUNCTION public.idem_lifecycle('test mine');
+CREATE TRIGGER wrong_2 BEFORE UPDATE ON broken FOR EACH ROW EXECUTE FUNCTION public.idem_lifecycle('test mine', 'nothing', 'version');
+CREATE TRIGGER wrong_3 BEFORE UPDATE ON broken FOR EACH ROW EXECUTE FUNCTION public.idem_lifecycle('test mine', 'status', 'status');
+CREATE TRIGGER wrong_4 BEFORE UPDATE ON broken FOR EACH ROW EXECUTE FUNCTION public.idem_lifecycle('test mine', 'number', 'version');
+RESET ROLE;
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.general"}, "c", "e"], "b": ["a"]}');
+DROP TABLE broken;
+-- Nor has one with rows that no guard of the machine takes, unless the guard is new.
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.allowed"}, "c", "e"], "b": ["a"]}');
+SET ROLE regress_idem_eve;
+CREATE TABLE foreigner (id int PRIMARY KEY, status text, version int NOT NULL DEFAULT 1);
+CREATE TRIGGER follow BEFORE UPDATE ON foreigner FOR EACH ROW EXECUTE FUNCTION public.idem_lifecycle('test mine', 'status', 'version');
+RESET ROLE;
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.allowed"}, "c", "d"], "b": ["a"]}');
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.allowed"}, {"to": "c", "guard": "test_machine_guards.allowed"}, "d"], "b": ["a"]}');
+DROP TABLE foreigner;
+SELECT idem_machine_define('test mine', 'a',
+	'{"a": [{"to": "b", "guard": "test_machine_guards.allowed"}, "c"], "b": ["a"]}');
 
 -- Names that come first in the caller's search_path change nothing.
 CREATE SCHEMA test_machine_evil;

@@ -2,9 +2,13 @@
  * allowed.c
  *	  SQL: idem_allowed(), the states that a row may go to now.
  *
- * The row is read, and guards are asked, with the caller's rights.  Where the
- * machine has guards, the whole row is read, to be shown to them as it would be
- * in each state; else its state will do.
+ * The row is read with the caller's rights.  Where the machine has guards, the
+ * whole row is read, to be shown to them as it would be in each state; else its
+ * state will do.
+ *
+ * The caller only looks.  So whatever else there is of code that belongs to the
+ * table, domains above all, runs with the rights of the table's owner, and guards
+ * with those that guard.c tells of.
  */
 #include "postgres.h"
 
@@ -24,6 +28,7 @@
 #include "follow.h"
 #include "guard.h"
 #include "machine.h"
+#include "owner.h"
 #include "query.h"
 #include "revision.h"
 #include "rowid.h"
@@ -117,10 +122,13 @@ read_row(Relation rel, const IdemLifecycle *lifecycle, const IdemRowId *id,
 	bool		isnull[2];
 	Oid			function;
 	bool		isvarlena;
+	IdemCaller	caller;
 	Row			row = {0};
 
 	idem_unique_need_primary(&key, rel);
+	idem_owner_enter(&caller, rel->rd_rel->relowner);
 	idem_rowid_bind(id, rel, &key, types, args);
+	idem_owner_leave(&caller);
 
 	memset(&signature, 0, sizeof(signature));
 	signature.kind = 'a';
@@ -156,7 +164,9 @@ put_state(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
 	Datum		value;
 	Oid			function;
 	Oid			ioparam;
+	IdemCaller	caller;
 
+	idem_owner_enter(&caller, rel->rd_rel->relowner);
 	getTypeInputInfo(att->atttypid, &function, &ioparam);
 	value = OidInputFunctionCall(function, unconstify(char *, state), ioparam,
 								 att->atttypmod);
@@ -165,6 +175,7 @@ put_state(Relation rel, const IdemLifecycle *lifecycle, HeapTuple row,
 		row = idem_revision_set(row, rel, lifecycle->version,
 								idem_revision_next(rel, lifecycle->version,
 												   version));
+	idem_owner_leave(&caller);
 	isnull = false;
 	return heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &number,
 									 &value, &isnull);
@@ -230,7 +241,7 @@ allowed(FunctionCallInfo fcinfo, const IdemRowId *id)
 		edges = exits(lifecycle.machine, row.state);
 	}
 
-	guards = idem_guard_make(rel);
+	guards = idem_guard_make_looking(rel);
 	foreach(lc, edges)
 	{
 		const IdemEdge *edge = lfirst(lc);

@@ -131,7 +131,7 @@ static void
 check_status(Relation rel, Form_pg_attribute att, const char *name,
 			 List *states)
 {
-	const char *complaint = idem_status_complaint(att, states);
+	const char *complaint = idem_status_complaint(rel, att->attnum, states);
 
 	if (complaint != NULL)
 		ereport(ERROR,

@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -79,7 +78,6 @@ take(Relation rel, const char *sql, List *states)
 	bool		isnull;
 	ListCell   *lc;
 	IdemCaller	caller;
-	int			nestlevel;
 
 	foreach(lc, states)
 		elements[count++] = CStringGetTextDatum(lfirst(lc));
@@ -88,14 +86,11 @@ take(Relation rel, const char *sql, List *states)
 
 	lock_partitions(rel);
 	idem_owner_enter(&caller, rel->rd_rel->relowner);
-	nestlevel = NewGUCNestLevel();
-	idem_restrict_search_path();
 	PushActiveSnapshot(GetLatestSnapshot());
 
 	(void) idem_query_once(sql, 1, argtypes, args, 1, &value, &isnull);
 
 	PopActiveSnapshot();
-	AtEOXact_GUC(false, nestlevel);
 	idem_owner_leave(&caller);
 	return isnull ? NULL : TextDatumGetCString(value);
 }

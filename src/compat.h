@@ -22,9 +22,14 @@
 
 #if PG_VERSION_NUM < 160000
 #define IDEM_OWNS_RELATION(relid, role)		pg_class_ownercheck(relid, role)
+#define IDEM_MAY_EXECUTE(function, role) \
+	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
 #else
 #define IDEM_OWNS_RELATION(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
+#define IDEM_MAY_EXECUTE(function, role) \
+	(object_aclcheck(ProcedureRelationId, function, role, \
+					 ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
 /* A search_path for code that runs with another's rights. */

@@ -16,7 +16,7 @@
 #include "utils/builtins.h"
 
 #include "definition.h"
-#include "guard.h"
+#include "signature.h"
 
 /* As long as a key may be, so that an edge fits into an index entry. */
 #define MAX_NAME	255
@@ -115,7 +115,7 @@ read_edge(const char *from, JsonbValue *v)
 	if (edge->to == NULL)
 		shape_error(from, v);
 	if (edge->guard != NULL)
-		edge->guard = idem_guard_resolve(edge->guard);
+		edge->guard = idem_signature_resolve(edge->guard);
 	return edge;
 }
 

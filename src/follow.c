@@ -21,15 +21,12 @@
 
 #include "catalog.h"
 #include "follow.h"
+#include "status.h"
 
-/*
- * Number of the column that argument i of a trigger names; remedy says what to
- * do where it was renamed.
- */
+/* Number of the column of that name, or InvalidAttrNumber. */
 static AttrNumber
-trigger_column(Relation rel, const Trigger *trigger, int i, const char *remedy)
+find_column(Relation rel, const char *name)
 {
-	const char *name = trigger->tgargs[i];
 	TupleDesc	desc = RelationGetDescr(rel);
 
 	for (int c = 0; c < desc->natts; c++)
@@ -39,12 +36,37 @@ trigger_column(Relation rel, const Trigger *trigger, int i, const char *remedy)
 		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
 			return att->attnum;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%s\" of relation \"%s\" does not exist",
-					name, RelationGetRelationName(rel)),
-			 errdetail("Trigger \"%s\" names it.", trigger->tgname),
-			 errhint("If the column was renamed, %s.", remedy)));
+	return InvalidAttrNumber;
+}
+
+/*
+ * Number of the column that argument i of a trigger names; remedy says what to
+ * do where it was renamed.
+ */
+static AttrNumber
+trigger_column(Relation rel, const Trigger *trigger, int i, const char *remedy)
+{
+	const char *name = trigger->tgargs[i];
+	AttrNumber	column = find_column(rel, name);
+
+	if (column == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						name, RelationGetRelationName(rel)),
+				 errdetail("Trigger \"%s\" names it.", trigger->tgname),
+				 errhint("If the column was renamed, %s.", remedy)));
+	return column;
+}
+
+/* Is a column of a type that can hold a version? */
+static bool
+holds_version(Relation rel, AttrNumber column)
+{
+	Oid			type = getBaseType(TupleDescAttr(RelationGetDescr(rel),
+												 column - 1)->atttypid);
+
+	return type == INT2OID || type == INT4OID || type == INT8OID;
 }
 
 /* Raises 42804 unless a column is of a type that can hold a version. */
@@ -52,9 +74,8 @@ void
 idem_follow_check_version(Relation rel, AttrNumber column)
 {
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
-	Oid			type = getBaseType(att->atttypid);
 
-	if (type != INT2OID && type != INT4OID && type != INT8OID)
+	if (!holds_version(rel, column))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
@@ -86,6 +107,25 @@ idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
 	lifecycle->version = trigger_column(rel, trigger, 2, remedy);
 
 	idem_follow_check_version(rel, lifecycle->version);
+}
+
+/*
+ * The same, but false for a trigger whose arguments will not do, or name a column
+ * that can hold no state of any machine.
+ */
+bool
+idem_follow_try(IdemLifecycle *lifecycle, Relation rel, const Trigger *trigger)
+{
+	if (trigger->tgnargs != 3)
+		return false;
+	lifecycle->machine = trigger->tgargs[0];
+	lifecycle->status = find_column(rel, trigger->tgargs[1]);
+	lifecycle->version = find_column(rel, trigger->tgargs[2]);
+	return lifecycle->status != InvalidAttrNumber &&
+		lifecycle->version != InvalidAttrNumber &&
+		holds_version(rel, lifecycle->version) &&
+		idem_status_possible(TupleDescAttr(RelationGetDescr(rel),
+										   lifecycle->status - 1));
 }
 
 /*

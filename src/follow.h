@@ -19,6 +19,8 @@ typedef struct IdemLifecycle
 
 extern void idem_follow_read(IdemLifecycle *lifecycle, Relation rel,
 							 const Trigger *trigger);
+extern bool idem_follow_try(IdemLifecycle *lifecycle, Relation rel,
+							const Trigger *trigger);
 extern bool idem_follow_find(IdemLifecycle *lifecycle, Relation rel);
 extern Oid	idem_follow_origin(Relation rel);
 extern AttrNumber idem_follow_read_version(Relation rel,

@@ -18,19 +18,16 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 
 #include "catalog.h"
 #include "census.h"
-#include "compat.h"
 #include "error.h"
 #include "follow.h"
 #include "followers.h"
 #include "guard.h"
-#include "owner.h"
 #include "status.h"
 
 /* What is to be found out about the tables, and what has been. */
@@ -39,6 +36,7 @@ typedef struct Survey
 	const IdemDefinition *definition;
 	List	   *removed;		/* states that would be gone */
 	List	   *added;			/* states that there would be */
+	List	   *edges;			/* whose guard would be another */
 	StringInfoData stranded;	/* tables with rows in states removed */
 	StringInfoData unfit;		/* tables that cannot hold states added */
 } Survey;
@@ -105,24 +103,55 @@ idem_followers_names(List *followers)
 	return buf.data;
 }
 
+static int
+state_compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
 /* The states (char *) of one list that are not in another. */
 static List *
 states_less(List *states, List *others)
 {
+	int			count = 0;
+	char	  **known = palloc(sizeof(char *) * (list_length(others) + 1));
 	List	   *rest = NIL;
 	ListCell   *lc;
-	ListCell   *other;
 
+	foreach(lc, others)
+		known[count++] = lfirst(lc);
+	qsort(known, count, sizeof(char *), state_compare);
 	foreach(lc, states)
 	{
-		bool		found = false;
+		char	   *state = lfirst(lc);
 
-		foreach(other, others)
-			found = found || strcmp(lfirst(lc), lfirst(other)) == 0;
-		if (!found)
-			rest = lappend(rest, lfirst(lc));
+		if (bsearch(&state, known, count, sizeof(char *), state_compare) == NULL)
+			rest = lappend(rest, state);
 	}
 	return rest;
+}
+
+/* The edges of a definition with a guard that a machine does not have there. */
+static List *
+edges_changed(const IdemDefinition *definition, const IdemMachine *machine)
+{
+	List	   *edges = NIL;
+	ListCell   *lc;
+
+	foreach(lc, definition->edges)
+	{
+		IdemEdge   *edge = lfirst(lc);
+		IdemEdge   *former = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (edge->guard == NULL)
+			continue;
+		if (machine != NULL)
+			former = idem_machine_guarded(machine, edge->from, edge->to);
+		if (former == NULL || strcmp(former->guard, edge->guard) != 0)
+			edges = lappend(edges, edge);
+	}
+	return edges;
 }
 
 /* May the caller read the states of all rows of a table? */
@@ -136,27 +165,6 @@ may_read(Relation rel, AttrNumber status)
 	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
 		pg_attribute_aclcheck(relid, status, GetUserId(),
 							  ACL_SELECT) == ACLCHECK_OK;
-}
-
-/* What idem_status_complaint says, asked as the owner of the table. */
-static const char *
-complaint(Relation rel, AttrNumber status, List *states)
-{
-	const char *sentence;
-	IdemCaller	caller;
-	int			nestlevel;
-
-	idem_owner_enter(&caller, rel->rd_rel->relowner);
-	nestlevel = NewGUCNestLevel();
-	idem_restrict_search_path();
-
-	sentence = idem_status_complaint(TupleDescAttr(RelationGetDescr(rel),
-												   status - 1),
-									 states);
-
-	AtEOXact_GUC(false, nestlevel);
-	idem_owner_leave(&caller);
-	return sentence;
 }
 
 /* Looks at a column that holds states of the machine. */
@@ -176,7 +184,7 @@ survey_column(Survey *survey, Relation rel, AttrNumber status)
 			appendStringInfo(&survey->stranded, "%sTable %s has rows in states that would be gone.",
 							 survey->stranded.len ? "\n" : "", name);
 	}
-	found = complaint(rel, status, survey->added);
+	found = idem_status_complaint(rel, status, survey->added);
 	if (found != NULL)
 		appendStringInfo(&survey->unfit, "%sTable %s: %s",
 						 survey->unfit.len ? "\n" : "", name, found);
@@ -203,25 +211,41 @@ survey_table(Survey *survey, Oid relid)
 	{
 		const Trigger *trigger = &rel->trigdesc->triggers[i];
 		IdemLifecycle lifecycle;
+		char	   *name;
 
 		if (trigger->tgfoid != function || trigger->tgnargs == 0 ||
 			strcmp(trigger->tgargs[0], survey->definition->name) != 0)
 			continue;
-		idem_follow_read(&lifecycle, rel, trigger);
+
+		/*
+		 * Anybody may make a trigger.  One that cannot work refuses every
+		 * write to its table, but has no say in what becomes of the machine.
+		 * The look-ups may rebuild the triggers of an open relation.
+		 */
+		name = pstrdup(trigger->tgname);
+		if (!idem_follow_try(&lifecycle, rel, trigger))
+		{
+			ereport(WARNING,
+					(errmsg("trigger \"%s\" of table %s is passed over",
+							name, table_name(relid)),
+					 errdetail("It names state machine \"%s\", but no column for its states and no integer column for a version.",
+							   survey->definition->name)));
+			continue;
+		}
 		if (bms_is_member(lifecycle.status, seen))
 			continue;
 		seen = bms_add_member(seen, lifecycle.status);
 		survey_column(survey, rel, lifecycle.status);
 	}
 	if (seen != NULL)
-		idem_guard_accept(rel, survey->definition->edges);
+		idem_guard_accept(rel, survey->edges);
 	relation_close(rel, NoLock);
 }
 
 /*
- * Raises 23514 if a new definition of a machine (NULL: there is none yet) would
- * leave rows in states that it does not have, 42804 if it has states that a
- * table cannot hold, or a guard that does not take rows of a table.
+ * Raises 23514 if a new definition of a machine (NULL: there is none yet, else not
+ * to be used afterwards) would leave rows in states that it does not have, 42804 if it has states that a
+ * table cannot hold, or a new guard that does not take rows of a table.
  */
 void
 idem_followers_check(const IdemDefinition *definition,
@@ -234,6 +258,7 @@ idem_followers_check(const IdemDefinition *definition,
 	survey.definition = definition;
 	survey.removed = states_less(states, definition->states);
 	survey.added = states_less(definition->states, states);
+	survey.edges = edges_changed(definition, machine);
 	initStringInfo(&survey.stranded);
 	initStringInfo(&survey.unfit);
 	foreach(lc, idem_followers_find(definition->name))

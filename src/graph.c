@@ -6,10 +6,12 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "error.h"
 #include "machine.h"
+#include "signature.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_graph);
 
@@ -49,22 +51,25 @@ append_text(StringInfo buf, const char *text)
 	}
 }
 
-/* What a state is called: its name, or a number where that would not do. */
+/* What a state is called: its name, or its number where that would not do. */
 static const char *
-alias(List *states, const char *state)
+alias(const char *state, int position)
 {
-	int			number = 0;
+	return is_plain(state) ? state : psprintf("_%d", position + 1);
+}
+
+/* Where a state stands among all. */
+static int
+position_of(List *states, const char *state)
+{
 	ListCell   *lc;
 
-	if (is_plain(state))
-		return state;
 	foreach(lc, states)
 	{
-		number++;
 		if (strcmp(lfirst(lc), state) == 0)
-			break;
+			return foreach_current_index(lc);
 	}
-	return psprintf("_%d", number);
+	return -1;
 }
 
 /*
@@ -76,6 +81,7 @@ Datum
 idem_machine_graph(PG_FUNCTION_ARGS)
 {
 	const IdemMachine *machine;
+	const char *initial;
 	StringInfoData buf;
 	List	   *states;
 	ListCell   *lc;
@@ -95,31 +101,35 @@ idem_machine_graph(PG_FUNCTION_ARGS)
 			continue;
 		appendStringInfoString(&buf, "    state \"");
 		append_text(&buf, state);
-		appendStringInfo(&buf, "\" as %s\n", alias(states, state));
+		appendStringInfo(&buf, "\" as %s\n", alias(state, foreach_current_index(lc)));
 	}
+	initial = idem_machine_initial(machine);
 	appendStringInfo(&buf, "    [*] --> %s\n",
-					 alias(states, idem_machine_initial(machine)));
+					 alias(initial, position_of(states, initial)));
 	foreach(lc, states)
 	{
 		const char *state = lfirst(lc);
+		const char *name = alias(state, foreach_current_index(lc));
 		List	   *edges = idem_machine_exits(machine, state);
 		ListCell   *lce;
+
+		CHECK_FOR_INTERRUPTS();
 
 		foreach(lce, edges)
 		{
 			const IdemEdge *edge = lfirst(lce);
 
-			appendStringInfo(&buf, "    %s --> %s", alias(states, state),
-							 alias(states, edge->to));
+			appendStringInfo(&buf, "    %s --> %s", name,
+							 alias(edge->to, edge->position));
 			if (edge->guard != NULL)
 			{
 				appendStringInfoString(&buf, " : ");
-				append_text(&buf, edge->guard);
+				append_text(&buf, idem_signature_name(edge->guard));
 			}
 			appendStringInfoChar(&buf, '\n');
 		}
 		if (edges == NIL)
-			appendStringInfo(&buf, "    %s --> [*]\n", alias(states, state));
+			appendStringInfo(&buf, "    %s --> [*]\n", name);
 	}
 	/* without the last line feed */
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(buf.data, buf.len - 1));

@@ -7,6 +7,7 @@
 
 #include "compat.h"
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
 /* A machine, compiled from idem_machine and idem_machine_edge. */
@@ -17,11 +18,12 @@ typedef struct IdemEdge
 {
 	const char *from;
 	const char *to;
-	const char *guard;			/* qualified name of its guard, or NULL */
+	const char *guard;			/* its guard, as signature.c writes it down, or NULL */
 	int			position;		/* of the state it leads to, as defined */
 } IdemEdge;
 
 extern void idem_machine_init(void);
+extern void idem_machine_lock(const char *name, LOCKMODE mode);
 extern const IdemMachine *idem_machine_find(const char *name);
 extern const IdemMachine *idem_machine_seek(const char *name);
 extern const char *idem_machine_initial(const IdemMachine *machine);

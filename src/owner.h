@@ -10,6 +10,7 @@ typedef struct IdemCaller
 {
 	Oid			user;
 	int			context;
+	int			nestlevel;		/* of settings that end with it */
 } IdemCaller;
 
 extern void idem_owner_enter(IdemCaller *caller, Oid owner);

@@ -7,8 +7,8 @@
  * with all the labels, or a type of strings that neither shortens nor pads them,
  * or a domain over one of these whose constraints they meet.
  *
- * Constraints of a domain, and the functions of a type, run with the rights of
- * the current user.
+ * Constraints of a domain and the functions of a type are code of whoever made
+ * them, and the table may be anybody's: they run with the rights of its owner.
  */
 #include "postgres.h"
 
@@ -16,11 +16,14 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "owner.h"
 #include "status.h"
 
 /* Is the column of a kind that can hold states at all? */
@@ -95,12 +98,8 @@ violated(const DomainConstraintRef *domain, Oid type, int32 typmod,
 	return name;
 }
 
-/*
- * Why a column cannot hold some of these states (char *), as a sentence for
- * people; NULL if it can hold them all.
- */
-const char *
-idem_status_complaint(Form_pg_attribute att, List *states)
+static const char *
+complaint(Form_pg_attribute att, List *states)
 {
 	int32		typmod = att->atttypmod;
 	Oid			type = getBaseTypeAndTypmod(att->atttypid, &typmod);
@@ -115,6 +114,7 @@ idem_status_complaint(Form_pg_attribute att, List *states)
 	initStringInfo(&missing);
 	foreach(lc, states)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!returns(type, typmod, lfirst(lc)))
 			appendStringInfo(&missing, "%s\"%s\"", missing.len ? ", " : "",
 							 (char *) lfirst(lc));
@@ -130,7 +130,10 @@ idem_status_complaint(Form_pg_attribute att, List *states)
 		return NULL;
 	foreach(lc, states)
 	{
-		const char *constraint = violated(domain, type, typmod, lfirst(lc));
+		const char *constraint;
+
+		CHECK_FOR_INTERRUPTS();
+		constraint = violated(domain, type, typmod, lfirst(lc));
 
 		if (constraint != NULL)
 			appendStringInfo(&missing, "%s\"%s\" (\"%s\")",
@@ -140,4 +143,21 @@ idem_status_complaint(Form_pg_attribute att, List *states)
 	return missing.len == 0 ? NULL :
 		psprintf("Constraints of domain %s refuse %s.",
 				 format_type_be(att->atttypid), missing.data);
+}
+
+/*
+ * Why a column cannot hold some of these states (char *), as a sentence for
+ * people; NULL if it can hold them all.  The table's owner is asked.
+ */
+const char *
+idem_status_complaint(Relation rel, AttrNumber status, List *states)
+{
+	const char *sentence;
+	IdemCaller	caller;
+
+	idem_owner_enter(&caller, rel->rd_rel->relowner);
+	sentence = complaint(TupleDescAttr(RelationGetDescr(rel), status - 1),
+						 states);
+	idem_owner_leave(&caller);
+	return sentence;
 }

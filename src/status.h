@@ -7,8 +7,10 @@
 
 #include "catalog/pg_attribute.h"
 #include "nodes/pg_list.h"
+#include "utils/relcache.h"
 
 extern bool idem_status_possible(Form_pg_attribute att);
-extern const char *idem_status_complaint(Form_pg_attribute att, List *states);
+extern const char *idem_status_complaint(Relation rel, AttrNumber status,
+										 List *states);
 
 #endif							/* IDEM_STATUS_H */
