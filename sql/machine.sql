@@ -170,6 +170,84 @@ SELECT idem_machine_define(repeat('m', 255), repeat('a', 255),
 	jsonb_build_object(repeat('a', 255), jsonb_build_array(repeat('b', 255))));
 SELECT idem_machine_drop(repeat('m', 255));
 
+-- A machine of many states takes no longer than it must: this would take minutes
+-- if each were looked for among all.
+SET statement_timeout = '20s';
+SELECT idem_machine_define('test large', 's1', jsonb_object_agg('s' || i,
+	jsonb_build_array('s' || i % 20000 + 1, 's' || (i + 7) % 20000 + 1)))
+FROM generate_series(1, 20000) AS i;
+SELECT idem_machine_define('test large', 's1', jsonb_object_agg('s' || i,
+	jsonb_build_array('s' || i % 20000 + 1, 's' || (i + 7) % 20000 + 1)))
+FROM generate_series(1, 20000) AS i;
+SELECT length(idem_machine_graph('test large'));
+SELECT idem_machine_define('test large', 'hub', jsonb_build_object('hub', jsonb_agg('s ' || i)), force => true)
+FROM generate_series(1, 20000) AS i;
+SELECT length(idem_machine_graph('test large'));
+CREATE TABLE parts (id int PRIMARY KEY, status text NOT NULL DEFAULT 'hub', version int NOT NULL DEFAULT 1);
+SELECT idem_attach('parts', 'test large');
+INSERT INTO parts SELECT generate_series(1, 1000);
+UPDATE parts SET status = 's 19999';
+UPDATE parts SET status = 's 20000';
+RESET statement_timeout;
+DROP TABLE parts;
+SELECT idem_machine_drop('test large');
+
+-- What else becomes of idem's tables changes no machine: each is still what it was,
+-- and what it has become where it was changed by hand or rolled back.
+SELECT idem_machine_define('test kept', 'a', '{"a": ["b"], "b": ["a"]}');
+CREATE TABLE kept (id int PRIMARY KEY, status text NOT NULL DEFAULT 'a', version int NOT NULL DEFAULT 1);
+SELECT idem_attach('kept', 'test kept');
+INSERT INTO kept VALUES (1);
+UPDATE kept SET status = 'b';
+VACUUM ANALYZE idem_machine, idem_machine_edge;
+UPDATE kept SET status = 'a';
+VACUUM FULL idem_machine;
+VACUUM FULL idem_machine_edge;
+REINDEX TABLE idem_machine_edge;
+UPDATE kept SET status = 'b';
+BEGIN;
+SELECT idem_machine_define('test kept', 'a', '{"a": ["b"], "b": ["c"]}');
+SAVEPOINT s;
+UPDATE kept SET status = 'c';
+ROLLBACK TO s;
+UPDATE kept SET status = 'a';
+ROLLBACK;
+UPDATE kept SET status = 'c';
+UPDATE kept SET status = 'a' RETURNING *;
+-- The new rows stand where the old ones stood, and were written by one transaction.
+BEGIN;
+TRUNCATE idem_machine_edge;
+INSERT INTO idem_machine_edge (machine, from_state, to_state) VALUES ('test kept', 'a', 'b');
+SELECT * FROM idem_allowed('kept', 1);
+TRUNCATE idem_machine_edge;
+INSERT INTO idem_machine_edge (machine, from_state, to_state) VALUES ('test kept', 'a', 'c');
+SELECT * FROM idem_allowed('kept', 1);
+SAVEPOINT s;
+UPDATE idem_machine_edge SET to_state = 'b';
+SELECT * FROM idem_allowed('kept', 1);
+ROLLBACK TO s;
+SELECT * FROM idem_allowed('kept', 1);
+ROLLBACK;
+SELECT * FROM idem_allowed('kept', 1);
+DROP TABLE kept;
+SELECT idem_machine_drop('test kept');
+
+-- A transition from a state to itself is one that can be made again and again: a
+-- call applies it, and raises the version, each time.  Without such an edge there
+-- is nothing to do.
+SELECT idem_machine_define('test loop', 'a', '{"a": ["a", "b"]}');
+CREATE TABLE loop (id int PRIMARY KEY, status text NOT NULL DEFAULT 'a', version int NOT NULL DEFAULT 1);
+SELECT idem_attach('loop', 'test loop');
+INSERT INTO loop VALUES (1);
+SELECT * FROM idem_allowed('loop', 1);
+SELECT * FROM idem_transition('loop', 1, 'a');
+SELECT * FROM idem_transition('loop', 1, 'a');
+SELECT * FROM idem_transition('loop', 1, 'b');
+SELECT * FROM idem_transition('loop', 1, 'b');
+SELECT * FROM idem_allowed('loop', 1);
+DROP TABLE loop;
+SELECT idem_machine_drop('test loop');
+
 -- Where a row may go now.
 SELECT * FROM idem_allowed(NULL, 1);
 CREATE TABLE refund (tenant int, id uuid, status order_status NOT NULL DEFAULT 'PENDING',

@@ -17,7 +17,6 @@
 #include "catalog/pg_trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -234,7 +233,7 @@ idem_attach(PG_FUNCTION_ARGS)
 	history = PG_GETARG_BOOL(4);
 
 	/* Against a change of the machine until our triggers can be seen. */
-	LockRelationOid(idem_catalog()->machine_table, RowShareLock);
+	idem_machine_lock(machine_name, ShareLock);
 	rel = open_own_table(PG_GETARG_OID(0));
 	attached = trigger_names(rel) != NIL;
 	if (attached &&

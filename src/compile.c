@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,8 +30,9 @@
 /* A machine as it is being read. */
 typedef struct Reading
 {
-	List	   *states;			/* names, in the order of definition */
+	List	   *states;			/* names, in the order of definition; some twice */
 	List	   *edges;			/* of IdemEdge */
+	uint64		stamp;			/* of the rows, see begin_stamp() */
 } Reading;
 
 static char *
@@ -55,17 +57,52 @@ begin_scan(Relation rel, Oid index, Snapshot snapshot, const char *name)
 	return systable_beginscan(rel, index, true, snapshot, 1, &key);
 }
 
-static List *
-add_state(List *states, const char *state)
+/*
+ * A stamp of rows tells them from any others: a row that is changed, or put in
+ * the place of one that is gone, differs in where it is or who wrote it.
+ */
+static uint64
+begin_stamp(Relation rel, Relation edges)
 {
-	ListCell   *lc;
+	/*
+	 * TRUNCATE and what rewrites a table begin with other files.  The owner has
+	 * the machine that comes with idem.
+	 */
+	Oid			tables[] = {
+		RelationGetRelid(rel), rel->rd_rel->relfilenode,
+		RelationGetRelid(edges), edges->rd_rel->relfilenode,
+		rel->rd_rel->relowner
+	};
 
-	foreach(lc, states)
+	return hash_bytes_extended((unsigned char *) tables, sizeof(tables), 0);
+}
+
+static void
+add_stamp(uint64 *stamp, HeapTuple tuple)
+{
+	uint32		row[] = {
+		HeapTupleHeaderGetRawXmin(tuple->t_data),
+		HeapTupleHeaderGetRawCommandId(tuple->t_data),
+		ItemPointerGetBlockNumber(&tuple->t_self),
+		ItemPointerGetOffsetNumber(&tuple->t_self)
+	};
+
+	*stamp = hash_bytes_extended((unsigned char *) row, sizeof(row), *stamp);
+}
+
+static void
+add_stamps(Relation rel, Oid index, Snapshot snapshot, const char *name,
+		   uint64 *stamp)
+{
+	SysScanDesc scan = begin_scan(rel, index, snapshot, name);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		if (strcmp(lfirst(lc), state) == 0)
-			return states;
+		CHECK_FOR_INTERRUPTS();
+		add_stamp(stamp, tuple);
 	}
-	return lappend(states, unconstify(char *, state));
+	systable_endscan(scan);
 }
 
 /* Reads the machine itself; false if there is none of that name. */
@@ -85,14 +122,15 @@ read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
 		Datum	   *states;
 		int			nstates;
 
+		add_stamp(&reading->stamp, tuple);
 		found = true;
 		machine->initial = text_column(tuple, desc, 2);
 		deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 3, desc, &isnull)),
 						  TEXTOID, -1, false, TYPALIGN_INT,
 						  &states, NULL, &nstates);
 		for (int i = 0; i < nstates; i++)
-			reading->states = add_state(reading->states,
-										TextDatumGetCString(states[i]));
+			reading->states = lappend(reading->states,
+									  TextDatumGetCString(states[i]));
 		machine->owner = text_column(tuple, desc, 4);
 	}
 	systable_endscan(scan);
@@ -111,6 +149,8 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 	{
 		IdemEdge   *edge = palloc0(sizeof(IdemEdge));
 
+		CHECK_FOR_INTERRUPTS();
+		add_stamp(&reading->stamp, tuple);
 		edge->from = text_column(tuple, desc, 2);
 		edge->to = text_column(tuple, desc, 3);
 		if (!heap_attisnull(tuple, 4, desc))
@@ -142,10 +182,22 @@ read_shipped(Relation rel, const IdemShipped *shipped, IdemMachine *machine,
 	}
 }
 
+/* By name, and those of one name as they were read. */
 static int
 state_compare(const void *a, const void *b)
 {
-	return strcmp(((const IdemState *) a)->name, ((const IdemState *) b)->name);
+	const IdemState *left = a;
+	const IdemState *right = b;
+	int			order = strcmp(left->name, right->name);
+
+	return order != 0 ? order : left->position - right->position;
+}
+
+static int
+position_compare(const void *a, const void *b)
+{
+	return (*(IdemState *const *) a)->position -
+		(*(IdemState *const *) b)->position;
 }
 
 /* The state of that name, or NULL. */
@@ -177,41 +229,92 @@ edge_compare(const ListCell *a, const ListCell *b)
 		((const IdemEdge *) lfirst(b))->position;
 }
 
+/* Each state once, sorted by name, with its place in the order of definition. */
+static void
+arrange_states(IdemMachine *machine, List *names)
+{
+	IdemState  *states = palloc0(sizeof(IdemState) * list_length(names));
+	int			count = 0;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		states[count].name = lfirst(lc);
+		states[count].position = count;
+		count++;
+	}
+	qsort(states, count, sizeof(IdemState), state_compare);
+
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (machine->nstates == 0 ||
+			strcmp(states[machine->nstates - 1].name, states[i].name) != 0)
+			states[machine->nstates++] = states[i];
+	}
+	machine->states = states;
+
+	machine->order = palloc(sizeof(IdemState *) * machine->nstates);
+	for (int i = 0; i < machine->nstates; i++)
+		machine->order[i] = &states[i];
+	qsort(machine->order, machine->nstates, sizeof(IdemState *),
+		  position_compare);
+	for (int i = 0; i < machine->nstates; i++)
+		machine->order[i]->position = i;
+}
+
 /* Makes what was read ready to be searched. */
 static void
 arrange(IdemMachine *machine, Reading *reading)
 {
+	List	   *names = reading->states;
 	ListCell   *lc;
 
 	/* Whoever writes to the tables by hand may leave a state out. */
-	reading->states = add_state(reading->states, machine->initial);
+	names = lappend(names, unconstify(char *, machine->initial));
 	foreach(lc, reading->edges)
 	{
 		const IdemEdge *edge = lfirst(lc);
 
-		reading->states = add_state(reading->states, edge->from);
-		reading->states = add_state(reading->states, edge->to);
+		names = lappend(names, unconstify(char *, edge->from));
+		names = lappend(names, unconstify(char *, edge->to));
 	}
-
-	machine->states = palloc0(sizeof(IdemState) * list_length(reading->states));
-	foreach(lc, reading->states)
-	{
-		machine->states[machine->nstates].name = lfirst(lc);
-		machine->states[machine->nstates].position = machine->nstates;
-		machine->nstates++;
-	}
-	qsort(machine->states, machine->nstates, sizeof(IdemState), state_compare);
+	arrange_states(machine, names);
 
 	foreach(lc, reading->edges)
 	{
 		IdemEdge   *edge = lfirst(lc);
 		IdemState  *state = idem_compile_state(machine, edge->from);
 
+		CHECK_FOR_INTERRUPTS();
 		edge->position = idem_compile_state(machine, edge->to)->position;
 		state->edges = lappend(state->edges, edge);
 	}
 	for (int i = 0; i < machine->nstates; i++)
 		list_sort(machine->states[i].edges, edge_compare);
+}
+
+/*
+ * Are the rows of a machine still those that it was compiled of?  Reading no more
+ * than that takes a fraction of the time.
+ */
+bool
+idem_compile_current(const IdemCatalog *cat, const IdemMachine *machine)
+{
+	Relation	rel = table_open(cat->machine_table, AccessShareLock);
+	Relation	edges = table_open(cat->edge_table, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
+	uint64		stamp = begin_stamp(rel, edges);
+
+	add_stamps(rel, idem_catalog()->machine_index, snapshot, machine->name,
+			   &stamp);
+	add_stamps(edges, idem_catalog()->edge_index, snapshot, machine->name,
+			   &stamp);
+
+	UnregisterSnapshot(snapshot);
+	table_close(edges, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return stamp == machine->stamp;
 }
 
 /*
@@ -226,7 +329,7 @@ idem_compile_machine(const IdemCatalog *cat, const char *name)
 	Relation	edges = table_open(cat->edge_table, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
 	const IdemShipped *shipped = idem_shipped_find(name);
-	Reading		reading = {0};
+	Reading		reading = {.stamp = begin_stamp(rel, edges)};
 
 	/* One snapshot for both tables, or it might be half of each definition. */
 	machine->name = pstrdup(name);
@@ -234,11 +337,13 @@ idem_compile_machine(const IdemCatalog *cat, const char *name)
 	{
 		read_edges(edges, snapshot, name, &reading);
 		arrange(machine, &reading);
+		machine->stamp = reading.stamp;
 	}
 	else if (shipped != NULL)
 	{
 		read_shipped(rel, shipped, machine, &reading);
 		arrange(machine, &reading);
+		machine->stamp = reading.stamp;
 	}
 	else
 		machine = NULL;

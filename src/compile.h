@@ -25,10 +25,14 @@ struct IdemMachine
 	const char *owner;			/* name of the role that may change it */
 	int			nstates;
 	IdemState  *states;			/* sorted by name, to be searched */
+	IdemState **order;			/* the same in the order of definition */
+	uint64		stamp;			/* of the rows it was compiled of */
 };
 
 extern IdemMachine *idem_compile_machine(const IdemCatalog *cat,
 										 const char *name);
+extern bool idem_compile_current(const IdemCatalog *cat,
+								 const IdemMachine *machine);
 extern IdemState *idem_compile_state(const IdemMachine *machine,
 									 const char *name);
 

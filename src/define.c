@@ -2,22 +2,20 @@
  * define.c
  *	  SQL: idem_machine_define() and idem_machine_drop().
  *
- * Whoever defines or drops a machine locks the table of machines against others
- * who do, and against idem_attach(), so that no table begins to follow a machine
- * unseen while the change is not committed.  Transitions only read the table,
- * and go on by the old definition until then.
+ * Whoever defines or drops a machine locks it against others who do, and against
+ * idem_attach(), so that no table begins to follow it unseen while the change is
+ * not committed.  Transitions take no such lock, and go on by the old definition
+ * until then.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "catalog.h"
 #include "definition.h"
 #include "error.h"
 #include "followers.h"
@@ -199,7 +197,7 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	machine = own_machine(definition->name);
 	if (machine != NULL && idem_definition_equals(definition, machine))
 		PG_RETURN_BOOL(false);
-	LockRelationOid(idem_catalog()->machine_table, ExclusiveLock);
+	idem_machine_lock(definition->name, ExclusiveLock);
 	machine = own_machine(definition->name);
 	if (machine != NULL && idem_definition_equals(definition, machine))
 		PG_RETURN_BOOL(false);
@@ -234,7 +232,7 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 		idem_error_null("name");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	LockRelationOid(idem_catalog()->machine_table, ExclusiveLock);
+	idem_machine_lock(name, ExclusiveLock);
 	if (own_machine(name) == NULL)
 		PG_RETURN_BOOL(false);
 	if (idem_shipped_find(name) != NULL)

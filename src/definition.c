@@ -14,6 +14,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 
 #include "definition.h"
 #include "signature.h"
@@ -52,25 +53,29 @@ check_name(const char *what, const char *name)
 						   strlen(name), MAX_NAME)));
 }
 
-static bool
-has_name(List *names, const char *name)
+/* A state while the description is read. */
+typedef struct State
 {
-	ListCell   *lc;
+	char		name[MAX_NAME + 1]; /* must be first */
+	List	   *edges;			/* of IdemEdge, those that leave it */
+	const char *origin;			/* the last state seen to lead to it, or NULL */
+	bool		ordered;		/* has it its place in the order? */
+} State;
 
-	foreach(lc, names)
+/* The state of a name that has been checked, made if it is not there yet. */
+static State *
+need_state(HTAB *states, const char *name)
+{
+	bool		found;
+	State	   *state = hash_search(states, name, HASH_ENTER, &found);
+
+	if (!found)
 	{
-		if (strcmp(lfirst(lc), name) == 0)
-			return true;
+		state->edges = NIL;
+		state->origin = NULL;
+		state->ordered = false;
 	}
-	return false;
-}
-
-static List *
-add_name(List *names, const char *name)
-{
-	if (has_name(names, name))
-		return names;
-	return lappend(names, unconstify(char *, name));
+	return state;
 }
 
 static const char *
@@ -121,9 +126,10 @@ read_edge(const char *from, JsonbValue *v)
 
 /* Reads the array of a state, and adds what it leads to. */
 static void
-read_edges(IdemDefinition *definition, const char *from, JsonbValue *v)
+read_edges(IdemDefinition *definition, HTAB *states, const char *from,
+		   JsonbValue *v)
 {
-	List	   *targets = NIL;
+	State	   *leaving = need_state(states, from);
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
@@ -134,20 +140,37 @@ read_edges(IdemDefinition *definition, const char *from, JsonbValue *v)
 	it = JsonbIteratorInit(v->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
-		IdemEdge *edge;
+		IdemEdge   *edge;
+		State	   *state;
 
+		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_ELEM)
 			continue;
 		edge = read_edge(from, &element);
 		check_name("state", edge->to);
-		if (has_name(targets, edge->to))
+		state = need_state(states, edge->to);
+		/* the same string, since each state has one array */
+		if (state->origin == from)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("state \"%s\" leads to \"%s\" twice",
 							from, edge->to)));
-		targets = lappend(targets, unconstify(char *, edge->to));
+		state->origin = from;
+		leaving->edges = lappend(leaving->edges, edge);
 		definition->edges = lappend(definition->edges, edge);
 	}
+}
+
+/* Gives a state the next place in the order, unless it has one. */
+static void
+place_state(IdemDefinition *definition, HTAB *states, const char *name)
+{
+	State	   *state = need_state(states, name);
+
+	if (state->ordered)
+		return;
+	state->ordered = true;
+	definition->states = lappend(definition->states, unconstify(char *, name));
 }
 
 /*
@@ -155,38 +178,57 @@ read_edges(IdemDefinition *definition, const char *from, JsonbValue *v)
  * step and as listed, then those that are not.
  */
 static void
-order_states(IdemDefinition *definition, List *listed)
+order_states(IdemDefinition *definition, HTAB *states, List *listed)
 {
 	ListCell   *lc;
 
-	definition->states = list_make1(unconstify(char *, definition->initial));
+	place_state(definition, states, definition->initial);
 	for (int i = 0; i < list_length(definition->states); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		foreach(lc, definition->edges)
-		{
-			IdemEdge *edge = lfirst(lc);
-
-			if (strcmp(edge->from, list_nth(definition->states, i)) == 0)
-				definition->states = add_name(definition->states, edge->to);
-		}
+		foreach(lc, need_state(states, list_nth(definition->states, i))->edges)
+			place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
 	}
 	definition->nreached = list_length(definition->states);
 	foreach(lc, listed)
-		definition->states = add_name(definition->states, lfirst(lc));
+		place_state(definition, states, lfirst(lc));
+	foreach(lc, definition->edges)
+		place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
 }
 
-static char *
-quoted_list(List *names)
+static void
+initial_error(IdemDefinition *definition, HTAB *states, List *listed)
 {
 	StringInfoData buf;
 	ListCell   *lc;
 
+	foreach(lc, listed)
+		place_state(definition, states, lfirst(lc));
+	foreach(lc, definition->edges)
+		place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
 	initStringInfo(&buf);
-	foreach(lc, names)
+	foreach(lc, definition->states)
 		appendStringInfo(&buf, "%s\"%s\"", buf.len ? ", " : "",
 						 (char *) lfirst(lc));
-	return buf.data;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("initial state \"%s\" is no state of state machine \"%s\"",
+					definition->initial, definition->name),
+			 buf.len == 0 ? errdetail("It has no states.") :
+			 errdetail("Its states are %s.", buf.data)));
+}
+
+static HTAB *
+make_states(void)
+{
+	HASHCTL		control = {
+		.keysize = MAX_NAME + 1,
+		.entrysize = sizeof(State),
+		.hcxt = CurrentMemoryContext
+	};
+
+	return hash_create("idem states", 64, &control,
+					   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
 /*
@@ -197,12 +239,12 @@ IdemDefinition *
 idem_definition_read(const char *name, const char *initial, Jsonb *transitions)
 {
 	IdemDefinition *definition = palloc0(sizeof(IdemDefinition));
+	HTAB	   *states = make_states();
 	List	   *listed = NIL;
 	const char *state = NULL;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	v;
-	ListCell   *lc;
 
 	definition->name = name;
 	definition->initial = initial;
@@ -224,19 +266,13 @@ idem_definition_read(const char *name, const char *initial, Jsonb *transitions)
 			listed = lappend(listed, unconstify(char *, state));
 		}
 		else if (token == WJB_VALUE)
-			read_edges(definition, state, &v);
+			read_edges(definition, states, state, &v);
 	}
-	foreach(lc, definition->edges)
-		listed = add_name(listed, ((IdemEdge *) lfirst(lc))->to);
-
-	if (!has_name(listed, initial))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("initial state \"%s\" is no state of state machine \"%s\"",
-						initial, name),
-				 listed == NIL ? errdetail("It has no states.") :
-				 errdetail("Its states are %s.", quoted_list(listed))));
-	order_states(definition, listed);
+	if (strlen(initial) > MAX_NAME ||
+		hash_search(states, initial, HASH_FIND, NULL) == NULL)
+		initial_error(definition, states, listed);
+	order_states(definition, states, listed);
+	hash_destroy(states);
 	return definition;
 }
 

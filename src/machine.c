@@ -5,12 +5,16 @@
  * Backends keep the machines they use in compiled form.  Whoever changes the
  * tables of machines fires _idem_machine_changed(), which sends a relcache
  * invalidation for them, as if the table itself had been altered; on its arrival
- * what has been compiled is only flagged, and compiled again at the next use.
+ * what has been compiled is only flagged.  Such an invalidation also comes of
+ * VACUUM, of another machine's change, and of much else.  So at its next use a
+ * machine is compiled again only if its rows are no longer the same.
  */
 #include "postgres.h"
 
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -18,27 +22,37 @@
 #include "catalog.h"
 #include "compile.h"
 #include "error.h"
+#include "lock.h"
 #include "machine.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_changed);
 
-static List *machines = NIL;	/* of IdemMachine, in machines_context */
+/* A machine that is kept. */
+typedef struct Kept
+{
+	IdemMachine *machine;
+	MemoryContext context;		/* of this and all of the machine */
+	uint64		heard;			/* when its rows were looked at */
+} Kept;
+
+static List *machines = NIL;	/* of Kept, in machines_context */
 static MemoryContext machines_context = NULL;
-static bool machines_valid = false; /* reset by invalidations */
-static uint64 machines_generation;	/* of the catalog they were read by */
-static Oid	machine_table = InvalidOid; /* where they were read from */
+static uint64 heard = 1;		/* counts invalidations */
+static Oid	machine_table = InvalidOid; /* where machines were read from */
 static Oid	edge_table = InvalidOid;
 
 /* Compiles a machine; NULL if there is none of that name. */
 static const IdemMachine *
 add_machine(const IdemCatalog *cat, const char *name)
 {
+	uint64		now = heard;
 	/* An error on the way leaves nothing behind. */
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "idem machine",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext former = MemoryContextSwitchTo(context);
 	IdemMachine *machine = idem_compile_machine(cat, name);
+	Kept	   *kept;
 
 	if (machine == NULL)
 	{
@@ -46,11 +60,61 @@ add_machine(const IdemCatalog *cat, const char *name)
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	kept = palloc(sizeof(Kept));
+	kept->machine = machine;
+	kept->context = context;
+	kept->heard = now;
 	MemoryContextSwitchTo(machines_context);
-	machines = lappend(machines, machine);
+	machines = lappend(machines, kept);
 	MemoryContextSetParent(context, machines_context);
 	MemoryContextSwitchTo(former);
 	return machine;
+}
+
+/* The machine kept under a name, or NULL; one that is out of date is let go. */
+static const IdemMachine *
+kept_machine(const IdemCatalog *cat, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, machines)
+	{
+		Kept	   *kept = lfirst(lc);
+		uint64		now = heard;
+
+		if (strcmp(kept->machine->name, name) != 0)
+			continue;
+		if (kept->heard == now)
+			return kept->machine;
+		if (idem_compile_current(cat, kept->machine))
+		{
+			/* what is heard of meanwhile counts the next time */
+			kept->heard = now;
+			return kept->machine;
+		}
+		machines = foreach_delete_current(machines, lc);
+		MemoryContextDelete(kept->context);
+		return NULL;
+	}
+	return NULL;
+}
+
+/*
+ * Locks the definition of a machine until the transaction ends, whether there is
+ * one of that name or not: exclusively to change it, shared to keep it as it is.
+ * By name, so that a change which is not committed yet, or only prepared, is in
+ * nobody's way who means another machine.
+ */
+void
+idem_machine_lock(const char *name, LOCKMODE mode)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) name,
+										   strlen(name), 0);
+	LOCKTAG		tag;
+
+	IDEM_SET_LOCKTAG(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+					 IDEM_LOCK_MACHINE);
+	(void) LockAcquire(&tag, mode, false, false);
 }
 
 /*
@@ -62,7 +126,7 @@ const IdemMachine *
 idem_machine_seek(const char *name)
 {
 	const IdemCatalog *cat;
-	ListCell   *lc;
+	const IdemMachine *machine;
 
 	/*
 	 * A transaction that goes on with a table it has locked before need not
@@ -75,24 +139,16 @@ idem_machine_seek(const char *name)
 		machines_context = AllocSetContextCreate(TopMemoryContext,
 												 "idem machines",
 												 ALLOCSET_SMALL_SIZES);
-	if (!machines_valid || machines_generation != cat->generation)
+	if (machine_table != cat->machine_table || edge_table != cat->edge_table)
 	{
 		machines = NIL;
 		MemoryContextReset(machines_context);
-		machines_generation = cat->generation;
 		machine_table = cat->machine_table;
 		edge_table = cat->edge_table;
-		machines_valid = true;
 	}
 
-	foreach(lc, machines)
-	{
-		const IdemMachine *machine = lfirst(lc);
-
-		if (strcmp(machine->name, name) == 0)
-			return machine;
-	}
-	return add_machine(cat, name);
+	machine = kept_machine(cat, name);
+	return machine != NULL ? machine : add_machine(cat, name);
 }
 
 /* The same, but raises 42704 if there is none. */
@@ -130,14 +186,8 @@ idem_machine_states(const IdemMachine *machine)
 {
 	List	   *states = NIL;
 
-	for (int position = 0; position < machine->nstates; position++)
-	{
-		for (int i = 0; i < machine->nstates; i++)
-		{
-			if (machine->states[i].position == position)
-				states = lappend(states, pstrdup(machine->states[i].name));
-		}
-	}
+	for (int i = 0; i < machine->nstates; i++)
+		states = lappend(states, pstrdup(machine->order[i]->name));
 	return states;
 }
 
@@ -183,8 +233,12 @@ idem_machine_edges(const IdemMachine *machine)
 	List	   *edges = NIL;
 	ListCell   *lc;
 
-	foreach(lc, idem_machine_states(machine))
-		edges = list_concat(edges, idem_machine_exits(machine, lfirst(lc)));
+	for (int i = 0; i < machine->nstates; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		foreach(lc, machine->order[i]->edges)
+			edges = lappend(edges, copy_edge(lfirst(lc)));
+	}
 	return edges;
 }
 
@@ -192,14 +246,24 @@ static const IdemEdge *
 find_edge(const IdemMachine *machine, const char *from, const char *to)
 {
 	const IdemState *state = idem_compile_state(machine, from);
-	ListCell   *lc;
+	const IdemState *target = idem_compile_state(machine, to);
+	int			low = 0;
+	int			high;
 
-	foreach(lc, state != NULL ? state->edges : NIL)
+	if (state == NULL || target == NULL)
+		return NULL;
+	high = list_length(state->edges);
+	while (low < high)
 	{
-		const IdemEdge *edge = lfirst(lc);
+		int			middle = (low + high) / 2;
+		const IdemEdge *edge = list_nth(state->edges, middle);
 
-		if (strcmp(edge->to, to) == 0)
+		if (edge->position == target->position)
 			return edge;
+		if (edge->position < target->position)
+			low = middle + 1;
+		else
+			high = middle;
 	}
 	return NULL;
 }
@@ -278,7 +342,7 @@ static void
 relation_changed(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == machine_table || relid == edge_table)
-		machines_valid = false;
+		heard++;
 }
 
 /* Registers for invalidations.  To be called once, from _PG_init. */

@@ -81,6 +81,28 @@ for my $end (['COMMIT', 3, 'inserted|t|{"v": "x", "id": 3}'],
 	is("$out$err", "$expected\n", "waiting, $command: answered");
 }
 
+# A state machine whose definition is prepared: who means the same machine waits,
+# across a crash, too; nobody else does.
+sub define
+{
+	my ($name, $state) = @_;
+	return qq{SELECT idem_machine_define('$name', 'a', '{"a": ["$state"]}')};
+}
+
+$node->safe_psql('postgres', 'BEGIN; ' . define('mine', 'b') . q{; PREPARE TRANSACTION 'm'});
+for my $time ('at once', 'after a crash')
+{
+	my ($rc, $out, $err) = $node->psql('postgres',
+		"\\set VERBOSITY sqlstate\nSET lock_timeout = '100ms';\n" . define('mine', 'c'));
+	like($err, qr/ERROR:\s+55P03/, "a prepared definition keeps its machine, $time");
+	is($node->safe_psql('postgres', "SET lock_timeout = '100ms';" . define("other $time", 'c')),
+		't', 'and no other');
+	$node->stop('immediate');
+	$node->start;
+}
+$node->safe_psql('postgres', q{COMMIT PREPARED 'm'});
+is($node->safe_psql('postgres', define('mine', 'b')), 'f', 'committed: it is defined');
+
 is($node->safe_psql('postgres', 'SELECT id, v FROM t ORDER BY id'),
 	"1|x\n2|x\n3|x\n4|x", 'each row once');
 
