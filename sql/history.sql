@@ -315,7 +315,7 @@ SELECT idem_attach('live', 'order');
 UPDATE live SET status = 'PROCESSING';
 SELECT idem_attach('live', 'order', history => true);
 UPDATE live SET status = 'SHIPPED';
-DROP TRIGGER _idem_lifecycle_history ON live;
+DROP TRIGGER "!idem_lifecycle_history" ON live;
 UPDATE live SET status = 'DELIVERED';
 SELECT version, to_state FROM idem_history('live', 1);
 -- nothing else is changed that way

@@ -144,7 +144,7 @@ UPDATE keyless SET status = 'PROCESSING';
 UPDATE keyless SET version = 1;
 ALTER TABLE keyless ADD PRIMARY KEY (status);
 UPDATE keyless SET status = 'PROCESSING';
-DROP TRIGGER _idem_lifecycle_history ON keyless;
+DROP TRIGGER "!idem_lifecycle_history" ON keyless;
 UPDATE keyless SET status = 'PROCESSING';
 SELECT count(*) FROM idem_history WHERE target = 'keyless'::regclass;
 

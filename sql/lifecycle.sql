@@ -22,6 +22,24 @@ SELECT tgname, pg_get_triggerdef(oid) LIKE
 	'% EXECUTE FUNCTION %idem_lifecycle(''order'', ''status'', ''version'')' AS calls
 FROM pg_trigger WHERE tgrelid = 'orders'::regclass ORDER BY 1;
 
+-- What comes after the update is told of before any trigger with an ordinary name
+-- goes on from there.
+CREATE TABLE hurried (id int PRIMARY KEY, status order_status NOT NULL DEFAULT 'PENDING',
+	version bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('hurried', 'order', history => true);
+CREATE FUNCTION hurry() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.status = 'PROCESSING' THEN
+		UPDATE hurried SET status = 'SHIPPED' WHERE id = NEW.id;
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER "0 Hurry" AFTER UPDATE ON hurried FOR EACH ROW EXECUTE FUNCTION hurry();
+INSERT INTO hurried VALUES (1);
+UPDATE hurried SET status = 'PROCESSING';
+SELECT from_state, to_state, version FROM idem_history WHERE target = 'hurried'::regclass ORDER BY id;
+DROP TABLE hurried;
+
 -- a row begins in the initial state
 INSERT INTO orders VALUES (1, DEFAULT, DEFAULT), (2, 'PENDING', 7);
 INSERT INTO orders VALUES (3, 'SHIPPED');

@@ -14,6 +14,7 @@
 #include "catalog/catalog.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -37,12 +38,13 @@ PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
 
 /*
- * Triggers fire by name.  Before an update ours comes late in the alphabet, to
- * have the last word on the row.  Afterwards it comes early, since a trigger of
- * the user's may bring the row into its next state, and history tells in order.
+ * Triggers fire by name, byte for byte.  Before an update ours comes late, to have
+ * the last word on the row.  Afterwards it comes before any letter or digit, since
+ * a trigger of the user's may bring the row into its next state, and history tells
+ * in order.
  */
 #define BEFORE_TRIGGER	"zz_idem_lifecycle"
-#define AFTER_TRIGGER	"_idem_lifecycle"
+#define AFTER_TRIGGER	"!idem_lifecycle"
 
 /*
  * Opens a table of the caller's, with the lock that CREATE TRIGGER takes, so
@@ -174,6 +176,42 @@ check_rows(Relation rel, AttrNumber status, const char *name, List *states)
 				 errhint("Bring all rows into states of the machine first.")));
 }
 
+/*
+ * Refuses a table with children that do not follow the machine themselves: an
+ * update of the table changes their rows, too, and fires none of its triggers.
+ */
+static void
+check_children(Relation rel, const char *machine, const char *status)
+{
+	Oid			relid = RelationGetRelid(rel);
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
+		return;
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		IdemLifecycle lifecycle;
+		Relation	child;
+		bool		follows;
+
+		if (lfirst_oid(lc) == relid)
+			continue;
+		child = relation_open(lfirst_oid(lc), NoLock);
+		follows = idem_follow_find(&lifecycle, child) &&
+			strcmp(lifecycle.machine, machine) == 0 &&
+			lifecycle.status == get_attnum(lfirst_oid(lc), status);
+		if (!follows)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("table \"%s\" cannot follow a state machine before its children do",
+							RelationGetRelationName(rel)),
+					 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
+							   qualified_name(child), RelationGetRelationName(rel)),
+					 errhint("Call idem_attach() for the children first, or make them partitions.")));
+		relation_close(child, NoLock);
+	}
+}
+
 /* Does a table follow that machine in those columns, but keep no history? */
 static bool
 lacks_history(Relation rel, const char *machine, const char *status,
@@ -194,11 +232,11 @@ lacks_history(Relation rel, const char *machine, const char *status,
  *			   history boolean) -> void
  *
  * Lets a table follow a machine, or one that does so already also keep a history.
- * Raises 42501 unless the caller owns the table, 42809 for what is not a table,
- * 42710 if it follows one already, 42704 for a machine that does not exist, 42P10
- * for want of a primary key, 42703, 42804 and 42P16 for columns that cannot serve,
- * 42883 and 42804 for guards that do not take its rows, 23514 for rows that are in
- * no state of the machine.
+ * Raises 42501 unless the caller owns the table, 42809 for what is not a table, or
+ * has children that do not follow the machine, 42710 if it follows one already,
+ * 42704 for a machine that does not exist, 42P10 for want of a primary key, 42703,
+ * 42804 and 42P16 for columns that cannot serve, 42883 and 42804 for guards that do
+ * not take its rows, 23514 for rows that are in no state of the machine.
  */
 Datum
 idem_attach(PG_FUNCTION_ARGS)
@@ -251,6 +289,7 @@ idem_attach(PG_FUNCTION_ARGS)
 	idem_unique_need_primary(&key, rel);
 	if (!attached)
 	{
+		check_children(rel, machine_name, status);
 		att = need_column(rel, status,
 						  psprintf("text NOT NULL DEFAULT %s",
 								   quote_literal_cstr(initial)));
@@ -272,11 +311,11 @@ idem_attach(PG_FUNCTION_ARGS)
 	{
 		idem_query_command(psprintf("CREATE TRIGGER " BEFORE_TRIGGER "_update BEFORE UPDATE %s",
 									call));
-		idem_query_command(psprintf("CREATE TRIGGER " AFTER_TRIGGER "_insert AFTER INSERT %s",
+		idem_query_command(psprintf("CREATE TRIGGER \"" AFTER_TRIGGER "_insert\" AFTER INSERT %s",
 									call));
 	}
 	if (history)
-		idem_query_command(psprintf("CREATE TRIGGER " AFTER_TRIGGER "_history AFTER UPDATE %s",
+		idem_query_command(psprintf("CREATE TRIGGER \"" AFTER_TRIGGER "_history\" AFTER UPDATE %s",
 									call));
 	PG_RETURN_VOID();
 }
