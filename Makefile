@@ -67,6 +67,7 @@ OBJS = \
 	src/result.o \
 	src/revision.o \
 	src/rights.o \
+	src/role.o \
 	src/rowid.o \
 	src/rowjson.o \
 	src/rowkey.o \

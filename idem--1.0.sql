@@ -14,6 +14,32 @@ CREATE TYPE @extschema@.idem_outcome AS ENUM (
 COMMENT ON TYPE @extschema@.idem_outcome IS
 'what came of a call, and what its key says of it';
 
+-- A role, kept by its OID and written by its name.
+CREATE TYPE @extschema@.idem_role;
+CREATE FUNCTION @extschema@._idem_role_in(cstring) RETURNS @extschema@.idem_role
+AS 'MODULE_PATHNAME', 'idem_role_in' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION @extschema@._idem_role_out(@extschema@.idem_role) RETURNS cstring
+AS 'MODULE_PATHNAME', 'idem_role_out' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION @extschema@._idem_role_recv(internal) RETURNS @extschema@.idem_role
+AS 'MODULE_PATHNAME', 'idem_role_recv' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION @extschema@._idem_role_send(@extschema@.idem_role) RETURNS bytea
+AS 'MODULE_PATHNAME', 'idem_role_send' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE TYPE @extschema@.idem_role (
+	INPUT = @extschema@._idem_role_in, OUTPUT = @extschema@._idem_role_out,
+	RECEIVE = @extschema@._idem_role_recv, SEND = @extschema@._idem_role_send,
+	LIKE = pg_catalog.oid
+);
+CREATE CAST (@extschema@.idem_role AS oid) WITHOUT FUNCTION;
+CREATE CAST (oid AS @extschema@.idem_role) WITHOUT FUNCTION;
+COMMENT ON TYPE @extschema@.idem_role IS
+'role to which something belongs: follows a role that is renamed, and is empty once it is dropped';
+COMMENT ON FUNCTION @extschema@._idem_role_in(cstring) IS 'I/O';
+COMMENT ON FUNCTION @extschema@._idem_role_out(@extschema@.idem_role) IS 'I/O';
+COMMENT ON FUNCTION @extschema@._idem_role_recv(internal) IS 'I/O';
+COMMENT ON FUNCTION @extschema@._idem_role_send(@extschema@.idem_role) IS 'I/O';
+COMMENT ON CAST (@extschema@.idem_role AS oid) IS 'OID of the role';
+COMMENT ON CAST (oid AS @extschema@.idem_role) IS 'role with that OID';
+
 -- Columns of fixed width first, which saves the padding between them.
 CREATE TABLE @extschema@.idem_key (
 	created_at timestamp with time zone NOT NULL,

@@ -6,6 +6,15 @@
  * while a session goes on.  So the OIDs are looked up once and kept until an
  * invalidation says that one of them may have changed; the callbacks only
  * flag, since they run at places where nothing may be looked up.
+ *
+ * The tables are read without a statement, by the numbers and the types that
+ * their columns were made with.  Their owner can alter them, so they are compared
+ * with what was made whenever they may have changed.  Who reads a table locks it
+ * first and calls idem_catalog() then: what it finds holds as long as the lock
+ * does.
+ *
+ * A session has few places for relcache callbacks, for all extensions together.
+ * So the library has one, here, and tells its other rooms.
  */
 #include "postgres.h"
 
@@ -14,11 +23,14 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "storage/sinval.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -27,11 +39,90 @@
 #include "utils/syscache.h"
 
 #include "catalog.h"
+#include "compat.h"
 
 static const char *const outcome_names[IDEM_OUTCOMES] = {
 	"inserted", "updated", "unchanged", "executed", "claimed",
 	"in_progress", "completed", "failed", "applied", "noop"
 };
+
+/* Types of idem's own, where the list below has types. */
+#define OUTCOME		((Oid) 1)
+#define ROLE		((Oid) 2)
+
+/* A column as it was made. */
+typedef struct Column
+{
+	const char *name;
+	Oid			type;
+	bool		not_null;
+	int			key;			/* which column of the primary key it is, from 1 */
+} Column;
+
+/* A table as it was made, whose columns are numbered in this order. */
+typedef struct Table
+{
+	const char *name;
+	size_t		table;			/* where IdemCatalog has its OID */
+	size_t		index;			/* and that of its primary key */
+	Column		columns[16];	/* ends with one that has no name */
+} Table;
+
+#define TABLE(name, field) \
+	name, offsetof(IdemCatalog, field##_table), offsetof(IdemCatalog, field##_index)
+
+static const Table tables[] = {
+	{TABLE("idem_key", key), {
+			{"created_at", TIMESTAMPTZOID, true},
+			{"expires_at", TIMESTAMPTZOID, true},
+			{"fence", INT8OID, true},
+			{"fingerprint", INT8OID},
+			{"lease_until", TIMESTAMPTZOID},
+			{"outcome", OUTCOME, true},
+			{"scope", TEXTOID, true, 2},
+			{"key", TEXTOID, true, 1},
+			{"claimed_by", TEXTOID, true},
+			{"response", JSONBOID},
+	}},
+	{TABLE("idem_machine", machine), {
+			{"name", TEXTOID, true, 1},
+			{"initial", TEXTOID, true},
+			{"states", TEXTARRAYOID, true},
+			{"owner", TEXTOID, true},
+	}},
+	{TABLE("idem_machine_edge", edge), {
+			{"machine", TEXTOID, true, 1},
+			{"from_state", TEXTOID, true, 2},
+			{"to_state", TEXTOID, true, 3},
+			{"guard", TEXTOID},
+	}},
+	{TABLE("idem_consumer", consumer), {
+			{"ttl", INTERVALOID},
+			{"consumer", TEXTOID, true, 1},
+			{"late", TEXTOID, true},
+			{"owner", TEXTOID, true},
+	}},
+	{TABLE("idem_message", message), {
+			{"expires_at", TIMESTAMPTZOID, true},
+			{"consumer", TEXTOID, true, 1},
+			{"message_id", TEXTOID, true, 2},
+	}},
+	{TABLE("idem_offset", offset), {
+			{"next_offset", INT8OID, true},
+			{"previous_offset", INT8OID, true},
+			{"first_offset", INT8OID, true},
+			{"epoch", INT8OID},
+			{"updated_at", TIMESTAMPTZOID, true},
+			{"partition", INT4OID, true, 3},
+			{"consumer", TEXTOID, true, 1},
+			{"topic", TEXTOID, true, 2},
+	}},
+};
+
+#define MAX_WATCHERS	8
+
+static IdemRelationCallback watchers[MAX_WATCHERS];
+static int	nwatchers = 0;
 
 static IdemCatalog catalog;
 static bool catalog_valid = false;
@@ -58,7 +149,18 @@ extension_schema(void)
 	return schema;
 }
 
-/* The trigger function of that name, which an installed extension has. */
+/* An object of idem's own is not there, or no longer what was made. */
+pg_noreturn static void
+error_altered(const char *kind, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s \"%s\" is not as extension \"idem\" has made it",
+					kind, name),
+			 errhint("Undo what was altered, or drop and create the extension.")));
+}
+
+/* The trigger function of that name. */
 static Oid
 trigger_function(Oid schema, const char *name)
 {
@@ -70,80 +172,184 @@ trigger_function(Oid schema, const char *name)
 							   PointerGetDatum(noargs),
 							   ObjectIdGetDatum(schema));
 	if (!OidIsValid(function))
-		elog(ERROR, "idem has no function \"%s\"", name);
+		error_altered("function", name);
 	return function;
 }
 
-/* A relation of idem's own, which an installed extension always has. */
 static Oid
-relation(Oid schema, const char *name)
+own_type(Oid schema, const char *name)
 {
-	Oid			relid = get_relname_relid(name, schema);
+	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+									   CStringGetDatum(name),
+									   ObjectIdGetDatum(schema));
 
-	if (!OidIsValid(relid))
-		elog(ERROR, "idem has no relation \"%s\"", name);
-	return relid;
+	if (!OidIsValid(type))
+		error_altered("type", name);
+	return type;
 }
 
+/* Are a table's columns what they were made? */
+static bool
+has_columns(const Table *table, Oid relid, const IdemCatalog *cat)
+{
+	bool		good = true;
+
+	for (int i = 0; good && table->columns[i].name != NULL; i++)
+	{
+		const Column *column = &table->columns[i];
+		Oid			type = column->type == OUTCOME ? cat->outcome_type :
+			column->type == ROLE ? cat->role_type : column->type;
+		HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+											Int16GetDatum(i + 1));
+		Form_pg_attribute att;
+
+		if (!HeapTupleIsValid(tuple))
+			return false;
+		att = (Form_pg_attribute) GETSTRUCT(tuple);
+		good = !att->attisdropped && att->atttypid == type &&
+			(att->attnotnull || !column->not_null);
+		ReleaseSysCache(tuple);
+	}
+	return good;
+}
+
+/* Does an index have just the columns of a table's primary key, in its order? */
+static bool
+is_key(const Table *table, Form_pg_index index)
+{
+	int			count = 0;
+
+	for (int i = 0; table->columns[i].name != NULL; i++)
+	{
+		int			key = table->columns[i].key;
+
+		if (key == 0)
+			continue;
+		count++;
+		if (key > index->indnkeyatts || index->indkey.values[key - 1] != i + 1)
+			return false;
+	}
+	return index->indnkeyatts == count;
+}
+
+/* The index of a table's primary key, by whatever name; else InvalidOid. */
+static Oid
+key_index(const Table *table, Oid relid)
+{
+	Relation	rel = table_open(IndexRelationId, AccessShareLock);
+	Oid			found = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, IndexIndrelidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_index index = (Form_pg_index) GETSTRUCT(tuple);
+
+		if (index->indisprimary && index->indimmediate && index->indisvalid &&
+			is_key(table, index))
+			found = index->indexrelid;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* Finds a table and its primary key, and compares them with what was made. */
+static void
+load_table(const Table *table, IdemCatalog *cat)
+{
+	Oid			relid = get_relname_relid(table->name, cat->schema_oid);
+	Oid			index;
+
+	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION ||
+		!has_columns(table, relid, cat))
+		error_altered("table", table->name);
+	index = key_index(table, relid);
+	if (!OidIsValid(index))
+		error_altered("primary key of table", table->name);
+	*(Oid *) ((char *) cat + table->table) = relid;
+	*(Oid *) ((char *) cat + table->index) = index;
+}
+
+static Oid
+relation_owner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		error_altered("table", "idem_key");
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+load_outcomes(IdemCatalog *cat)
+{
+	for (int i = 0; i < IDEM_OUTCOMES; i++)
+	{
+		cat->outcome[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+										  ObjectIdGetDatum(cat->outcome_type),
+										  CStringGetDatum(outcome_names[i]));
+		if (!OidIsValid(cat->outcome[i]))
+			error_altered("type", "idem_outcome");
+	}
+}
+
+/* Looks everything up anew; the generation changes only if something else did. */
 static void
 catalog_load(Oid schema)
 {
 	static uint64 generations = 0;
 	char	   *name = get_namespace_name(schema);
-	HeapTuple	tuple;
+	IdemCatalog new;
 
+	memset(&new, 0, sizeof(new));	/* the padding, too */
 	/* dropped since we found the extension */
 	if (name == NULL)
-		elog(ERROR, "cache lookup failed for schema %u", schema);
-	catalog.schema_oid = schema;
-	strlcpy(catalog.schema, quote_identifier(name), sizeof(catalog.schema));
-	catalog.key_table = relation(schema, "idem_key");
-	catalog.key_index = relation(schema, "idem_key_pkey");
-	catalog.machine_table = relation(schema, "idem_machine");
-	catalog.machine_index = relation(schema, "idem_machine_pkey");
-	catalog.edge_table = relation(schema, "idem_machine_edge");
-	catalog.edge_index = relation(schema, "idem_machine_edge_pkey");
-	catalog.consumer_table = relation(schema, "idem_consumer");
-	catalog.consumer_index = relation(schema, "idem_consumer_pkey");
-	catalog.message_table = relation(schema, "idem_message");
-	catalog.message_index = relation(schema, "idem_message_pkey");
-	catalog.offset_table = relation(schema, "idem_offset");
-	catalog.offset_index = relation(schema, "idem_offset_pkey");
-	catalog.lifecycle = trigger_function(schema, "idem_lifecycle");
-	catalog.version = trigger_function(schema, "idem_version");
+		error_altered("schema", "?");
+	new.schema_oid = schema;
+	strlcpy(new.schema, quote_identifier(name), sizeof(new.schema));
+	new.outcome_type = own_type(schema, "idem_outcome");
+	new.role_type = own_type(schema, "idem_role");
+	load_outcomes(&new);
+	for (int i = 0; i < lengthof(tables); i++)
+		load_table(&tables[i], &new);
+	new.owner = relation_owner(new.key_table);
+	new.lifecycle = trigger_function(schema, "idem_lifecycle");
+	new.version = trigger_function(schema, "idem_version");
 
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(catalog.key_table));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", catalog.key_table);
-	catalog.owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-
-	catalog.outcome_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-										   CStringGetDatum("idem_outcome"),
-										   ObjectIdGetDatum(schema));
-	for (int i = 0; i < IDEM_OUTCOMES; i++)
-	{
-		catalog.outcome[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
-											 ObjectIdGetDatum(catalog.outcome_type),
-											 CStringGetDatum(outcome_names[i]));
-		if (!OidIsValid(catalog.outcome[i]))
-			elog(ERROR, "idem_outcome has no value \"%s\"", outcome_names[i]);
-	}
-
-	catalog.generation = ++generations;
+	new.generation = catalog.generation;
+	new.reloads = ++catalog.reloads;
+	if (new.generation != 0 && memcmp(&new, &catalog, sizeof(new)) == 0)
+		return;
+	new.generation = ++generations;
+	catalog = new;
 }
 
 /*
  * Brings the catalog up to date.  The flag is set before the look-ups, so that
- * an invalidation that arrives during them is not lost.
+ * an invalidation that arrives during them is not lost: they are made again if
+ * any did.  One that was not sent by anybody, as debug_discard_caches has them
+ * all the time, tells nothing new.
  */
 static bool
 catalog_refresh(void)
 {
-	while (!catalog_valid)
+	uint64		counter;
+
+	if (catalog_valid)
+		return true;
+	do
 	{
 		Oid			schema;
 
+		counter = SharedInvalidMessageCounter;
 		catalog_valid = true;
 		PG_TRY();
 		{
@@ -163,7 +369,7 @@ catalog_refresh(void)
 			catalog_valid = false;
 			return false;
 		}
-	}
+	} while (!catalog_valid && counter != SharedInvalidMessageCounter);
 	return true;
 }
 
@@ -200,24 +406,42 @@ idem_catalog_outcome(Oid value)
 		if (cat->outcome[i] == value)
 			return (IdemOutcome) i;
 	}
-	elog(ERROR, "value %u is not of idem_outcome", value);
-	return IDEM_NOOP;			/* keep compiler quiet */
+	error_altered("type", "idem_outcome");
+}
+
+/* Is it one of the tables, as they were when they were looked up last? */
+static bool
+is_table(Oid relid)
+{
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		if (relid == *(Oid *) ((char *) &catalog + tables[i].table))
+			return true;
+	}
+	return false;
 }
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == catalog.key_table ||
-		relid == catalog.machine_table || relid == catalog.edge_table ||
-		relid == catalog.consumer_table || relid == catalog.message_table ||
-		relid == catalog.offset_table)
+	if (relid == InvalidOid || is_table(relid))
 		catalog_valid = false;
+	for (int i = 0; i < nwatchers; i++)
+		watchers[i] (relid);
 }
 
 static void
 schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	catalog_valid = false;
+}
+
+/* Has a function told of relations that change.  To be called from _PG_init. */
+void
+idem_catalog_watch(IdemRelationCallback callback)
+{
+	Assert(nwatchers < MAX_WATCHERS);
+	watchers[nwatchers++] = callback;
 }
 
 /* Registers for invalidations.  To be called once, from _PG_init. */

@@ -28,6 +28,7 @@ typedef enum IdemOutcome
 typedef struct IdemCatalog
 {
 	uint64		generation;		/* differs whenever anything below does */
+	uint64		reloads;		/* whenever anything below may have changed */
 	char		schema[NAMEDATALEN * 2 + 3];	/* quoted name of the schema */
 	Oid			schema_oid;
 	Oid			owner;			/* of the tables: who writes to them */
@@ -45,13 +46,18 @@ typedef struct IdemCatalog
 	Oid			message_index;	/* its primary key: (consumer, message_id) */
 	Oid			offset_table;	/* idem_offset */
 	Oid			offset_index;	/* its primary key: (consumer, topic, ...) */
+	Oid			role_type;		/* idem_role */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
 } IdemCatalog;
 
+/* Told of each relation that may have changed; InvalidOid stands for all. */
+typedef void (*IdemRelationCallback) (Oid relid);
+
 extern const IdemCatalog *idem_catalog(void);
 extern bool idem_catalog_installed(void);
 extern IdemOutcome idem_catalog_outcome(Oid value);
+extern void idem_catalog_watch(IdemRelationCallback callback);
 extern void idem_catalog_init(void);
 
 #endif							/* IDEM_CATALOG_H */

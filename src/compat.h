@@ -42,6 +42,27 @@
 							  true, 0, false))
 #endif
 
+/* What planner_hook and ExecutorCheckPerms_hook are given, and pass on. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_PLANNER_ARGS \
+	Query *parse, const char *query_string, int cursorOptions, \
+	ParamListInfo boundParams, ExplainState *es
+#define IDEM_PLANNER_PASS	parse, query_string, cursorOptions, boundParams, es
+#else
+#define IDEM_PLANNER_ARGS \
+	Query *parse, const char *query_string, int cursorOptions, \
+	ParamListInfo boundParams
+#define IDEM_PLANNER_PASS	parse, query_string, cursorOptions, boundParams
+#endif
+#if PG_VERSION_NUM >= 160000
+#define IDEM_CHECK_PERMS_ARGS \
+	List *rangeTable, List *permInfos, bool ereport_on_violation
+#define IDEM_CHECK_PERMS_PASS	rangeTable, permInfos, ereport_on_violation
+#else
+#define IDEM_CHECK_PERMS_ARGS	List *rangeTable, bool ereport_on_violation
+#define IDEM_CHECK_PERMS_PASS	rangeTable, ereport_on_violation
+#endif
+
 /* Looking functions up by a name as SQL has it. */
 #if PG_VERSION_NUM >= 160000
 #define IDEM_NAME_LIST(name)	stringToQualifiedNameList(name, NULL)

@@ -388,7 +388,7 @@ idem_consumer_changed(PG_FUNCTION_ARGS)
 }
 
 static void
-relation_changed(Datum arg, Oid relid)
+relation_changed(Oid relid)
 {
 	if (relid == InvalidOid || relid == consumer_table)
 		consumers_valid = false;
@@ -398,5 +398,5 @@ relation_changed(Datum arg, Oid relid)
 void
 idem_consumer_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	idem_catalog_watch(relation_changed);
 }

@@ -30,68 +30,98 @@
 
 #include "compat.h"
 #include "direct.h"
-#include "owner.h"
 
 /*
  * Is it a table that no code is attached to?  Its owner may have added triggers
- * or rules, or let other tables refer to it.
+ * and rules, or let other tables refer to it.
  */
 static bool
 is_plain(Relation rel)
 {
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		!rel->rd_rel->relispartition &&
-		rel->trigdesc == NULL &&
-		rel->rd_rules == NULL;
+		rel->trigdesc == NULL && rel->rd_rules == NULL;
 }
 
-static void
+/* Does a new row have to meet, or to be given, what only code can tell? */
+static bool
+has_conditions(Relation rel)
+{
+	const TupleConstr *constr = rel->rd_att->constr;
+
+	return rel->rd_rel->relrowsecurity ||
+		(constr != NULL &&
+		 (constr->num_check > 0 || constr->num_defval > 0 ||
+		  constr->has_generated_stored));
+}
+
+/* Does an index of the opened ones run code of somebody's? */
+static bool
+has_expressions(const ResultRelInfo *result)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		const IndexInfo *info = result->ri_IndexRelationInfo[i];
+
+		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL ||
+			info->ii_ExclusionOps != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Inserts a row; false if it takes a statement. */
+static bool
 insert_row(Relation rel, Datum *values, bool *isnull)
 {
-	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
-													table_slot_callbacks(rel));
-	Size		natts = RelationGetNumberOfAttributes(rel);
+	bool		plain;
 
 	InitResultRelInfo(result, rel, 0, NULL, 0);
 	ExecOpenIndices(result, false);
+	plain = !has_expressions(result);
+	if (plain)
+	{
+		EState	   *estate = CreateExecutorState();
+		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+														table_slot_callbacks(rel));
+		Size		natts = RelationGetNumberOfAttributes(rel);
 
-	memcpy(slot->tts_values, values, natts * sizeof(Datum));
-	memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
-	ExecSimpleRelationInsert(result, estate, slot);
-
+		memcpy(slot->tts_values, values, natts * sizeof(Datum));
+		memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
+		ExecStoreVirtualTuple(slot);
+		ExecSimpleRelationInsert(result, estate, slot);
+		ExecDropSingleTupleTableSlot(slot);
+		FreeExecutorState(estate);
+	}
 	ExecCloseIndices(result);
-	ExecDropSingleTupleTableSlot(slot);
-	FreeExecutorState(estate);
+	return plain;
 }
 
 /*
  * Inserts a row, given by the values of all natts columns, into a table of
- * idem's own as its owner.  False if the table is not as it was installed: then
- * it takes a statement.  Raises what INSERT raises.
+ * idem's own.  False if the table is not as it was installed: then it takes a
+ * statement, which runs as the owner, restricted.  Here nothing of anybody else's
+ * runs, so the user does not matter.  Raises what INSERT raises, 25006 where
+ * nothing may be written included: what the caller has done meanwhile may have
+ * made the transaction read-only.
  */
 bool
 idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
 {
 	Relation	rel = table_open(table, RowExclusiveLock);
 	/* the defaults of columns that were added are the planner's business */
-	bool		plain = is_plain(rel) &&
+	bool		plain = is_plain(rel) && !has_conditions(rel) &&
 		RelationGetNumberOfAttributes(rel) == natts;
 
 	if (plain)
 	{
-		IdemCaller	caller;
-
-		/* the executor's business: the work may have forbidden writing */
 		PreventCommandIfReadOnly("INSERT");
-		idem_owner_enter(&caller, rel->rd_rel->relowner);
-		insert_row(rel, values, isnull);
-		idem_owner_leave(&caller);
-		/* as after a statement, so that what follows sees the row */
-		CommandCounterIncrement();
+		plain = insert_row(rel, values, isnull);
 	}
+	/* as after a statement, so that what follows sees the row */
+	if (plain)
+		CommandCounterIncrement();
 	/* the lock is kept, as any writer's is */
 	table_close(rel, NoLock);
 	return plain;

@@ -175,7 +175,7 @@ idem_history_write(Relation rel, const IdemPassage *passage)
 }
 
 static void
-relation_changed(Datum arg, Oid relid)
+relation_changed(Oid relid)
 {
 	if (relid == InvalidOid || relid == known.relid || relid == known.root)
 		known.relid = InvalidOid;
@@ -185,5 +185,5 @@ relation_changed(Datum arg, Oid relid)
 void
 idem_history_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	idem_catalog_watch(relation_changed);
 }

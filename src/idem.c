@@ -13,6 +13,7 @@
 #include "history.h"
 #include "keyed.h"
 #include "machine.h"
+#include "owner.h"
 #include "settings.h"
 #include "worker.h"
 
@@ -25,6 +26,7 @@ _PG_init(void)
 {
 	idem_settings_init();
 	idem_catalog_init();
+	idem_owner_init();
 	idem_guard_init();
 	idem_machine_init();
 	idem_history_init();

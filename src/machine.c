@@ -339,7 +339,7 @@ idem_machine_changed(PG_FUNCTION_ARGS)
 }
 
 static void
-relation_changed(Datum arg, Oid relid)
+relation_changed(Oid relid)
 {
 	if (relid == InvalidOid || relid == machine_table || relid == edge_table)
 		heard++;
@@ -349,5 +349,5 @@ relation_changed(Datum arg, Oid relid)
 void
 idem_machine_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	idem_catalog_watch(relation_changed);
 }

@@ -15,5 +15,6 @@ typedef struct IdemCaller
 
 extern void idem_owner_enter(IdemCaller *caller, Oid owner);
 extern void idem_owner_leave(const IdemCaller *caller);
+extern void idem_owner_init(void);
 
 #endif							/* IDEM_OWNER_H */

@@ -1,10 +1,15 @@
 /*
  * plans.c
- *	  The plans that a session keeps for the caller's statements.
+ *	  The plans that a session keeps.
  *
- * A table of a bounded size, ordered by use.  What the plans are, whether they
- * still hold and how they are freed is the business of query.c, the only room
- * that may call this one.
+ * A plan that is being run may be wanted again on the way, by a trigger for one,
+ * and be found out of date then: another takes its place, but the execution below
+ * holds on to it.  So executions are counted, and a plan that has been forgotten
+ * is freed with the last of them.
+ *
+ * Those of the caller's statements are in a table of a bounded size, ordered by
+ * use.  What plans are of, and whether they still hold, is the business of
+ * query.c, the only room that may call this one.
  */
 #include "postgres.h"
 
@@ -26,8 +31,16 @@
 #define MAX_PLANS		256
 #define MAX_SIGNATURES	(1024 * 1024)
 
-static HTAB *plans = NULL;
-static int	nplans = 0;
+/* A plan in the table. */
+typedef struct Entry
+{
+	IdemSignature signature;	/* hash key, must be first; data is owned */
+	dlist_node	node;			/* in the order of use */
+	IdemPlan   *plan;
+} Entry;
+
+static HTAB *entries = NULL;
+static int	nentries = 0;
 static Size signatures = 0;		/* bytes of all of them */
 static dlist_head by_use = DLIST_STATIC_INIT(by_use);	/* latest first */
 
@@ -69,32 +82,77 @@ make_table(void)
 {
 	HASHCTL		ctl = {0};
 
-	if (plans != NULL)
+	if (entries != NULL)
 		return;
 	ctl.keysize = sizeof(IdemSignature);
-	ctl.entrysize = sizeof(IdemPlan);
+	ctl.entrysize = sizeof(Entry);
 	ctl.hash = signature_hash;
 	ctl.match = signature_compare;
-	plans = hash_create("idem plans", 64, &ctl,
-						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
+	entries = hash_create("idem plans", 64, &ctl,
+						  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
 	CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
 }
 
+/* Takes over a plan that SPI keeps. */
+IdemPlan *
+idem_plans_make(SPIPlanPtr plan)
+{
+	IdemPlan   *made = MemoryContextAllocZero(TopMemoryContext, sizeof(IdemPlan));
+
+	made->plan = plan;
+	return made;
+}
+
+static void
+free_plan(IdemPlan *plan)
+{
+	Assert(plan->running == 0 && plan->forgotten);
+	SPI_freeplan(plan->plan);
+	pfree(plan);
+}
+
+/* Frees a plan that nobody can find any more, once it is at rest. */
+void
+idem_plans_forget(IdemPlan *plan)
+{
+	Assert(!plan->forgotten);
+	plan->forgotten = true;
+	if (plan->running == 0)
+		free_plan(plan);
+}
+
+/* Begins an execution, which is to be ended also on an error: PG_FINALLY. */
+void
+idem_plans_begin(IdemPlan *plan)
+{
+	plan->running++;
+}
+
+void
+idem_plans_end(IdemPlan *plan)
+{
+	Assert(plan->running > 0);
+	plan->running--;
+	if (plan->running == 0 && plan->forgotten)
+		free_plan(plan);
+}
+
 /*
- * What is kept under a signature, or NULL.  The pointer is good until the
- * entry is removed.
+ * What is kept under a signature, or NULL.  The pointer is good until a plan is
+ * kept, or room made.
  */
 IdemPlan *
 idem_plans_find(IdemSignature signature)
 {
-	IdemPlan   *entry;
+	Entry	   *entry;
 
 	make_table();
-	entry = hash_search(plans, &signature, HASH_FIND, NULL);
-	if (entry != NULL)
-		dlist_move_head(&by_use, &entry->node);
-	return entry;
+	entry = hash_search(entries, &signature, HASH_FIND, NULL);
+	if (entry == NULL)
+		return NULL;
+	dlist_move_head(&by_use, &entry->node);
+	return entry->plan;
 }
 
 /*
@@ -111,64 +169,65 @@ idem_plans_heed_roles(void)
 		return;
 	roles_changed = false;
 	dlist_foreach(iter, &by_use)
-		dlist_container(IdemPlan, node, iter.cur)->stale = true;
+		dlist_container(Entry, node, iter.cur)->plan->stale = true;
 }
 
-/* Keeps a plan under a signature that has none. */
-IdemPlan *
-idem_plans_add(IdemSignature signature, SPIPlanPtr plan)
+/* Keeps a plan under a signature, in the place of the one that it may have. */
+void
+idem_plans_keep(IdemSignature signature, IdemPlan *plan)
 {
+	Entry	   *entry;
 	char	   *copy;
-	IdemPlan   *entry;
 
 	make_table();
+	entry = hash_search(entries, &signature, HASH_FIND, NULL);
+	if (entry != NULL)
+	{
+		idem_plans_forget(entry->plan);
+		entry->plan = plan;
+		return;
+	}
 	copy = MemoryContextAlloc(TopMemoryContext, signature.length);
 	memcpy(copy, signature.data, signature.length);
 	signature.data = copy;
-	entry = hash_search(plans, &signature, HASH_ENTER, NULL);
+	entry = hash_search(entries, &signature, HASH_ENTER, NULL);
 	entry->plan = plan;
-	entry->stale = false;
-	entry->running = 0;
-	entry->note = 0;
 	dlist_push_head(&by_use, &entry->node);
-	nplans++;
+	nentries++;
 	signatures += signature.length;
-	return entry;
 }
 
-/* Forgets an entry, whose plan is the caller's to free. */
-void
-idem_plans_remove(IdemPlan *entry)
+static void
+remove_entry(Entry *entry)
 {
 	char	   *data = unconstify(char *, entry->signature.data);
 
+	idem_plans_forget(entry->plan);
 	dlist_delete(&entry->node);
-	nplans--;
+	nentries--;
 	signatures -= entry->signature.length;
-	hash_search(plans, &entry->signature, HASH_REMOVE, NULL);
+	hash_search(entries, &entry->signature, HASH_REMOVE, NULL);
 	pfree(data);
 }
 
-/* Must something go before a plan is added? */
-bool
-idem_plans_full(void)
-{
-	return nplans >= MAX_PLANS || signatures > MAX_SIGNATURES;
-}
-
 /*
- * The entry used next after this one, or the least recently used of all for
- * NULL; NULL when there is none.
+ * Forgets plans that are not current, and where the table is full those that
+ * have not been used for the longest time.
  */
-IdemPlan *
-idem_plans_next(IdemPlan *entry)
+void
+idem_plans_make_room(bool (*is_current) (const IdemPlan *plan))
 {
-	if (entry == NULL)
-		return dlist_is_empty(&by_use) ? NULL :
-			dlist_tail_element(IdemPlan, node, &by_use);
-	return dlist_has_prev(&by_use, &entry->node) ?
-		dlist_container(IdemPlan, node, dlist_prev_node(&by_use, &entry->node)) :
-		NULL;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &by_use)
+	{
+		Entry	   *entry = dlist_container(Entry, node, iter.cur);
+
+		if (!is_current(entry->plan))
+			remove_entry(entry);
+	}
+	while (nentries >= MAX_PLANS || signatures > MAX_SIGNATURES)
+		remove_entry(dlist_tail_element(Entry, node, &by_use));
 }
 
 /* A subquery that was a view has the view's OID. */

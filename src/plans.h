@@ -1,6 +1,6 @@
 /*
  * plans.h
- *	  The plans that a session keeps for the caller's statements.
+ *	  The plans that a session keeps.
  */
 #ifndef IDEM_PLANS_H
 #define IDEM_PLANS_H
@@ -16,23 +16,28 @@ typedef struct IdemSignature
 	int			length;
 } IdemSignature;
 
-/* A statement of the caller's, kept under its signature; as in query.h. */
+/*
+ * A plan: that of a statement of idem's own, which the statement points to, or
+ * one of the caller's, kept under its signature; as in query.h.
+ */
 struct IdemPlan
 {
-	IdemSignature signature;	/* hash key, must be first; data is owned */
-	dlist_node	node;			/* in the order of use */
 	SPIPlanPtr	plan;			/* owned, kept by SPI_keepplan */
+	int			running;		/* executions under way */
+	bool		forgotten;		/* to be freed with the last of them? */
 	bool		stale;			/* have roles changed since it was made? */
-	int			running;		/* executions under way; not freed meanwhile */
 	uint8		note;			/* of whoever has it kept; 0 at first */
 };
 
+extern IdemPlan *idem_plans_make(SPIPlanPtr plan);
+extern void idem_plans_forget(IdemPlan *plan);
+extern void idem_plans_begin(IdemPlan *plan);
+extern void idem_plans_end(IdemPlan *plan);
+
 extern IdemPlan *idem_plans_find(IdemSignature signature);
+extern void idem_plans_keep(IdemSignature signature, IdemPlan *plan);
+extern void idem_plans_make_room(bool (*is_current) (const IdemPlan *plan));
 extern void idem_plans_heed_roles(void);
-extern IdemPlan *idem_plans_add(IdemSignature signature, SPIPlanPtr plan);
-extern void idem_plans_remove(IdemPlan *entry);
-extern bool idem_plans_full(void);
-extern IdemPlan *idem_plans_next(IdemPlan *entry);
 extern void idem_plans_lock(List *sources);
 
 #endif							/* IDEM_PLANS_H */

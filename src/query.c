@@ -3,7 +3,8 @@
  *	  Running SQL: the only room that calls SPI.
  *
  * Statements are of two kinds.  idem's own touch idem's tables only; they run
- * as the owner of those tables, so that callers need no privilege on them.  The
+ * as the owner of those tables, so that callers need no privilege on them, and
+ * restricted (owner.c), since triggers on those tables may be anybody's.  The
  * caller's touch the tables that the caller names, and run just as if the
  * caller had sent them.  An ERROR needs no clean-up here: ending the
  * (sub)transaction restores the user and frees what SPI holds.
@@ -80,39 +81,72 @@ hand_over(int ncols, Datum *values, bool *isnull)
 	return SPI_processed;
 }
 
-static uint64
-run_plan(SPIPlanPtr plan, Datum *args, const char *nulls,
-		 int ncols, Datum *values, bool *isnull)
+/* What an execution takes, and gives. */
+typedef struct Execution
 {
-	int			rc = SPI_execute_plan(plan, args, nulls, false, 0);
+	Datum	   *args;
+	const char *nulls;			/* as SPI takes them, or NULL */
+	/* the first row's columns go there */
+	int			ncols;
+	Datum	   *values;
+	bool	   *isnull;
+	/* or all rows do, of arguments that bind makes */
+	DestReceiver *dest;			/* NULL: they do not */
+	IdemBindCallback bind;
+	void	   *state;
+} Execution;
+
+static uint64
+take_row(SPIPlanPtr plan, const Execution *how)
+{
+	int			rc = SPI_execute_plan(plan, how->args, how->nulls, false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan returned %s", SPI_result_code_string(rc));
-	return hand_over(ncols, values, isnull);
+	return hand_over(how->ncols, how->values, how->isnull);
 }
 
-/*
- * Runs a plan with the arguments that bind makes for it, in memory that is
- * freed afterwards, and sends its rows to dest.
- */
+/* The arguments are made in memory that is freed afterwards. */
 static uint64
-send_rows(SPIPlanPtr plan, IdemBindCallback bind, void *state,
-		  DestReceiver *dest)
+send_rows(SPIPlanPtr plan, const Execution *how)
 {
 	SPIExecuteOptions options = {0};
 	int			nargs = SPI_getargcount(plan);
 	Oid		   *types = palloc(sizeof(Oid) * (nargs + 1));
+	ParamListInfo params;
 	int			rc;
 
 	for (int i = 0; i < nargs; i++)
 		types[i] = SPI_getargtypeid(plan, i);
-	options.params = bind(nargs, types, state);
-	options.dest = dest;
+	params = how->bind(nargs, types, how->state);
+	/* where there are none, planner hooks do not expect a list */
+	options.params = nargs > 0 ? params : NULL;
+	options.dest = how->dest;
 	rc = SPI_execute_plan_extended(plan, &options);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan_extended returned %s",
 			 SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+/* Runs a plan; needs a connection.  Making arguments may run code of others. */
+static uint64
+run_plan(IdemPlan *plan, const Execution *how)
+{
+	volatile uint64 rows;
+
+	idem_plans_begin(plan);
+	PG_TRY();
+	{
+		rows = how->dest != NULL ? send_rows(plan->plan, how) :
+			take_row(plan->plan, how);
+	}
+	PG_FINALLY();
+	{
+		idem_plans_end(plan);
+	}
+	PG_END_TRY();
+	return rows;
 }
 
 /* Puts the schema's name where the text has "@". */
@@ -132,50 +166,53 @@ place_schema(const char *text, const char *schema)
 	return buf.data;
 }
 
-/* Makes the statement's plan fit the catalog; needs a connection. */
+/*
+ * Makes the statement's plan fit the catalog; needs a connection.
+ *
+ * The plan cache alone would not do: a plan that a rule has left nothing of
+ * depends on no table, and so stays valid when the rule is dropped.
+ */
 static void
 ready_own(IdemStatement *statement, const IdemCatalog *cat)
 {
 	char	   *sql;
 	Oid			argtypes[IDEM_MAX_ARGS];
+	IdemPlan   *plan;
 
 	if (statement->plan != NULL &&
-		statement->generation == cat->generation &&
-		SPI_plan_is_valid(statement->plan))
+		statement->reloads == cat->reloads &&
+		SPI_plan_is_valid(statement->plan->plan))
 		return;
 
-	if (statement->plan != NULL)
-	{
-		SPIPlanPtr	stale = statement->plan;
-
-		statement->plan = NULL;
-		SPI_freeplan(stale);
-	}
 	sql = place_schema(statement->text, cat->schema);
 	for (int i = 0; i < statement->nargs; i++)
 		argtypes[i] = OidIsValid(statement->argtypes[i]) ?
 			statement->argtypes[i] : cat->outcome_type;
-	statement->plan = make_plan(sql, statement->nargs, argtypes);
-	statement->generation = cat->generation;
+	plan = idem_plans_make(make_plan(sql, statement->nargs, argtypes));
 	pfree(sql);
+
+	/* an execution of the former may be under way below us */
+	if (statement->plan != NULL)
+		idem_plans_forget(statement->plan);
+	statement->plan = plan;
+	statement->reloads = cat->reloads;
 }
 
-/* Becomes the owner of idem's tables, with a statement ready to run. */
-static void
-enter_own(IdemCaller *caller, IdemStatement *statement)
+/* Runs a statement of idem's own as the owner of idem's tables. */
+static uint64
+run_own(IdemStatement *statement, const Execution *how)
 {
 	const IdemCatalog *cat = idem_catalog();
+	IdemCaller	caller;
+	uint64		rows;
 
-	idem_owner_enter(caller, cat->owner);
+	idem_owner_enter(&caller, cat->owner);
 	connect_spi();
 	ready_own(statement, cat);
-}
-
-static void
-leave_own(const IdemCaller *caller)
-{
+	rows = run_plan(statement->plan, how);
 	finish_spi();
-	idem_owner_leave(caller);
+	idem_owner_leave(&caller);
+	return rows;
 }
 
 /*
@@ -188,13 +225,12 @@ uint64
 idem_query_own(IdemStatement *statement, Datum *args, const char *nulls,
 			   int ncols, Datum *values, bool *isnull)
 {
-	IdemCaller	caller;
-	uint64		rows;
+	Execution	how = {
+		.args = args, .nulls = nulls,
+		.ncols = ncols, .values = values, .isnull = isnull
+	};
 
-	enter_own(&caller, statement);
-	rows = run_plan(statement->plan, args, nulls, ncols, values, isnull);
-	leave_own(&caller);
-	return rows;
+	return run_own(statement, &how);
 }
 
 static ParamListInfo
@@ -219,17 +255,15 @@ bind_datums(int nargs, const Oid *types, void *datums)
 void
 idem_query_own_send(IdemStatement *statement, Datum *args, DestReceiver *dest)
 {
-	IdemCaller	caller;
+	Execution	how = {.dest = dest, .bind = bind_datums, .state = args};
 
-	enter_own(&caller, statement);
-	(void) send_rows(statement->plan, bind_datums, args, dest);
-	leave_own(&caller);
+	(void) run_own(statement, &how);
 }
 
 static bool
-plan_is_current(const IdemPlan *entry)
+plan_is_current(const IdemPlan *plan)
 {
-	return !entry->stale && SPI_plan_is_valid(entry->plan);
+	return !plan->stale && SPI_plan_is_valid(plan->plan);
 }
 
 /*
@@ -243,13 +277,13 @@ plan_is_current(const IdemPlan *entry)
 IdemPlan *
 idem_query_find(const char *signature, int length)
 {
-	IdemPlan   *entry = idem_plans_find((IdemSignature) {signature, length});
+	IdemPlan   *plan = idem_plans_find((IdemSignature) {signature, length});
 
-	if (entry == NULL || !plan_is_current(entry))
+	if (plan == NULL || !plan_is_current(plan))
 		return NULL;
-	idem_plans_lock(SPI_plan_get_plan_sources(entry->plan));
+	idem_plans_lock(SPI_plan_get_plan_sources(plan->plan));
 	idem_plans_heed_roles();
-	return plan_is_current(entry) ? entry : NULL;
+	return plan_is_current(plan) ? plan : NULL;
 }
 
 /*
@@ -260,31 +294,9 @@ idem_query_find(const char *signature, int length)
 uint8 *
 idem_query_note(const char *signature, int length)
 {
-	IdemPlan   *entry = idem_plans_find((IdemSignature) {signature, length});
+	IdemPlan   *plan = idem_plans_find((IdemSignature) {signature, length});
 
-	return entry == NULL ? NULL : &entry->note;
-}
-
-/*
- * Frees plans that are out of date or over the limit, except under an
- * execution: a statement that is being run may call idem again, from a trigger
- * for one.
- */
-static void
-make_room(void)
-{
-	IdemPlan   *next;
-
-	for (IdemPlan *entry = idem_plans_next(NULL); entry != NULL; entry = next)
-	{
-		next = idem_plans_next(entry);
-		if (entry->running == 0 &&
-			(idem_plans_full() || !plan_is_current(entry)))
-		{
-			SPI_freeplan(entry->plan);
-			idem_plans_remove(entry);
-		}
-	}
+	return plan == NULL ? NULL : &plan->note;
 }
 
 /*
@@ -296,30 +308,26 @@ IdemPlan *
 idem_query_keep(const char *signature, int length,
 				const char *sql, int nargs, Oid *argtypes)
 {
-	IdemSignature key = {signature, length};
-	SPIPlanPtr	plan;
-	IdemPlan   *entry;
+	IdemPlan   *plan;
 
 	connect_spi();
-	plan = make_plan(sql, nargs, argtypes);
+	plan = idem_plans_make(make_plan(sql, nargs, argtypes));
 	finish_spi();
 
-	make_room();
-	entry = idem_plans_find(key);
-	if (entry == NULL)
-		return idem_plans_add(key, plan);
+	idem_plans_make_room(plan_is_current);
+	idem_plans_keep((IdemSignature) {signature, length}, plan);
+	return plan;
+}
 
-	/*
-	 * Where one of its executions is under way below us, that one holds on to
-	 * the old plan, which is left behind: this takes a table that is altered
-	 * by its own trigger.
-	 */
-	if (entry->running == 0)
-		SPI_freeplan(entry->plan);
-	entry->plan = plan;
-	entry->stale = false;
-	entry->note = 0;
-	return entry;
+static uint64
+run_caller(IdemPlan *plan, const Execution *how)
+{
+	uint64		rows;
+
+	connect_spi();
+	rows = run_plan(plan, how);
+	finish_spi();
+	return rows;
 }
 
 /*
@@ -330,49 +338,25 @@ uint64
 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 				  int ncols, Datum *values, bool *isnull)
 {
-	uint64		rows;
+	Execution	how = {
+		.args = args, .nulls = nulls,
+		.ncols = ncols, .values = values, .isnull = isnull
+	};
 
-	connect_spi();
-	plan->running++;
-	PG_TRY();
-	{
-		rows = run_plan(plan->plan, args, nulls, ncols, values, isnull);
-	}
-	PG_FINALLY();
-	{
-		plan->running--;
-	}
-	PG_END_TRY();
-	finish_spi();
-
-	return rows;
+	return run_caller(plan, &how);
 }
 
 /*
  * Runs a kept plan with the caller's rights, sends the rows, if it returns
- * any, to dest, and returns the number of rows processed.  Making the arguments
- * may run code of the caller's, such as a type's input function.
+ * any, to dest, and returns the number of rows processed.
  */
 uint64
 idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind, void *state,
 					   DestReceiver *dest)
 {
-	uint64		rows;
+	Execution	how = {.dest = dest, .bind = bind, .state = state};
 
-	connect_spi();
-	plan->running++;
-	PG_TRY();
-	{
-		rows = send_rows(plan->plan, bind, state, dest);
-	}
-	PG_FINALLY();
-	{
-		plan->running--;
-	}
-	PG_END_TRY();
-	finish_spi();
-
-	return rows;
+	return run_caller(plan, &how);
 }
 
 /*

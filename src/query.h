@@ -10,6 +10,9 @@
 
 #define IDEM_MAX_ARGS	16
 
+/* A plan that is kept. */
+typedef struct IdemPlan IdemPlan;
+
 /*
  * A statement of idem's own.  Give it static storage, with text, nargs and
  * argtypes filled in; in the text each "@" stands for the extension's schema,
@@ -21,12 +24,9 @@ typedef struct IdemStatement
 	int			nargs;
 	Oid			argtypes[IDEM_MAX_ARGS];
 	/* private to query.c */
-	SPIPlanPtr	plan;			/* NULL before first use */
-	uint64		generation;		/* of the catalog that plan was made for */
+	IdemPlan   *plan;			/* NULL before first use */
+	uint64		reloads;		/* of the catalog, when plan was made */
 } IdemStatement;
-
-/* A statement of the caller's, kept under its signature. */
-typedef struct IdemPlan IdemPlan;
 
 /* Makes the arguments of a statement that takes these types. */
 typedef ParamListInfo (*IdemBindCallback) (int nargs, const Oid *types,
