@@ -374,7 +374,7 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
-	idem_keyed_end();
+	idem_keyed_end(key);
 	row.outcome = answer->outcome;
 	row.fingerprint = key->fingerprint;
 	row.response = answer->response;

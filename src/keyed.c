@@ -37,15 +37,21 @@ idem_keyed_begin(const IdemKey *key)
 	current = keyed;
 }
 
-/* Ends the work begun last. */
-void
-idem_keyed_end(void)
+static void
+end_last(void)
 {
 	Keyed	   *keyed = current;
 
-	Assert(keyed != NULL);
 	current = keyed->outer;
 	pfree(keyed);
+}
+
+/* Ends the work of a key, if that is what began last. */
+void
+idem_keyed_end(const IdemKey *key)
+{
+	if (current != NULL && current->key == key)
+		end_last();
 }
 
 /* The key whose work is being done; NULL: none. */
@@ -70,7 +76,7 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 		return;
 	while (current != NULL &&
 		   current->level >= GetCurrentTransactionNestLevel())
-		idem_keyed_end();
+		end_last();
 }
 
 /* Registers for the ends of transactions.  To be called once, from _PG_init. */

@@ -8,7 +8,7 @@
 #include "key.h"
 
 extern void idem_keyed_begin(const IdemKey *key);
-extern void idem_keyed_end(void);
+extern void idem_keyed_end(const IdemKey *key);
 extern const IdemKey *idem_keyed_current(void);
 extern void idem_keyed_init(void);
 

@@ -26,6 +26,7 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -49,6 +50,7 @@ PG_FUNCTION_INFO_V1(idem_history);
 #define EQUAL		" OPERATOR(pg_catalog.=) "
 #define PLACE		"@._idem_history_place(h.target, h.row_key)"
 #define OID_OF(x)	"@._idem_table_oid(" x ")"
+#define OF_ROW		" AND h.row_key" EQUAL "ANY ($4)"
 #define LOW			"4294967295::pg_catalog.int8"	/* of a place: the row */
 
 /* The types are ours, whatever those of the table are by now. */
@@ -79,10 +81,10 @@ PG_FUNCTION_INFO_V1(idem_history);
 	" FROM recorded AS r WHERE r.place IS NOT NULL)"
 
 /*
- * What is recorded of a row $4 of some tables: of those themselves, whose places
- * are $1; under their names $3, which led to no table when it came here, at the
- * place $5; and of tables that they were partitions of, all up to when the row
- * was last in one of those.
+ * What is recorded of a row, by the keys $4, of some tables: of those themselves,
+ * where its places are $1; under their names $3, which led to no table when it
+ * came here, at the places $5; and of tables that they were partitions of, all up
+ * to when the row was last in one of those.
  *
  * OFFSET 0 keeps the planner from anything but a look into the index for each
  * table, however little it knows of the rows.
@@ -94,27 +96,29 @@ static IdemStatement select_history = {
 	.text = "WITH RECURSIVE " RECORDED ", former AS MATERIALIZED ("
 	"SELECT h.place, h.name, pg_catalog.max(h.changed_at) AS until FROM"
 	" (SELECT (r.place OPERATOR(pg_catalog.-) (r.place OPERATOR(pg_catalog.&) " LOW "))"
-	" OPERATOR(pg_catalog.+) $5 AS place FROM recorded AS r) AS o"
+	" OPERATOR(pg_catalog.+) u.place AS place"
+	" FROM recorded AS r, pg_catalog.unnest($5) AS u (place)) AS o"
 	" CROSS JOIN LATERAL (SELECT o.place, CASE WHEN " OID_OF("h.target") EQUAL "0::pg_catalog.oid"
 	" THEN h.target::pg_catalog.text END AS name, h.changed_at::pg_catalog.timestamptz AS changed_at"
 	" FROM @.idem_history AS h WHERE " PLACE EQUAL "o.place"
-	" AND h.row_key" EQUAL "$4 AND " AMONG("h.partition", "$2", "$3") " OFFSET 0) AS h"
+	OF_ROW " AND " AMONG("h.partition", "$2", "$3") " OFFSET 0) AS h"
 	" WHERE h.place OPERATOR(pg_catalog.<>) ALL ($1) GROUP BY h.place, h.name)"
 	" SELECT version, from_state, to_state, changed_at, changed_by, scope, key, note FROM ("
 	"SELECT h.* FROM pg_catalog.unnest($1) AS t (place)"
 	" CROSS JOIN LATERAL (SELECT " ENTRY " FROM @.idem_history AS h"
-	" WHERE " PLACE EQUAL "t.place AND h.row_key" EQUAL "$4 OFFSET 0) AS h"
+	" WHERE " PLACE EQUAL "t.place" OF_ROW " OFFSET 0) AS h"
 	" UNION SELECT " ENTRY " FROM @.idem_history AS h"
-	" WHERE " PLACE EQUAL "$5 AND h.row_key" EQUAL "$4"
+	" WHERE " PLACE EQUAL "ANY ($5)" OF_ROW
 	" AND h.target::pg_catalog.text" EQUAL "ANY ($3)"
 	" UNION SELECT h.* FROM former AS f"
 	" CROSS JOIN LATERAL (SELECT " ENTRY " FROM @.idem_history AS h"
-	" WHERE " PLACE EQUAL "f.place AND h.row_key" EQUAL "$4"
+	" WHERE " PLACE EQUAL "f.place" OF_ROW
 	" AND h.changed_at OPERATOR(pg_catalog.<=) f.until"
 	" AND (f.name IS NULL OR h.target::pg_catalog.text" EQUAL "f.name) OFFSET 0) AS h) AS a"
 	" ORDER BY changed_at, id",
 	.nargs = 5,
-	.argtypes = {INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID, JSONBOID, INT8OID}
+	.argtypes = {INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
+	INT8ARRAYOID}
 };
 
 /* Is anything recorded of these tables, or in them? */
@@ -252,23 +256,74 @@ typedef struct Tables
 	Datum		places;			/* of the row in each */
 	Datum		oids;
 	Datum		names;
-	Datum		row;
-	Datum		unknown;		/* place of the row where no table is known */
+	Datum		rows;			/* the keys that it can have been recorded by */
+	Datum		unknown;		/* its places where no table is known */
 } Tables;
+
+static Datum
+array_of(Datum *elements, int count, Oid type)
+{
+	int16		length;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &length, &byval, &align);
+	return PointerGetDatum(construct_array(elements, count, type, length, byval,
+										   align));
+}
+
+/* Can a column of the key have held the state? */
+static bool
+can_be_state(Relation rel, AttrNumber number)
+{
+	char		category;
+	bool		preferred;
+
+	get_type_category_preferred(getBaseType(TupleDescAttr(RelationGetDescr(rel),
+														  number - 1)->atttypid),
+								&category, &preferred);
+	return category == TYPCATEGORY_STRING || category == TYPCATEGORY_ENUM;
+}
+
+/*
+ * The keys that a row can have been recorded by.  Of a table that follows no
+ * machine any more, nothing says whether a column of its key was the state, which
+ * is left out: so each that can have been is, too.
+ */
+static List *
+find_keys(Relation rel, const IdemLifecycle *followed, const IdemUnique *key,
+		  const Datum *values)
+{
+	List	   *keys = list_make1(idem_rowkey_form(rel, followed, key, values));
+
+	for (int i = 0; followed == NULL && key->ncolumns > 1 && i < key->ncolumns; i++)
+	{
+		IdemLifecycle former = {0};
+
+		former.status = key->columns[i];
+		if (can_be_state(rel, former.status))
+			keys = lappend(keys, idem_rowkey_form(rel, &former, key, values));
+	}
+	return keys;
+}
 
 /*
  * The table, what is partitioned by it or is a partition of it now, and asked,
  * which may be half detached.
  */
 static void
-find_tables(Relation rel, Oid asked, Jsonb *row, Tables *tables)
+find_tables(Relation rel, Oid asked, List *keys, Tables *tables)
 {
 	List	   *relids = list_make1_oid(RelationGetRelid(rel));
 	Datum	   *oids;
 	Datum	   *names;
+	Datum	   *rows;
 	Datum	   *places;
+	Datum	   *unknown;
 	int			count = 0;
 	int			named = 0;
+	int			placed = 0;
+	int			keyed = 0;
 	ListCell   *lc;
 
 	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
@@ -277,24 +332,34 @@ find_tables(Relation rel, Oid asked, Jsonb *row, Tables *tables)
 
 	oids = palloc(sizeof(Datum) * list_length(relids));
 	names = palloc(sizeof(Datum) * list_length(relids));
-	places = palloc(sizeof(Datum) * list_length(relids));
 	foreach(lc, relids)
 	{
 		char	   *name = idem_tableref_name(lfirst_oid(lc));
 
-		places[count] = Int64GetDatum(idem_rowkey_place(lfirst_oid(lc), row));
 		oids[count++] = ObjectIdGetDatum(lfirst_oid(lc));
 		if (name != NULL)		/* not dropped meanwhile */
 			names[named++] = CStringGetTextDatum(name);
 	}
-	tables->oids = PointerGetDatum(construct_array(oids, count, OIDOID, sizeof(Oid),
-												   true, TYPALIGN_INT));
-	tables->names = PointerGetDatum(construct_array(names, named, TEXTOID, -1,
-													false, TYPALIGN_INT));
-	tables->places = PointerGetDatum(construct_array(places, count, INT8OID, 8,
-													 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	tables->row = JsonbPGetDatum(row);
-	tables->unknown = Int64GetDatum(idem_rowkey_place(InvalidOid, row));
+
+	rows = palloc(sizeof(Datum) * list_length(keys));
+	unknown = palloc(sizeof(Datum) * list_length(keys));
+	places = palloc(sizeof(Datum) * list_length(keys) * count);
+	foreach(lc, keys)
+	{
+		Jsonb	   *row = lfirst(lc);
+
+		for (int i = 0; i < count; i++)
+			places[placed++] =
+				Int64GetDatum(idem_rowkey_place(DatumGetObjectId(oids[i]), row));
+		unknown[keyed] = Int64GetDatum(idem_rowkey_place(InvalidOid, row));
+		rows[keyed++] = JsonbPGetDatum(row);
+	}
+
+	tables->places = array_of(places, placed, INT8OID);
+	tables->oids = array_of(oids, count, OIDOID);
+	tables->names = array_of(names, named, TEXTOID);
+	tables->rows = array_of(rows, keyed, JSONBOID);
+	tables->unknown = array_of(unknown, keyed, INT8OID);
 }
 
 /* Raises 55000 where no history is kept of a table, nor ever was. */
@@ -446,6 +511,30 @@ read_entries(Tuplestorestate *found, TupleDesc desc, Entries *entries)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+/*
+ * Finds what is recorded of a row.  By a plan made once, for the index even if the
+ * table is small by then, and not compiled: what the planner takes it to cost has
+ * little to do with the few looks into the index that it comes to.
+ */
+static void
+find_entries(const Tables *tables, DestReceiver *dest)
+{
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"},
+		{"jit", "off"},
+		{"plan_cache_mode", "force_generic_plan"},
+	};
+	Datum		args[5] = {tables->places, tables->oids, tables->names,
+	tables->rows, tables->unknown};
+	int			nestlevel = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	idem_query_own_send(&select_history, args, dest);
+	AtEOXact_GUC(true, nestlevel);
+}
+
 /* Sends the transitions of a row; false if there are none. */
 static bool
 send_history(FunctionCallInfo fcinfo, const Tables *tables)
@@ -454,13 +543,11 @@ send_history(FunctionCallInfo fcinfo, const Tables *tables)
 	Tuplestorestate *found = tuplestore_begin_heap(false, false, work_mem);
 	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
 	TupleTableSlot *slot;
-	Datum		args[5] = {tables->places, tables->oids, tables->names,
-	tables->row, tables->unknown};
 	Entries		entries = {0};
 
 	SetTuplestoreDestReceiverParams(dest, found, CurrentMemoryContext, false,
 									NULL, NULL);
-	idem_query_own_send(&select_history, args, dest);
+	find_entries(tables, dest);
 	dest->rDestroy(dest);
 	read_entries(found, rsinfo->setDesc, &entries);
 	tuplestore_end(found);
@@ -509,7 +596,7 @@ recall(FunctionCallInfo fcinfo, const IdemRowId *id)
 	visible = find_row(rel, followed, &key, types, values) ||
 		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED;
 	find_tables(rel, PG_GETARG_OID(0),
-				idem_rowkey_form(rel, followed, &key, values), &tables);
+				find_keys(rel, followed, &key, values), &tables);
 	if (!visible || !send_history(fcinfo, &tables))
 		need_history(rel, &tables);
 	relation_close(rel, AccessShareLock);

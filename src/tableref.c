@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "compat.h"
 #include "tableref.h"
 
 PG_FUNCTION_INFO_V1(idem_table_in);
