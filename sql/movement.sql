@@ -117,6 +117,31 @@ COMMIT;
 DROP TRIGGER zzz_refuse ON parcel;
 SELECT tableoid::regclass, * FROM parcel ORDER BY id, place;
 
+-- A trigger that comes after ours may have its way with a row, but not move it.
+CREATE FUNCTION divert() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	NEW.place := CASE WHEN NEW.id IN (1, 7) THEN 2 ELSE NEW.place END;
+	RETURN CASE WHEN NEW.id < 9 THEN NEW END;
+END $$;
+CREATE TRIGGER zzz_divert BEFORE UPDATE ON parcel
+	FOR EACH ROW EXECUTE FUNCTION divert();
+UPDATE parcel SET version = version WHERE id = 1;
+UPDATE parcel SET version = version WHERE id = 7;
+UPDATE parcel SET version = version WHERE id IN (1, 2, 3, 8, 9);
+CREATE TRIGGER stamp BEFORE INSERT ON parcel
+	FOR EACH ROW EXECUTE FUNCTION stamp('PENDING', 1);
+UPDATE parcel SET version = version WHERE id IN (1, 2, 3);
+DROP TRIGGER stamp ON parcel;
+UPDATE parcel SET version = version WHERE id IN (2, 3, 8, 9) RETURNING *;
+BEGIN;
+UPDATE parcel SET place = 3 WHERE id IN (3, 9);
+SET LOCAL session_replication_role = replica;
+UPDATE parcel SET place = 2 WHERE id IN (2, 8, 9);
+COMMIT;
+DROP TRIGGER zzz_divert ON parcel;
+SELECT tableoid::regclass, * FROM parcel WHERE id IN (1, 2, 3, 7, 8, 9) ORDER BY id, place;
+UPDATE parcel SET place = 1 WHERE id IN (2, 8, 9);
+
 -- Many rows, new ones among them, in one statement and in many.
 BEGIN;
 MERGE INTO parcel p USING generate_series(1, 3000) AS v (id) ON p.id = v.id AND p.place = 1
@@ -155,6 +180,32 @@ CREATE TRIGGER follow BEFORE DELETE ON parcel
 UPDATE parcel SET place = 3, status = 'SHIPPED' WHERE id = 200;
 SELECT tableoid::regclass, * FROM parcel WHERE id BETWEEN 200 AND 204 ORDER BY id;
 DROP TRIGGER follow ON parcel;
+
+-- At every level of isolation, locked by the transaction beforehand, and back.
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT id FROM parcel WHERE id IN (210, 211) FOR KEY SHARE;
+SAVEPOINT s;
+SELECT id FROM parcel WHERE id = 210 FOR UPDATE;
+SAVEPOINT t;
+UPDATE parcel SET place = 2, status = 'SHIPPED' WHERE id IN (210, 211);
+RELEASE s;
+UPDATE parcel SET place = 1, status = 'DELIVERED' WHERE id IN (210, 211);
+COMMIT;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SAVEPOINT s;
+UPDATE parcel SET place = 2 WHERE id IN (210, 211);
+ROLLBACK TO s;
+UPDATE parcel SET place = 3 WHERE id = 210;
+UPDATE parcel SET place = 2 WHERE id = 210;
+COMMIT;
+SELECT * FROM parcel WHERE id IN (210, 211) ORDER BY id;
+-- A row that was inserted, and updated, by the transaction itself.
+BEGIN;
+INSERT INTO parcel VALUES (3100);
+UPDATE parcel SET status = 'PROCESSING' WHERE id = 3100;
+UPDATE parcel SET place = 2, status = 'SHIPPED' WHERE id = 3100;
+INSERT INTO parcel VALUES (3100, 3, 'SHIPPED', 3);
+ROLLBACK;
 
 -- A table that was emptied, or dropped, in the same transaction.
 BEGIN;

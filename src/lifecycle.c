@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -92,6 +93,9 @@ typedef struct Kept
 {
 	IdemPlacement *placement;	/* where rows of the partition belong */
 	IdemGuards *guards;
+	bool		asked;			/* was it found out whether it */
+	bool		overruled;		/* is followed by a trigger that may move rows? */
+	IdemSuspect suspect;		/* a row that may have been */
 } Kept;
 
 static Kept *
@@ -114,6 +118,26 @@ placement_of(Relation rel, FmgrInfo *flinfo)
 		MemoryContextSwitchTo(former);
 	}
 	return kept(flinfo)->placement;
+}
+
+/* May another trigger change the row after this one? */
+static bool
+is_overruled(const TriggerData *trigdata, FmgrInfo *flinfo)
+{
+	Kept	   *mine = kept(flinfo);
+	const TriggerDesc *triggers = trigdata->tg_relation->trigdesc;
+
+	for (int i = 0; !mine->asked && triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
+			strcmp(trigger->tgname, trigdata->tg_trigger->tgname) > 0)
+			mine->overruled = true;
+	}
+	mine->asked = true;
+	return mine->overruled;
 }
 
 static IdemGuards *
@@ -210,14 +234,22 @@ before_update(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
 		idem_guard_require(guards_of(rel, flinfo), lifecycle->machine, guarded,
 						   new, intent != NULL ? intent->note : NULL);
 
-	if (rel->rd_rel->relispartition &&
-		idem_movement_leaves(placement_of(rel, flinfo), rel, old, new))
+	if (rel->rd_rel->relispartition)
 	{
-		IdemPassage passage = passage_of(rel, lifecycle, old, new, false);
+		const IdemPlacement *placement = placement_of(rel, flinfo);
+		bool		leaves = idem_movement_leaves(placement, rel, old, new);
 
-		passage.recorded = transition && idem_follow_records(rel);
-		idem_movement_depart(placement_of(rel, flinfo), rel, &old->t_self,
-							 &passage);
+		if (leaves || is_overruled(trigdata, flinfo))
+		{
+			IdemPassage passage = passage_of(rel, lifecycle, old, new, false);
+
+			passage.recorded = transition && idem_follow_records(rel);
+			if (leaves)
+				idem_movement_depart(placement, rel, &old->t_self, &passage);
+			else
+				idem_movement_suspect(placement, rel, &old->t_self, &passage,
+									  &kept(flinfo)->suspect);
+		}
 	}
 	return new;
 }

@@ -16,8 +16,11 @@
  * A row that has left and not arrived has been dropped or given another key by a
  * trigger on its way, which is found out when the transaction is to commit.
  *
- * A BEFORE trigger that comes after ours and moves a row which we had thought
- * would stay is not foreseen; that row counts as a new one.
+ * A BEFORE trigger that comes after ours may move a row which we had thought would
+ * stay.  Where there is such a trigger, every row is suspected to leave until the
+ * next one of the statement is updated, since by then it has left or not.  A row
+ * that did is refused: it has arrived with another primary key than it was
+ * thought to have, for the key contains what tells the partition.
  */
 #include "postgres.h"
 
@@ -62,9 +65,13 @@ typedef struct Place
 typedef struct Departure
 {
 	dlist_node	node;			/* of departures */
-	dlist_node	same_row;		/* of its bucket */
-	dlist_node	same_place;		/* of its stop */
+	struct Bucket *bucket;
+	dlist_node	same_row;		/* of the bucket */
+	struct Stop *stop;
+	dlist_node	same_place;		/* of the stop */
+	uint64		number;			/* in the order of departures */
 	SubTransactionId subxact;	/* in which it was noted */
+	CommandId	command;		/* current then: the row's own is none later */
 	Oid			root;			/* of the partitions */
 	Place		place;			/* of the row */
 	IdemPassage *passage;		/* of the row */
@@ -73,7 +80,7 @@ typedef struct Departure
 /* The departures from one tree of partitions, of rows with one primary key. */
 typedef struct Bucket
 {
-	uint64		hash;			/* of both */
+	uint64		hash;			/* of both; hash key, must be first */
 	dlist_head	departures;		/* oldest first: rows arrive as they left */
 } Bucket;
 
@@ -87,15 +94,12 @@ typedef struct Stop
 	dlist_head	departures;		/* newest first */
 } Stop;
 
-/* How many are noted before the memory of those that have arrived is freed. */
-#define MANY	1024
-
 /* Those that have not arrived, oldest first; subtransactions are numbered so. */
 static dlist_head departures = DLIST_STATIC_INIT(departures);
 static HTAB *buckets = NULL;
 static HTAB *stops = NULL;
 static MemoryContext departures_context = NULL; /* goes with the transaction */
-static int	noted = 0;			/* in that memory */
+static uint64 last_number = 0;	/* never given twice */
 
 /* Does an update change a column? */
 bool
@@ -169,16 +173,41 @@ forget_departures(void *arg)
 	buckets = NULL;
 	stops = NULL;
 	departures_context = NULL;
-	noted = 0;
 }
 
-/* Takes a departure out of the lists. */
+static void
+free_if_any(const void *pointer)
+{
+	if (pointer != NULL)
+		pfree(unconstify(void *, pointer));
+}
+
+/* Forgets a departure, but not its stop. */
 static void
 strike(Departure *departure)
 {
+	IdemPassage *passage = departure->passage;
+
 	dlist_delete(&departure->node);
 	dlist_delete(&departure->same_row);
 	dlist_delete(&departure->same_place);
+	if (dlist_is_empty(&departure->bucket->departures))
+		hash_search(buckets, &departure->bucket->hash, HASH_REMOVE, NULL);
+	free_if_any(passage->row);
+	free_if_any(passage->from);
+	free_if_any(passage->to);
+	free_if_any(passage->scope);
+	free_if_any(passage->key);
+	free_if_any(passage->note);
+	pfree(passage);
+	pfree(departure);
+}
+
+static void
+leave_stop(Stop *stop)
+{
+	if (dlist_is_empty(&stop->departures))
+		hash_search(stops, &stop->place, HASH_REMOVE, NULL);
 }
 
 /* Forgets what was noted in a subtransaction that is rolled back, or in its own. */
@@ -191,10 +220,12 @@ subxact_ends(SubXactEvent event, SubTransactionId subxact,
 	while (!dlist_is_empty(&departures))
 	{
 		Departure  *last = dlist_tail_element(Departure, node, &departures);
+		Stop	   *stop = last->stop;
 
 		if (last->subxact < subxact)
 			break;
 		strike(last);
+		leave_stop(stop);
 	}
 }
 
@@ -204,6 +235,7 @@ static void
 make_context(void)
 {
 	static bool registered = false;
+	MemoryContext context;
 	MemoryContextCallback *callback;
 	HASHCTL		bucket = {
 		.keysize = sizeof(uint64),
@@ -221,28 +253,29 @@ make_context(void)
 		registered = true;
 	}
 
-	departures_context = AllocSetContextCreate(TopTransactionContext,
-											   "idem departures",
-											   ALLOCSET_SMALL_SIZES);
-	callback = MemoryContextAllocZero(departures_context,
-									  sizeof(MemoryContextCallback));
+	context = AllocSetContextCreate(TopTransactionContext, "idem departures",
+									ALLOCSET_SMALL_SIZES);
+	callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
 	callback->func = forget_departures;
-	MemoryContextRegisterResetCallback(departures_context, callback);
-	bucket.hcxt = stop.hcxt = departures_context;
+	MemoryContextRegisterResetCallback(context, callback);
+	bucket.hcxt = stop.hcxt = context;
 	buckets = hash_create("idem departures by row", 32, &bucket,
 						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	stops = hash_create("idem departures by place", 32, &stop,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	/* last, when all is there */
+	departures_context = context;
 }
 
-/* The departures from a place; there are none at first. */
+/* The departures from a place; NULL if none was noted, nor is to. */
 static Stop *
-find_stop(const Place *place)
+find_stop(const Place *place, bool make)
 {
 	bool		found;
-	Stop	   *stop = hash_search(stops, place, HASH_ENTER, &found);
+	Stop	   *stop;
 
-	if (!found)
+	stop = hash_search(stops, place, make ? HASH_ENTER : HASH_FIND, &found);
+	if (make && !found)
 		dlist_init(&stop->departures);
 	return stop;
 }
@@ -297,6 +330,18 @@ is_heap(Relation rel)
 	return rel->rd_tableam == GetHeapamTableAmRoutine();
 }
 
+static Place
+make_place(Relation rel, ItemPointer tid)
+{
+	Place		place;
+
+	/* all of it, as it is hashed */
+	memset(&place, 0, sizeof(Place));
+	place.relid = RelationGetRelid(rel);
+	place.tid = *tid;
+	return place;
+}
+
 /*
  * Notes that a row, which is in that place, is to leave its partition.  Raises
  * 0A000 where that cannot be told from the row afterwards.
@@ -307,8 +352,6 @@ idem_movement_depart(const IdemPlacement *placement, Relation rel,
 {
 	MemoryContext former;
 	Departure  *departure;
-	Bucket	   *bucket;
-	Stop	   *stop;
 
 	if (!is_heap(rel))
 		ereport(ERROR,
@@ -319,22 +362,20 @@ idem_movement_depart(const IdemPlacement *placement, Relation rel,
 
 	if (departures_context == NULL)
 		make_context();
-	bucket = find_bucket(placement->root, passage->row, true);
 	former = MemoryContextSwitchTo(departures_context);
 	departure = palloc(sizeof(Departure));
+	departure->number = ++last_number;
 	departure->subxact = GetCurrentSubTransactionId();
+	departure->command = GetCurrentCommandId(false);
 	departure->root = placement->root;
-	/* all of it, as it is hashed */
-	memset(&departure->place, 0, sizeof(Place));
-	departure->place.relid = RelationGetRelid(rel);
-	departure->place.tid = *tid;
+	departure->place = make_place(rel, tid);
 	departure->passage = copy_passage(passage);
 	MemoryContextSwitchTo(former);
-	stop = find_stop(&departure->place);
+	departure->bucket = find_bucket(placement->root, passage->row, true);
+	departure->stop = find_stop(&departure->place, true);
 	dlist_push_tail(&departures, &departure->node);
-	dlist_push_tail(&bucket->departures, &departure->same_row);
-	dlist_push_head(&stop->departures, &departure->same_place);
-	noted++;
+	dlist_push_tail(&departure->bucket->departures, &departure->same_row);
+	dlist_push_head(&departure->stop->departures, &departure->same_place);
 }
 
 /* Is any row to leave a partition, and has not arrived yet? */
@@ -376,11 +417,64 @@ has_left(const Departure *departure, TransactionId *xid, CommandId *command)
 			left = TransactionIdIsCurrentTransactionId(*xid);
 			if (left)
 				*command = HeapTupleHeaderGetCmax(header);
+			/* a later one moved it without our trigger */
+			left = left && *command <= departure->command;
 		}
 		UnlockReleaseBuffer(buffer);
 	}
 	relation_close(rel, NoLock);
 	return left;
+}
+
+/* The departure that a suspicion led to; NULL if it is settled. */
+static Departure *
+find_suspect(Relation rel, IdemSuspect *suspect)
+{
+	Place		place = make_place(rel, &suspect->tid);
+	Stop	   *stop = NULL;
+	dlist_iter	iter;
+
+	if (suspect->number != 0 && departures_context != NULL)
+		stop = find_stop(&place, false);
+	if (stop == NULL)
+		return NULL;
+	dlist_foreach(iter, &stop->departures)
+	{
+		Departure  *departure = dlist_container(Departure, same_place, iter.cur);
+
+		if (departure->number == suspect->number)
+			return departure;
+	}
+	return NULL;
+}
+
+/*
+ * Notes that a row may leave its partition without our knowing, until the next
+ * row that the same statement updates there.
+ */
+void
+idem_movement_suspect(const IdemPlacement *placement, Relation rel,
+					  ItemPointer tid, const IdemPassage *passage,
+					  IdemSuspect *suspect)
+{
+	Departure  *former = find_suspect(rel, suspect);
+	TransactionId xid;
+	CommandId	command;
+
+	if (!is_heap(rel))
+		return;
+	/* if it has not left by now, it does not */
+	if (former != NULL && !has_left(former, &xid, &command))
+	{
+		Stop	   *stop = former->stop;
+
+		strike(former);
+		leave_stop(stop);
+	}
+
+	idem_movement_depart(placement, rel, tid, passage);
+	suspect->number = last_number;
+	suspect->tid = *tid;
 }
 
 /*
@@ -445,7 +539,7 @@ lost_error(const Departure *departure)
 					   get_rel_name(departure->place.relid),
 					   state_text(departure->passage),
 					   departure->passage->version),
-			 errhint("A BEFORE INSERT trigger drops it or gives it another primary key, or the trigger of the state machine is disabled there.")));
+			 errhint("A trigger drops it on its way, moves it or gives it another primary key, or the trigger of the state machine is disabled there.")));
 }
 
 /* Is a departure of a row with the primary key of one that was inserted? */
@@ -478,6 +572,7 @@ settle(Stop *stop, Oid root, const IdemPassage *arrived)
 			passage = copy_passage(departure->passage);
 		strike(departure);
 	}
+	leave_stop(stop);
 	return passage;
 }
 
@@ -499,7 +594,6 @@ idem_movement_arrive(const IdemPlacement *placement, Relation rel,
 	dlist_foreach(iter, &bucket->departures)
 	{
 		Departure  *departure = dlist_container(Departure, same_row, iter.cur);
-		IdemPassage *passage;
 		TransactionId xid;
 		CommandId	command;
 
@@ -512,11 +606,7 @@ idem_movement_arrive(const IdemPlacement *placement, Relation rel,
 			other = departure;
 			continue;
 		}
-
-		passage = settle(find_stop(&departure->place), placement->root, arrived);
-		if (noted > MANY && dlist_is_empty(&departures))
-			MemoryContextDelete(departures_context);
-		return passage;
+		return settle(departure->stop, placement->root, arrived);
 	}
 	/* without a primary key it may be any row */
 	if (other != NULL && JB_ROOT_COUNT(arrived->row) > 0)
