@@ -26,6 +26,7 @@ OBJS = \
 	src/definition.o \
 	src/difference.o \
 	src/direct.o \
+	src/ended.o \
 	src/error.o \
 	src/execute.o \
 	src/field.o \

@@ -1,32 +1,22 @@
 /*
  * direct.c
- *	  Inserting and deleting rows of idem's own tables, without a statement.
+ *	  Inserting a row into one of idem's own tables, or deleting one, without a
+ *	  statement.
  *
  * Setting the executor up for a single row, and taking it down, costs about as
  * much as inserting that row.  This is how the apply worker of logical
  * replication inserts the rows it receives: the table's constraints are checked
  * and its indexes kept, without a plan.
- *
- * A statement that deletes rows, but waits for nobody, has to lock them first,
- * which costs as much again as deleting them, in time and in WAL.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_am.h"
-#include "catalog/pg_index.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
-#include "utils/typcache.h"
 
 #include "compat.h"
 #include "direct.h"
@@ -35,8 +25,8 @@
  * Is it a table that no code is attached to?  Its owner may have added triggers
  * and rules, or let other tables refer to it.
  */
-static bool
-is_plain(Relation rel)
+bool
+idem_direct_is_plain(Relation rel)
 {
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		!rel->rd_rel->relispartition &&
@@ -111,7 +101,7 @@ idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
 {
 	Relation	rel = table_open(table, RowExclusiveLock);
 	/* the defaults of columns that were added are the planner's business */
-	bool		plain = is_plain(rel) && !has_conditions(rel) &&
+	bool		plain = idem_direct_is_plain(rel) && !has_conditions(rel) &&
 		RelationGetNumberOfAttributes(rel) == natts;
 
 	if (plain)
@@ -128,121 +118,6 @@ idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
 }
 
 /*
- * An index, opened, by which rows can be read in the order of a column of type
- * timestamptz; NULL if there is none.
- */
-static Relation
-open_index(Relation rel, AttrNumber column)
-{
-	Oid			family = lookup_type_cache(TIMESTAMPTZOID,
-										   TYPECACHE_BTREE_OPFAMILY)->btree_opf;
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
-
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
-
-		if (index->rd_index->indkey.values[0] == column &&
-			index->rd_rel->relam == BTREE_AM_OID &&
-			index->rd_opfamily[0] == family &&
-			(index->rd_indoption[0] & INDOPTION_DESC) == 0 &&
-			index->rd_index->indisvalid && !index->rd_index->indcheckxmin &&
-			RelationGetIndexPredicate(index) == NIL)
-			return index;
-		index_close(index, NoLock);
-	}
-	return NULL;
-}
-
-static TimestampTz
-time_in(HeapTuple tuple, AttrNumber column, TupleDesc desc,
-		TimestampTz otherwise)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
-
-	return isnull ? otherwise : DatumGetTimestampTz(value);
-}
-
-/* Deletes a row unless others have locked it, or changed it meanwhile. */
-static bool
-delete_row(Relation rel, ItemPointer tid, CommandId command, Snapshot snapshot)
-{
-	TM_FailureData failure;
-	TM_Result	result = IDEM_TUPLE_DELETE(rel, tid, command, snapshot, false,
-										   &failure);
-
-	if (result == TM_BeingModified)
-	{
-		/* perhaps it is we alone who have locked it */
-		TupleTableSlot *slot = table_slot_create(rel, NULL);
-
-		if (table_tuple_lock(rel, tid, snapshot, slot, command,
-							 LockTupleExclusive, LockWaitSkip, 0,
-							 &failure) == TM_Ok)
-			result = IDEM_TUPLE_DELETE(rel, tid, command, snapshot, true,
-									   &failure);
-		ExecDropSingleTupleTableSlot(slot);
-	}
-	return result == TM_Ok;
-}
-
-static void
-delete_rows(Relation rel, Relation index, IdemEnded *rows)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-	CommandId	command = GetCurrentCommandId(true);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&keys[0], rows->ended, BTGreaterEqualStrategyNumber,
-				F_TIMESTAMPTZ_GE, TimestampTzGetDatum(rows->from));
-	ScanKeyInit(&keys[1], rows->ended, BTLessEqualStrategyNumber,
-				F_TIMESTAMPTZ_LE, TimestampTzGetDatum(rows->until));
-	PushActiveSnapshot(GetTransactionSnapshot());
-	scan = systable_beginscan_ordered(rel, index, GetActiveSnapshot(), 2, keys);
-	while (rows->deleted < rows->limit &&
-		   (tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
-	{
-		CHECK_FOR_INTERRUPTS();
-		rows->from = time_in(tuple, rows->ended, desc, rows->from);
-		if (rows->held != InvalidAttrNumber &&
-			time_in(tuple, rows->held, desc, DT_NOBEGIN) > rows->until)
-			continue;
-		if (delete_row(rel, &tuple->t_self, command, GetActiveSnapshot()))
-			rows->deleted++;
-	}
-	systable_endscan_ordered(scan);
-	PopActiveSnapshot();
-	/* as after a statement, so that what follows does not see them */
-	CommandCounterIncrement();
-}
-
-/*
- * Deletes rows of a table of idem's own that have come to an end, the first
- * first, and tells how many and how far it came.  Waits for no row.  False if the
- * table is not as it was installed: then it takes a statement.
- */
-bool
-idem_direct_delete(Oid table, IdemEnded *rows)
-{
-	Relation	rel = table_open(table, RowExclusiveLock);
-	Relation	index = is_plain(rel) ? open_index(rel, rows->ended) : NULL;
-
-	rows->deleted = 0;
-	if (index != NULL)
-	{
-		CheckCmdReplicaIdentity(rel, CMD_DELETE);
-		delete_rows(rel, index, rows);
-		index_close(index, NoLock);
-	}
-	table_close(rel, NoLock);
-	return index != NULL;
-}
-
-/*
  * Deletes a row of a table of idem's own by its place.  Waits for others who are
  * at it, and reads nothing that a serializable transaction would be held to.
  *
@@ -255,7 +130,7 @@ idem_direct_delete_row(Oid table, ItemPointer place)
 	Relation	rel = table_open(table, RowExclusiveLock);
 	IdemDeletion deletion = IDEM_NEEDS_STATEMENT;
 
-	if (is_plain(rel))
+	if (idem_direct_is_plain(rel))
 	{
 		TM_FailureData failure;
 

@@ -41,12 +41,13 @@ typedef struct Database
 	bool		open;			/* accepts connections */
 	TimestampTz visited;		/* end of the last visit */
 	int			naptimes;		/* to let pass since then; 0: unfinished */
+	IdemPurge	purge;			/* how far it is purged */
 } Database;
 
 static Oid	only;				/* database to look after, or InvalidOid: all */
 static HTAB *databases;			/* of Database */
 static TimestampTz listed_at = 0;	/* when pg_database was last looked at */
-static dsm_segment *segment;	/* where purgers leave their IdemVisit */
+static dsm_segment *segment;	/* of the IdemReport that purgers leave */
 
 /* Has the time passed since then?  A clock that was set back counts as yes. */
 static bool
@@ -56,13 +57,13 @@ is_over(TimestampTz since, int64 ms, TimestampTz now)
 }
 
 /*
- * A template is not a place where keys are used, and whoever makes a database
- * from it should not meet us there.
+ * Templates, too: keys may be used there as well, and whoever makes a database
+ * from one waits for us no longer than whoever drops it.
  */
 static bool
 is_ours(Form_pg_database form)
 {
-	return OidIsValid(only) ? form->oid == only : !form->datistemplate;
+	return !OidIsValid(only) || form->oid == only;
 }
 
 static void
@@ -75,6 +76,7 @@ note_database(Form_pg_database form)
 	{
 		db->visited = 0;
 		db->naptimes = 0;
+		memset(&db->purge, 0, sizeof(db->purge));
 	}
 	db->listed = true;
 	/* a connection limit below -1 marks a database that is half dropped */
@@ -172,29 +174,30 @@ complain(bool failed)
 
 /* Sends a purger into a database and waits until it is back. */
 static IdemVisit
-visit_database(Oid database)
+visit_database(Database *db)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	BgwHandleStatus status;
 	IdemErrand	errand;
-	IdemVisit  *visit = dsm_segment_address(segment);
+	IdemReport *report = dsm_segment_address(segment);
 	pid_t		pid;
 	bool		registered;
 
 	idem_worker_describe(&worker, "idem purger", "idem_purger_main");
 	worker.bgw_flags |= IDEM_BGWORKER_INTERRUPTIBLE;
 	worker.bgw_notify_pid = MyProcPid;
-	snprintf(worker.bgw_name, BGW_MAXLEN, "idem purger for database %u", database);
-	errand.database = database;
-	errand.visit = dsm_segment_handle(segment);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "idem purger for database %u", db->oid);
+	errand.database = db->oid;
+	errand.report = dsm_segment_handle(segment);
 	memcpy(worker.bgw_extra, &errand, sizeof(errand));
 
-	*visit = IDEM_VISIT_FAILED;
+	report->visit = IDEM_VISIT_NOT_MADE;
+	report->purge = db->purge;
 	registered = RegisterDynamicBackgroundWorker(&worker, &handle);
 	complain(!registered);
 	if (!registered)
-		return IDEM_VISIT_FAILED;
+		return IDEM_VISIT_NOT_MADE;
 
 	while ((status = GetBackgroundWorkerPid(handle, &pid)) != BGWH_STOPPED)
 	{
@@ -208,7 +211,8 @@ visit_database(Oid database)
 		idem_worker_wait(-1);
 	}
 	pfree(handle);
-	return *visit;
+	db->purge = report->purge;
+	return report->visit;
 }
 
 /* Visits a database and decides when to come again. */
@@ -218,7 +222,7 @@ attend_to(Database *db)
 	IdemVisit	visit = IDEM_VISIT_UNWELCOME;
 
 	if (idem_worker_is_welcome(db->oid))
-		visit = visit_database(db->oid);
+		visit = visit_database(db);
 
 	db->visited = GetCurrentTimestamp();
 	switch (visit)
@@ -229,6 +233,10 @@ attend_to(Database *db)
 		case IDEM_VISIT_FINISHED:
 		case IDEM_VISIT_UNWELCOME:
 			db->naptimes = 1;
+			break;
+		case IDEM_VISIT_NOT_MADE:
+			/* no fault of the database's */
+			db->naptimes = Max(db->naptimes, 1);
 			break;
 		case IDEM_VISIT_NOT_INSTALLED:
 		case IDEM_VISIT_FAILED:
@@ -331,7 +339,7 @@ idem_launcher_main(Datum arg)
 	ctl.hcxt = TopMemoryContext;
 	databases = hash_create("idem databases", 64, &ctl,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	segment = dsm_create(sizeof(IdemVisit), 0);
+	segment = dsm_create(sizeof(IdemReport), 0);
 
 	launch();
 

@@ -1,28 +1,40 @@
 /*
  * purge.c
- *	  SQL: idem_purge(), and the batch that it and the worker are made of.
+ *	  SQL: idem_purge(), and the batches that the worker purges by.
  *
  * A pass takes the expired rows of each table in the order of their expiry.
- * Each batch goes on where the one before ended rather than at the start: as
- * long as an old snapshot is held open somewhere, the entries of deleted rows
- * stay in the index, and every batch would walk past all of them again.
+ * Each batch of the worker goes on where the one before ended rather than at the
+ * start, even where that was another visit's: as long as an old snapshot is held
+ * open somewhere, deleted rows stay in the table and the index, and every batch
+ * would walk past all of them again.
+ *
+ * What was behind that watermark already when it could have been purged (others
+ * had locked it, or had not committed it, or it is under a lease) is for the
+ * table's next cycle, which begins at the start.  It begins at once where little
+ * is in its way, and as late as makes walking past the rest a small share of
+ * the time, but within MAX_CYCLE_S.
  *
  * Rows that others have locked are skipped, so purging waits for nobody, any
- * number of passes may run side by side without doing anything twice, and what
- * was skipped is for the next pass.
+ * number of passes may run side by side without doing anything twice.
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
-#include "utils/guc.h"
+#include "utils/array.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
-#include "direct.h"
+#include "ended.h"
 #include "purge.h"
 #include "query.h"
 #include "rights.h"
@@ -30,32 +42,10 @@
 
 PG_FUNCTION_INFO_V1(idem_purge);
 
-/*
- * A batch of a table's rows that have come to an end, where it takes a statement
- * (direct.c): $1 watermark, $2 what has ended by then goes, $3 limit.  The rows
- * are locked before they are deleted, and tested again as they are: a key that
- * was claimed anew meanwhile stays.
- */
-#define PURGE(table, column, condition) { \
-	.text = "WITH batch AS MATERIALIZED (" \
-	" SELECT pg_catalog.array_agg(r.ctid) AS ctids, pg_catalog.count(*) AS rows," \
-	"  pg_catalog.max(r.ended) AS watermark" \
-	" FROM (SELECT k.ctid, k." column " AS ended FROM @." table " AS k" \
-	"  WHERE k." column " OPERATOR(pg_catalog.>=) $1" \
-	"  AND k." column " OPERATOR(pg_catalog.<=) $2" condition \
-	"  ORDER BY k." column " LIMIT $3 FOR UPDATE SKIP LOCKED) AS r)," \
-	" deleted AS (DELETE FROM @." table " AS k" \
-	"  WHERE k.ctid OPERATOR(pg_catalog.=) ANY ((SELECT b.ctids FROM batch AS b)::pg_catalog.tid[])" \
-	"  AND k." column " OPERATOR(pg_catalog.<=) $2" condition " RETURNING 1)" \
-	" SELECT (SELECT pg_catalog.count(*) FROM deleted), b.rows, b.watermark" \
-	" FROM batch AS b", \
-	.nargs = 3, \
-	.argtypes = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID} \
-}
-
-/* A claim that is held by a lease is alive, whatever its expiry says. */
-#define NOT_HELD \
-	" AND (k.lease_until IS NULL OR k.lease_until OPERATOR(pg_catalog.<=) $2)"
+#define MAX_CYCLE_S		600		/* until a table is purged from the start again */
+#define CYCLE_SHARE		100		/* one part of the time may go for that */
+#define DELETING_US		10		/* what one row takes at most that is deleted */
+#define MAX_NAPTIMES	32		/* for which a table that fails is left alone */
 
 /* A table to be purged. */
 typedef struct Store
@@ -63,138 +53,298 @@ typedef struct Store
 	const char *table;
 	const char *ended;			/* its column that tells the end */
 	const char *held;			/* another, up to which a row lives on, or NULL */
-	IdemStatement batch;
+	IdemStatement delete;		/* of the rows at the places $1 */
 	const int  *kept_s;			/* past the time in its column; -1: forever;
 								 * NULL: not at all */
 } Store;
 
-/* The tables that are purged, one after the other. */
-static Store stores[] = {
-	{"idem_key", "expires_at", "lease_until",
-	PURGE("idem_key", "expires_at", NOT_HELD), NULL},
-	{"idem_message", "expires_at", NULL,
-	PURGE("idem_message", "expires_at", ""), NULL},
-	{"idem_history", "changed_at", NULL,
-	PURGE("idem_history", "changed_at", ""), &idem_history_retention_s},
+#define DELETE(table) { \
+	.text = "DELETE FROM ONLY @." table " AS k" \
+	" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)", \
+	.nargs = 1, \
+	.argtypes = {TIDARRAYOID} \
+}
+
+/*
+ * The tables that are purged, one after the other.  A claim that is held by a
+ * lease is alive, whatever its expiry says.
+ */
+static Store stores[IDEM_PURGE_TABLES] = {
+	{"idem_key", "expires_at", "lease_until", DELETE("idem_key"), NULL},
+	{"idem_message", "expires_at", NULL, DELETE("idem_message"), NULL},
+	{"idem_history", "changed_at", NULL, DELETE("idem_history"),
+	&idem_history_retention_s},
 };
 
-/* Starts a pass, with the clock as it stands now. */
-void
-idem_purge_begin(IdemPurge *purge)
+/* What is the matter with a table. */
+typedef enum State
 {
-	purge->now = GetCurrentTimestamp();
-	purge->store = 0;
-	purge->watermark = DT_NOBEGIN;
+	READY,						/* nothing: it is open and locked */
+	IN_USE,						/* others have locked it */
+	FILLED						/* a subscription fills it */
+} State;
+
+/*
+ * Starts a pass, in which goes what has expired by now.  Where the one before did
+ * not come to its end, the table that it had reached is the last one's turn.
+ */
+void
+idem_purge_begin(IdemPurge *purge, TimestampTz now)
+{
+	if (purge->left > 0)
+		purge->table = (purge->table + 1) % IDEM_PURGE_TABLES;
+	purge->left = IDEM_PURGE_TABLES;
+	purge->now = now;
 	purge->purged = 0;
 }
 
-/*
- * Makes the planner read the expired keys in order through the index, whatever
- * the statistics say: they are taken while the table is small or much of it
- * has expired, and a plan that reads the table costs that for every batch.  A
- * generic plan also spares planning each batch anew, for which the planner
- * would look up the index's ends, behind all the entries just deleted.
- */
-static int
-force_index_order(void)
+/* The name of the table that a pass has reached. */
+const char *
+idem_purge_table_name(const IdemPurge *purge)
 {
-	static const char *const settings[][2] = {
-		{"enable_seqscan", "off"},
-		{"enable_bitmapscan", "off"},
-		{"enable_sort", "off"},
-		{"plan_cache_mode", "force_generic_plan"},
-	};
-	int			nestlevel = NewGUCNestLevel();
-
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return nestlevel;
+	return stores[purge->table].table;
 }
 
-/* Deletes rows by a statement; how many it looked at. */
-static int64
-purge_by_statement(IdemPurge *purge, IdemEnded *rows)
+/* Deletes rows that are locked, with whatever the table's owner has put there. */
+static void
+delete_locked(void *state, ItemPointer tids, int n)
 {
-	Datum		args[3];
-	Datum		values[3];
-	bool		isnull[3];
-	int			nestlevel = force_index_order();
+	Store	   *store = state;
+	Datum	   *places = palloc(sizeof(Datum) * n);
+	ArrayType  *array;
+	Datum		arg;
+	uint64		deleted;
 
-	args[0] = TimestampTzGetDatum(rows->from);
-	args[1] = TimestampTzGetDatum(rows->until);
-	args[2] = Int64GetDatum(rows->limit);
-	if (idem_query_own(&stores[purge->store].batch, args, NULL,
-					   3, values, isnull) != 1)
-		elog(ERROR, "a purge returned no counts");
-	AtEOXact_GUC(true, nestlevel);
+	for (int i = 0; i < n; i++)
+		places[i] = PointerGetDatum(&tids[i]);
+	array = construct_array(places, n, TIDOID, sizeof(ItemPointerData), false,
+							TYPALIGN_SHORT);
+	arg = PointerGetDatum(array);
+	deleted = idem_query_own(&store->delete, &arg, NULL, 0, NULL, NULL);
 
-	rows->deleted = DatumGetInt64(values[0]);
-	if (!isnull[2])
-		rows->from = DatumGetTimestampTz(values[2]);
-	return DatumGetInt64(values[1]);
+	/* they are ours alone, so nothing else can be the reason */
+	if (deleted < n)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("a trigger or rule keeps rows of table \"%s\" from being purged",
+						store->table),
+				 errdetail("Of %d rows past their time, %llu were deleted.", n,
+						   (unsigned long long) deleted),
+				 errhint("Have BEFORE DELETE triggers return OLD, or drop what keeps the rows.")));
+	pfree(array);
+	pfree(places);
 }
 
-/* Deletes rows of the table that the pass has reached; how many it looked at. */
-static int64
-purge_store(IdemPurge *purge, int64 limit)
+/* Is the table filled by logical replication? */
+static bool
+is_filled(Oid table)
 {
-	const Store *store = &stores[purge->store];
-	Oid			table = get_relname_relid(store->table, idem_catalog()->schema_oid);
-	int			kept_s = store->kept_s == NULL ? 0 : *store->kept_s;
-	IdemEnded	rows;
-	int64		seen;
+	CatCList   *list = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+										   ObjectIdGetDatum(table));
+	bool		filled = list->n_members > 0;
 
-	if (kept_s < 0)
-		return 0;
-	rows.ended = get_attnum(table, store->ended);
-	rows.held = store->held == NULL ? InvalidAttrNumber :
-		get_attnum(table, store->held);
-	rows.from = purge->watermark;
-	rows.until = purge->now - kept_s * USECS_PER_SEC;
-	rows.limit = limit;
-	seen = idem_direct_delete(table, &rows) ? rows.deleted :
-		purge_by_statement(purge, &rows);
-
-	purge->purged += rows.deleted;
-	purge->watermark = rows.from;
-	return seen;
+	ReleaseSysCacheList(list);
+	return filled;
 }
 
 /*
- * Deletes the next rows of a pass, at most limit, in the current transaction.
- * Returns whether there may be more.
+ * Opens the table, and locks it if it is to be purged.  The worker does not wait
+ * for a lock: it has other tables and databases to look after.
+ *
+ * Where a subscription fills the table, it is its publisher that purges: a key
+ * may be used again there before that, and its new row would find none to change.
  */
-bool
-idem_purge_batch(IdemPurge *purge, int64 limit)
+static State
+open_table(const Store *store, bool wait, Relation *rel)
 {
-	while (limit > 0 && purge->store < lengthof(stores))
+	Oid			table = get_relname_relid(store->table,
+										  idem_catalog()->schema_oid);
+
+	if (!OidIsValid(table))
+		elog(ERROR, "idem has no table \"%s\"", store->table);
+	if (wait)
+		*rel = table_open(table, RowExclusiveLock);
+	else
 	{
-		int64		rows = purge_store(purge, limit);
-
-		if (rows < limit)
-		{
-			purge->store++;
-			purge->watermark = DT_NOBEGIN;
-		}
-		limit -= rows;
+		if (!ConditionalLockRelationOid(table, RowExclusiveLock))
+			return IN_USE;
+		*rel = table_open(table, NoLock);
 	}
-	return purge->store < lengthof(stores);
+	if (is_filled(table))
+	{
+		table_close(*rel, NoLock);
+		return FILLED;
+	}
+	return READY;
+}
+
+/* Deletes rows of a table, at most so many; whether it came to their end. */
+static bool
+purge_table(IdemPurge *purge, Relation rel, IdemEnded *rows)
+{
+	Store	   *store = &stores[purge->table];
+
+	rows->ended = get_attnum(RelationGetRelid(rel), store->ended);
+	rows->held = store->held == NULL ? InvalidAttrNumber :
+		get_attnum(RelationGetRelid(rel), store->held);
+	rows->until = purge->now;
+	if (store->kept_s != NULL)
+		rows->until -= *store->kept_s * USECS_PER_SEC;
+	rows->delete_locked = delete_locked;
+	rows->state = store;
+	idem_ended_delete(rel, rows);
+	purge->purged += rows->deleted;
+	return rows->finished;
+}
+
+/* Is the table that a pass has reached one whose rows are kept for ever? */
+static bool
+is_kept(const IdemPurge *purge)
+{
+	const Store *store = &stores[purge->table];
+
+	return store->kept_s != NULL && *store->kept_s < 0;
+}
+
+static void
+next_table(IdemPurge *purge)
+{
+	purge->table = (purge->table + 1) % IDEM_PURGE_TABLES;
+	purge->left--;
+}
+
+/* How long after its beginning a cycle ends, in microseconds. */
+static int64
+cycle_us(const IdemPurgeTable *table)
+{
+	return Min(table->spent_us * CYCLE_SHARE, MAX_CYCLE_S * USECS_PER_SEC);
+}
+
+/*
+ * Begins a new cycle of a table where it is time, or the clock was set back.  One
+ * that has not come to the end goes on, or no cycle might ever come there.
+ */
+static void
+begin_cycle(IdemPurgeTable *table, TimestampTz now)
+{
+	if (table->begun != 0 && table->begun <= now &&
+		(!table->arrived || now < table->begun + cycle_us(table)))
+		return;
+	table->begun = now;
+	table->watermark = DT_NOBEGIN;
+	table->arrived = false;
+	table->spent_us = 0;
+}
+
+/* Is a table to be left alone since it has failed? */
+static bool
+is_failing(const IdemPurgeTable *table, TimestampTz now)
+{
+	int64		naptimes = Min(1 << Min(table->failures, 10), MAX_NAPTIMES);
+
+	return table->failures > 0 && table->failed <= now &&
+		now < TimestampTzPlusMilliseconds(table->failed,
+										  naptimes * idem_purge_naptime_ms);
+}
+
+/* Tells, once in a row, that others keep the worker from purging a table. */
+static void
+report_in_use(IdemPurgeTable *table, const Store *store, bool in_use)
+{
+	if (in_use && !table->in_use)
+		ereport(LOG,
+				(errmsg("idem does not purge table \"%s\" of database \"%s\" for now",
+						store->table, get_database_name(MyDatabaseId)),
+				 errdetail("Others have locked it.")));
+	table->in_use = in_use;
+}
+
+/*
+ * Deletes rows of the table that a pass of the worker has reached, in the current
+ * transaction, and goes on to the next table if it is done with this one.
+ */
+void
+idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
+{
+	IdemPurgeTable *table = &purge->tables[purge->table];
+	const Store *store = &stores[purge->table];
+	TimestampTz began = GetCurrentTimestamp();
+	bool		finished = true;
+	Relation	rel;
+
+	if (!is_kept(purge) && !is_failing(table, began))
+	{
+		State		state = open_table(store, false, &rel);
+
+		report_in_use(table, store, state == IN_USE);
+		if (state == READY)
+		{
+			IdemEnded	rows = {.limit = bounds->rows, .looks = bounds->looks,
+			.go_on = bounds->go_on};
+
+			begin_cycle(table, began);
+			rows.from = table->watermark;
+			finished = purge_table(purge, rel, &rows);
+			table_close(rel, NoLock);
+			table->watermark = rows.from;
+			table->arrived |= finished;
+			table->spent_us += Max(GetCurrentTimestamp() - began -
+								   rows.deleted * DELETING_US, 0);
+		}
+		table->failures = 0;
+	}
+	if (finished)
+		next_table(purge);
+}
+
+/* Notes that a batch has failed, and leaves its table alone for a while. */
+void
+idem_purge_pass_over(IdemPurge *purge)
+{
+	IdemPurgeTable *table = &purge->tables[purge->table];
+
+	table->failures++;
+	table->failed = GetCurrentTimestamp();
+	next_table(purge);
+}
+
+/* Deletes rows of the table that a pass of a session has reached. */
+static void
+purge_in_session(IdemPurge *purge, int64 limit)
+{
+	IdemEnded	rows = {.from = DT_NOBEGIN, .limit = limit,
+	.looks = PG_INT64_MAX};
+	Relation	rel;
+
+	if (is_kept(purge))
+		return;
+	if (open_table(&stores[purge->table], true, &rel) == FILLED)
+	{
+		ereport(NOTICE,
+				(errmsg("table \"%s\" is not purged", idem_purge_table_name(purge)),
+				 errdetail("A subscription of logical replication fills it, so its publisher purges it.")));
+		return;
+	}
+	(void) purge_table(purge, rel, &rows);
+	table_close(rel, NoLock);
 }
 
 /*
  * idem_purge(max_rows bigint) -> bigint
  *
  * Deletes what is past its time, in the caller's transaction, and returns how
- * many; no more than max_rows unless that is NULL.  Raises 22023 when max_rows
- * is not positive, 25006 in a read-only transaction and on a standby.
+ * many; no more than max_rows unless that is NULL.  Takes the rows that
+ * are there when it comes to a table, so that a trigger that adds some does not
+ * keep it for ever.
+ *
+ * Raises 22023 when max_rows is not positive, 25006 in a read-only transaction
+ * and on a standby, 27000 when a trigger lets no row go.
  */
 Datum
 idem_purge(PG_FUNCTION_ARGS)
 {
 	int64		max_rows = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
-	IdemPurge	purge;
-	int64		limit;
+	IdemPurge	purge = {0};
 
 	idem_rights_purge("idem_purge");
 	PreventCommandIfReadOnly("idem_purge()");
@@ -206,12 +356,11 @@ idem_purge(PG_FUNCTION_ARGS)
 				 errdetail("It is %lld.", (long long) max_rows),
 				 errhint("Leave \"max_rows\" out to purge all that is past its time.")));
 
-	idem_purge_begin(&purge);
-	do
+	idem_purge_begin(&purge, GetCurrentTimestamp());
+	while (purge.left > 0 && purge.purged < max_rows)
 	{
-		CHECK_FOR_INTERRUPTS();
-		limit = Min(idem_purge_batch_size, max_rows - purge.purged);
-	} while (limit > 0 && idem_purge_batch(&purge, limit));
-
+		purge_in_session(&purge, max_rows - purge.purged);
+		next_table(&purge);
+	}
 	PG_RETURN_INT64(purge.purged);
 }

@@ -7,16 +7,44 @@
 
 #include "datatype/timestamp.h"
 
-/* One pass over what has expired, oldest first. */
+#define IDEM_PURGE_TABLES	3	/* that are purged */
+
+/* How far a table has been purged, from one pass to the next. */
+typedef struct IdemPurgeTable
+{
+	TimestampTz begun;			/* when its cycle began; 0: not yet */
+	TimestampTz watermark;		/* what ended before was looked at since then */
+	bool		arrived;		/* has it come to the end since then? */
+	int64		spent_us;		/* that took so long, beside deleting rows */
+	bool		in_use;			/* had others locked it when it was last due? */
+	int			failures;		/* since it was last purged */
+	TimestampTz failed;			/* the last one of them */
+} IdemPurgeTable;
+
+/*
+ * A pass over what has expired.  All zero at first; what it is in the end is
+ * where the next one may go on.
+ */
 typedef struct IdemPurge
 {
 	TimestampTz now;			/* what has expired by then goes */
-	int			store;			/* number of the table it has reached */
-	TimestampTz watermark;		/* expiry of the last row looked at there */
+	int			table;			/* number of the one it has reached */
+	int			left;			/* tables it has not done with, this one included */
 	int64		purged;			/* rows deleted so far */
+	IdemPurgeTable tables[IDEM_PURGE_TABLES];
 } IdemPurge;
 
-extern void idem_purge_begin(IdemPurge *purge);
-extern bool idem_purge_batch(IdemPurge *purge, int64 limit);
+/* What a batch may do. */
+typedef struct IdemPurgeBounds
+{
+	int64		rows;			/* so many are deleted at most, */
+	int64		looks;			/* so many looked at, or a few more */
+	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */
+} IdemPurgeBounds;
+
+extern void idem_purge_begin(IdemPurge *purge, TimestampTz now);
+extern void idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds);
+extern void idem_purge_pass_over(IdemPurge *purge);
+extern const char *idem_purge_table_name(const IdemPurge *purge);
 
 #endif							/* IDEM_PURGE_H */

@@ -10,10 +10,13 @@
 #include "storage/dsm.h"
 #include "storage/lock.h"
 
+#include "purge.h"
+
 /* What came of a purger's visit to a database. */
 typedef enum IdemVisit
 {
-	IDEM_VISIT_FAILED,			/* it did not get to the end */
+	IDEM_VISIT_NOT_MADE,		/* no purger could be started */
+	IDEM_VISIT_FAILED,			/* nothing in it could be purged */
 	IDEM_VISIT_NOT_INSTALLED,	/* the database has no idem */
 	IDEM_VISIT_UNWELCOME,		/* somebody wants the database for himself */
 	IDEM_VISIT_UNFINISHED,		/* there are more expired keys */
@@ -24,8 +27,16 @@ typedef enum IdemVisit
 typedef struct IdemErrand
 {
 	Oid			database;		/* to be purged */
-	dsm_handle	visit;			/* segment of one IdemVisit, for the outcome */
+	dsm_handle	report;			/* segment of the IdemReport */
 } IdemErrand;
+
+/* What a purger tells its launcher. */
+typedef struct IdemReport
+{
+	IdemVisit	visit;
+	IdemPurge	purge;			/* how far the purger found the database purged,
+								 * and how far it left it */
+} IdemReport;
 
 extern void idem_worker_init(void);
 extern void idem_worker_describe(BackgroundWorker *worker, const char *type,

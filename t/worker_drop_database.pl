@@ -63,8 +63,11 @@ foreach my $delay ('1s', '0')
 	create_backlog('db');
 	is_prompt('db', 'ALTER DATABASE db RENAME TO renamed');
 	is_prompt('renamed', 'CREATE DATABASE copied TEMPLATE renamed ALLOW_CONNECTIONS false');
+	$node->safe_psql('postgres', 'ALTER DATABASE renamed IS_TEMPLATE true');
+	is_prompt('renamed', 'CREATE DATABASE again TEMPLATE renamed ALLOW_CONNECTIONS false');
+	$node->safe_psql('postgres', 'ALTER DATABASE renamed IS_TEMPLATE false');
 	is_prompt('renamed', 'DROP DATABASE renamed');
-	$node->safe_psql('postgres', 'DROP DATABASE copied');
+	$node->safe_psql('postgres', "DROP DATABASE $_") for qw(copied again);
 	$node->stop;
 }
 

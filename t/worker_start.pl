@@ -73,6 +73,31 @@ is($node->safe_psql('one', q{
 	SELECT idem_worker_stop();
 	SELECT idem_worker_start();}), "t\nt\nt\nt", 'off and on in one session');
 
+# Sent away in the middle of its work, it goes quietly.
+$node->safe_psql('one', q{
+	CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN PERFORM pg_sleep(0.001); RETURN old; END$$;
+	CREATE TRIGGER dawdle BEFORE DELETE ON idem_key FOR EACH ROW EXECUTE FUNCTION dawdle();
+	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
+	SELECT '', k, 'inserted', 1, current_user, '2000-01-01', '2000-01-02'
+	FROM generate_series(1, 100000) AS k});
+my $offset = -s $node->logfile;
+foreach (1 .. 10)
+{
+	$node->safe_psql('one', q{SELECT idem_worker_stop(), idem_worker_start()});
+	$node->poll_query_until('postgres', q{
+		SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE datname = 'one' AND backend_type = 'idem purger' AND state = 'active'})
+	  or die 'no purger is at work';
+}
+$node->safe_psql('one', q{
+	SELECT idem_worker_stop();
+	DROP FUNCTION dawdle CASCADE;
+	TRUNCATE idem_key;
+	SELECT idem_worker_start()});
+unlike(slurp_file($node->logfile, $offset), qr/FATAL:|ERROR:|exited with exit code/,
+	'sent away at work, it goes quietly');
+
 # It survives a crash of the server.
 my $psql = $node->background_psql('postgres');
 my $log_end = -s $node->logfile;
@@ -115,6 +140,26 @@ $node->restart;
 my ($rc, $out, $err) = $node->psql('two', 'SELECT idem_worker_start()');
 like($err, qr/ERROR:  could not start the idem worker\n.*\nHINT:.*max_worker_processes/,
 	'an error where no worker can run');
+
+# Where others take all the room for a while, that is not the database's fault: it
+# is looked after as soon as there is some again.
+$node->append_conf('postgresql.conf', q{
+max_worker_processes = 3
+idem.purge_naptime = '1s'
+});
+$node->restart;
+$node->safe_psql('one', 'CREATE EXTENSION idem; SELECT idem_worker_start()');
+$node->safe_psql('two', 'SELECT idem_worker_start()');
+my $now = $node->safe_psql('one', 'SELECT clock_timestamp()');
+use_keys('one');
+$node->poll_query_until('one', "SELECT clock_timestamp() > timestamptz '$now' + interval '8 s'");
+$node->safe_psql('two', 'SELECT idem_worker_stop()');
+$now = $node->safe_psql('one', 'SELECT clock_timestamp()');
+is_purged('one', 'purged when there is room for a purger again');
+is($node->safe_psql('one', "SELECT clock_timestamp() < timestamptz '$now' + interval '4 s'"), 't',
+	'soon');
+$node->append_conf('postgresql.conf', q{idem.purge_naptime = '20ms'});
+
 my $log_offset = -s $node->logfile;
 # the server's own launcher of logical replication takes the other slot
 $node->append_conf('postgresql.conf', 'max_worker_processes = 2');

@@ -1,0 +1,97 @@
+# A snapshot is held open while the worker purges, so that deleted rows stay: the
+# worker does not walk past all of them at each visit.  What it had to leave
+# behind it goes all the same.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dead = 100_000;
+
+my $node = PostgreSQL::Test::Cluster->new('purge_snapshot');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+shared_preload_libraries = 'idem'
+autovacuum = off
+idem.worker = off
+idem.purge_naptime = '50ms'
+idem.purge_delay = 0
+});
+$node->start;
+
+# Expired keys, some hundreds of which expired at one instant.
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION idem;
+	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
+	SELECT '', k, 'inserted', 1, current_user, '2000-01-01',
+		timestamptz '2000-01-02' + k / 500 * interval '1 s'
+	FROM generate_series(1, $dead) AS k;
+	UPDATE idem_key SET lease_until = 'infinity' WHERE key = '1000';
+	VACUUM idem_key;
+});
+
+# Two sessions that look on; one of them holds a key, the worker has to skip it.
+my $old = $node->background_psql('postgres');
+$old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM idem_key');
+my $holder = $node->background_psql('postgres');
+$holder->query_safe(q{BEGIN; SELECT key FROM idem_key WHERE key = '500' FOR UPDATE});
+
+sub reload
+{
+	my ($setting) = @_;
+
+	$node->safe_psql('postgres', "ALTER SYSTEM SET $setting");
+	$node->reload;
+}
+
+sub is_left
+{
+	my ($keys, $name) = @_;
+
+	ok($node->poll_query_until('postgres', qq{
+		SELECT coalesce(string_agg(key, ' ' ORDER BY key), '') = '$keys' FROM idem_key}), $name);
+}
+
+# How many index entries were read so far, in how many scans.
+sub figures
+{
+	return split(/\|/, $node->safe_psql('postgres', q{
+		SELECT idx_tup_read, idx_scan FROM pg_stat_user_indexes
+		WHERE indexrelname = 'idem_key_expires_at_idx'}));
+}
+
+reload('idem.worker = on');
+is_left('1000 500', 'the expired ones go');
+
+my ($read_before, $scans_before) = figures();
+my $scans = $scans_before + 30;
+ok($node->poll_query_until('postgres', qq{
+	SELECT idx_scan >= $scans FROM pg_stat_user_indexes
+	WHERE indexrelname = 'idem_key_expires_at_idx'}), 'thirty more looks');
+my ($read, $scans_now) = figures();
+cmp_ok($read - $read_before, '<', 5 * $dead,
+	'not each of them walks past what is gone');
+
+# What comes now is behind none of it.
+$node->safe_psql('postgres', q{
+	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
+	VALUES ('', 'new', 'inserted', 1, current_user, '2000-01-01', clock_timestamp())});
+is_left('1000 500', 'a key that expires now goes');
+
+# What was skipped, was not committed or expired in the past goes, too.
+$holder->query_safe('COMMIT');
+is_left('1000', 'a key that was locked goes when it is not');
+$node->safe_psql('postgres', q{
+	UPDATE idem_key SET lease_until = '2000-01-01';
+	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
+	VALUES ('', 'old', 'inserted', 1, current_user, '1999-01-01', '1999-01-02')});
+is_left('', 'so does one whose lease has ended, and one older than all');
+is($old->query_safe('SELECT count(*) FROM idem_key'), $dead,
+	'the snapshot was open all the time');
+
+$holder->quit;
+$old->quit;
+$node->stop;
+done_testing();
