@@ -314,7 +314,8 @@ CREATE TABLE @extschema@.idem_machine (
 	name text COLLATE "C" NOT NULL,
 	initial text COLLATE "C" NOT NULL,
 	states text[] COLLATE "C" NOT NULL DEFAULT '{}',
-	owner text COLLATE "C" NOT NULL DEFAULT CURRENT_USER,
+	owner @extschema@.idem_role NOT NULL
+		DEFAULT CAST(CAST(CURRENT_USER AS text) AS @extschema@.idem_role),
 	CONSTRAINT idem_machine_pkey PRIMARY KEY (name)
 );
 COMMENT ON TABLE @extschema@.idem_machine IS
@@ -326,7 +327,7 @@ COMMENT ON COLUMN @extschema@.idem_machine.initial IS
 COMMENT ON COLUMN @extschema@.idem_machine.states IS
 'all states, those that a row reaches first first';
 COMMENT ON COLUMN @extschema@.idem_machine.owner IS
-'name of the role that defined the state machine, and may change it';
+'role that defined the state machine, and may change it; empty once it was dropped';
 
 -- No foreign key: pg_restore --jobs fills both tables at once, while the
 -- constraint of an extension would be there beforehand.

@@ -11,7 +11,7 @@ SET search_path = test_machine, public;
 -- nowhere itself.
 SELECT idem_machine_define('test refund', 'ASKED',
 	'{"ASKED": ["APPROVED", "DENIED"], "APPROVED": ["PAID", "FAILED"], "FAILED": ["PAID"]}');
-SELECT name, initial, states, owner = current_user AS mine
+SELECT name, initial, states, owner::text = current_user AS mine
 FROM idem_machine WHERE name = 'test refund';
 SELECT from_state, to_state, guard FROM idem_machine_edge
 WHERE machine = 'test refund' ORDER BY 1, 2;

@@ -58,9 +58,36 @@ RESET ROLE;
 SELECT owner FROM idem_machine WHERE name = 'test bob''s';
 SELECT idem_machine_drop('test bob''s');
 
--- That of a role that is gone is for superusers.
+-- It stays with a role that is renamed, whoever comes by its old name.
+ALTER ROLE regress_idem_ann RENAME TO regress_idem_anne;
+CREATE ROLE regress_idem_ann;
+SELECT owner FROM idem_machine WHERE name = 'test mine';
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+RESET ROLE;
+GRANT INSERT (name) ON idem_machine TO regress_idem_ann;
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SET ROLE regress_idem_anne;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c"], "c": ["a"]}');
+RESET ROLE;
+REVOKE INSERT (name) ON idem_machine FROM regress_idem_ann;
+DROP ROLE regress_idem_ann;
+ALTER ROLE regress_idem_anne RENAME TO regress_idem_ann;
+
+-- That of a role that is gone is for superusers, and stays so.
 CREATE ROLE regress_idem_gone;
 UPDATE idem_machine SET owner = 'regress_idem_gone' WHERE name = 'test mine';
+DROP ROLE regress_idem_gone;
+SELECT owner::text = '' AS nobodys FROM idem_machine WHERE name = 'test mine';
+CREATE ROLE regress_idem_gone;
+GRANT INSERT (name) ON idem_machine TO regress_idem_gone;
+SET ROLE regress_idem_gone;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SELECT idem_machine_drop('test mine');
+RESET ROLE;
+REVOKE INSERT (name) ON idem_machine FROM regress_idem_gone;
 DROP ROLE regress_idem_gone;
 SET ROLE regress_idem_ann;
 SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');

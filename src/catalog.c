@@ -88,7 +88,7 @@ static const Table tables[] = {
 			{"name", TEXTOID, true, 1},
 			{"initial", TEXTOID, true},
 			{"states", TEXTARRAYOID, true},
-			{"owner", TEXTOID, true},
+			{"owner", ROLE, true},
 	}},
 	{TABLE("idem_machine_edge", edge), {
 			{"machine", TEXTOID, true, 1},

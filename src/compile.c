@@ -131,7 +131,7 @@ read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
 		for (int i = 0; i < nstates; i++)
 			reading->states = lappend(reading->states,
 									  TextDatumGetCString(states[i]));
-		machine->owner = text_column(tuple, desc, 4);
+		machine->owner = DatumGetObjectId(heap_getattr(tuple, 4, desc, &isnull));
 	}
 	systable_endscan(scan);
 	return found;
@@ -166,7 +166,7 @@ read_shipped(Relation rel, const IdemShipped *shipped, IdemMachine *machine,
 			 Reading *reading)
 {
 	machine->initial = shipped->states[0];
-	machine->owner = GetUserNameFromId(rel->rd_rel->relowner, false);
+	machine->owner = rel->rd_rel->relowner;
 	for (int i = 0; shipped->states[i] != NULL; i++)
 	{
 		IdemEdge   *edge;

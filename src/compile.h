@@ -22,7 +22,7 @@ struct IdemMachine
 {
 	const char *name;
 	const char *initial;		/* state that a row begins in */
-	const char *owner;			/* name of the role that may change it */
+	Oid			owner;			/* role that may change it, be it gone */
 	int			nstates;
 	IdemState  *states;			/* sorted by name, to be searched */
 	IdemState **order;			/* the same in the order of definition */

@@ -21,6 +21,7 @@
 #include "followers.h"
 #include "machine.h"
 #include "query.h"
+#include "role.h"
 #include "rights.h"
 #include "shipped.h"
 
@@ -29,10 +30,10 @@ PG_FUNCTION_INFO_V1(idem_machine_drop);
 
 static IdemStatement write_machine = {
 	.text = "INSERT INTO @.idem_machine (name, initial, states, owner)"
-	" VALUES ($1, $2, $3, $4) ON CONFLICT (name)"
+	" VALUES ($1, $2, $3, CAST($4 AS @.idem_role)) ON CONFLICT (name)"
 	" DO UPDATE SET initial = excluded.initial, states = excluded.states",
 	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID}
+	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, OIDOID}
 };
 
 static IdemStatement delete_machine = {
@@ -61,15 +62,16 @@ static IdemStatement insert_edges = {
 static void
 check_owner(const IdemMachine *machine, const char *name)
 {
-	const char *owner = idem_machine_owner(machine);
-	Oid			role = get_role_oid(owner, true);
+	Oid			owner = idem_machine_owner(machine);
+	const char *role = idem_role_name(owner);
 
-	if (OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser())
+	if (idem_role_is_ours(owner))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("must be owner of state machine \"%s\"", name),
-			 errdetail("Its owner is role \"%s\".", owner)));
+			 role != NULL ? errdetail("Its owner is role \"%s\".", role) :
+			 errdetail("The role that owned it has been dropped.")));
 }
 
 static Datum
@@ -97,7 +99,7 @@ states_array(const IdemDefinition *definition)
 
 /* Writes a machine down, for a new owner or for the one that it has. */
 static void
-write_down(const IdemDefinition *definition, const char *owner)
+write_down(const IdemDefinition *definition, Oid owner)
 {
 	int			room = list_length(definition->edges);
 	Datum	   *from = palloc(sizeof(Datum) * room);
@@ -124,7 +126,7 @@ write_down(const IdemDefinition *definition, const char *owner)
 
 	args[1] = CStringGetTextDatum(definition->initial);
 	args[2] = states_array(definition);
-	args[3] = CStringGetTextDatum(owner);
+	args[3] = ObjectIdGetDatum(owner);
 	(void) idem_query_own(&write_machine, args, NULL, 0, NULL, NULL);
 
 	if (count == 0)
@@ -180,7 +182,7 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	};
 	IdemDefinition *definition;
 	const IdemMachine *machine;
-	const char *owner;
+	Oid			owner;
 
 	idem_rights_define("idem_machine_define");
 	PreventCommandIfReadOnly("idem_machine_define()");
@@ -202,8 +204,7 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	if (machine != NULL && idem_definition_equals(definition, machine))
 		PG_RETURN_BOOL(false);
 
-	owner = machine != NULL ? pstrdup(idem_machine_owner(machine)) :
-		GetUserNameFromId(GetUserId(), false);
+	owner = machine != NULL ? idem_machine_owner(machine) : GetUserId();
 
 	if (!PG_GETARG_BOOL(3))
 		idem_followers_check(definition, machine);

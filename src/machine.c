@@ -173,8 +173,8 @@ idem_machine_initial(const IdemMachine *machine)
 	return machine->initial;
 }
 
-/* Name of the role that may change the machine. */
-const char *
+/* The role that may change the machine, which may be gone. */
+Oid
 idem_machine_owner(const IdemMachine *machine)
 {
 	return machine->owner;

@@ -27,7 +27,7 @@ extern void idem_machine_lock(const char *name, LOCKMODE mode);
 extern const IdemMachine *idem_machine_find(const char *name);
 extern const IdemMachine *idem_machine_seek(const char *name);
 extern const char *idem_machine_initial(const IdemMachine *machine);
-extern const char *idem_machine_owner(const IdemMachine *machine);
+extern Oid	idem_machine_owner(const IdemMachine *machine);
 extern List *idem_machine_states(const IdemMachine *machine);
 extern bool idem_machine_knows(const IdemMachine *machine, const char *state);
 extern List *idem_machine_exits(const IdemMachine *machine, const char *from);
