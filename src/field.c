@@ -23,13 +23,15 @@
 
 #include "catalog.h"
 #include "field.h"
+#include "value.h"
 
 /*
- * The names (char *) of the fields of an object, in jsonb's own order.  Raises
- * 22023 for an argument that is not an object.
+ * The names (char *) of the fields of an object, in jsonb's own order.  Tells of
+ * their spelling, too, unless that is NULL.  Raises 22023 for an argument that is
+ * not an object.
  */
 List *
-idem_field_names(Jsonb *object, const char *argument)
+idem_field_names(Jsonb *object, const char *argument, IdemSpelling *spelling)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -51,8 +53,83 @@ idem_field_names(Jsonb *object, const char *argument)
 	{
 		if (token == WJB_KEY)
 			names = lappend(names, pnstrdup(v.val.string.val, v.val.string.len));
+		else if (token == WJB_VALUE && spelling != NULL &&
+				 idem_value_may_vary(&v))
+		{
+			spelling->names = lappend(spelling->names, llast(names));
+			spelling->matters = spelling->matters || v.type != jbvNumeric;
+		}
 	}
 	return names;
+}
+
+/* The type of the column that a field names; InvalidOid if it names none. */
+static Oid
+field_type(Oid relid, const char *name)
+{
+	HeapTuple	tuple = SearchSysCacheAttName(relid, name);
+	Oid			type;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	type = ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid;
+	ReleaseSysCache(tuple);
+	return type;
+}
+
+/* Is any of the fields spelled otherwise than its column would do it? */
+static bool
+varies(Jsonb *object, Oid relid, const IdemSpelling *spelling)
+{
+	ListCell   *lc;
+
+	foreach(lc, spelling->names)
+	{
+		const char *name = lfirst(lc);
+		Oid			type = field_type(relid, name);
+		JsonbValue	v;
+
+		if (OidIsValid(type) &&
+			getKeyJsonValueFromContainer(&object->root, name, strlen(name),
+										 &v) != NULL &&
+			idem_value_varies(&v, type))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The object with its values in the spelling that the columns of a table, which
+ * its fields name, would give them.  A value that is no column's stays as it is.
+ */
+Jsonb *
+idem_field_spell(Jsonb *object, Oid relid, const IdemSpelling *spelling)
+{
+	IdemJsonbState state = {0};
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+	Oid			type = InvalidOid;
+
+	if (!varies(object, relid, spelling))
+		return object;
+
+	it = JsonbIteratorInit(&object->root);
+	(void) JsonbIteratorNext(&it, &v, false);
+	idem_jsonb_push(&state, WJB_BEGIN_OBJECT, NULL);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			type = field_type(relid, pnstrdup(v.val.string.val,
+											  v.val.string.len));
+			idem_jsonb_push(&state, WJB_KEY, &v);
+		}
+		else if (token == WJB_VALUE)
+			idem_value_push(&state, WJB_VALUE, &v, type);
+	}
+	idem_jsonb_push(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /*

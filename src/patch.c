@@ -85,7 +85,8 @@ static void
 find_fields(Table *table)
 {
 	ListCell   *lc;
-	List	   *names = idem_field_names(table->patch->data, "patch");
+	List	   *names = idem_field_names(table->patch->data, "patch",
+									 NULL);
 
 	table->fields = palloc(sizeof(AttrNumber) * (list_length(names) + 1));
 	foreach(lc, names)

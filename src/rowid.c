@@ -25,6 +25,7 @@
 
 #include "error.h"
 #include "rowid.h"
+#include "value.h"
 
 /* An id as messages show it: as far as people read it. */
 static const char *
@@ -161,34 +162,6 @@ idem_rowid_argument(FunctionCallInfo fcinfo, int argument)
 	return NULL;				/* keep compiler quiet */
 }
 
-/* A text as the type uuid writes it, if it is one that it reads; else NULL. */
-static const char *
-uuid_text(const char *text)
-{
-	StringInfoData buf;
-	const char *c = text;
-	bool		braces = *c == '{';
-
-	initStringInfo(&buf);
-	if (braces)
-		c++;
-	for (int i = 0; i < UUID_LEN; i++)
-	{
-		if (!isxdigit((unsigned char) c[0]) || !isxdigit((unsigned char) c[1]))
-			return NULL;
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			appendStringInfoChar(&buf, '-');
-		appendStringInfoChar(&buf, pg_ascii_tolower(c[0]));
-		appendStringInfoChar(&buf, pg_ascii_tolower(c[1]));
-		c += 2;
-		if (*c == '-' && i % 2 == 1 && i < UUID_LEN - 1)
-			c++;
-	}
-	if (braces && *c++ != '}')
-		return NULL;
-	return *c == '\0' ? buf.data : NULL;
-}
-
 /* The column of the primary key that a value of an id is for, if there is one. */
 static AttrNumber
 column_of(const IdemRowId *id, int i, Oid relid)
@@ -212,10 +185,10 @@ static const char *
 settled_value(const IdemRowId *id, int i, Oid relid)
 {
 	const char *value = id->values[i];
-	const char *uuid = uuid_text(value);
+	const char *uuid = idem_value_uuid(value, strlen(value));
 	AttrNumber	column;
 
-	if (uuid == NULL || strcmp(uuid, value) == 0)
+	if (uuid == NULL)
 		return value;
 	column = column_of(id, i, relid);
 	return column > 0 && getBaseType(get_atttype(relid, column)) == UUIDOID ?

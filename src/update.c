@@ -14,6 +14,7 @@
 #include "utils/numeric.h"
 
 #include "error.h"
+#include "field.h"
 #include "fingerprint.h"
 #include "key.h"
 #include "patch.h"
@@ -141,6 +142,16 @@ update(FunctionCallInfo fcinfo, const IdemRowId *id)
 	patch.keyed = !PG_ARGISNULL(4);
 	if (patch.keyed)
 	{
+		/* the same request, however its values are spelled */
+		if (JB_ROOT_IS_OBJECT(patch.data))
+		{
+			IdemSpelling spelling = {0};
+
+			(void) idem_field_names(patch.data, "patch", &spelling);
+			if (spelling.matters)
+				patch.data = idem_field_spell(patch.data, patch.target,
+											  &spelling);
+		}
 		idem_key_init(&key, "idem_update()", PG_GETARG_TEXT_PP(4),
 					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
 					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));

@@ -93,14 +93,25 @@ check_conflict_values(const IdemUpsert *upsert)
 	}
 }
 
+/* Puts the row; its numbers may have been left as they were spelled. */
+static void
+put(IdemUpsert *upsert, const IdemSpelling *spelling, IdemAnswer *answer)
+{
+	if (spelling->names != NIL && !spelling->matters)
+		upsert->data = idem_field_spell(upsert->data, upsert->shape.target,
+										spelling);
+	idem_put_row(upsert, answer);
+}
+
 /* Does the work of a key, or tells what it remembers; false if it is new. */
 static bool
-upsert_once(const IdemUpsert *upsert, IdemKey *key, IdemAnswer *answer)
+upsert_once(IdemUpsert *upsert, IdemKey *key, const IdemSpelling *spelling,
+			IdemAnswer *answer)
 {
 	key->fingerprint = fingerprint(upsert);
 	if (!idem_key_claim(key, answer))
 		return true;
-	idem_put_row(upsert, answer);
+	put(upsert, spelling, answer);
 	idem_key_finish(key, answer);
 	return false;
 }
@@ -125,6 +136,7 @@ idem_upsert(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false};
 	bool		replayed = false;
+	IdemSpelling spelling = {0};
 
 	upsert.shape.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
 	if (!upsert.shape.keyed)
@@ -140,7 +152,10 @@ idem_upsert(PG_FUNCTION_ARGS)
 		idem_error_null("data");
 	upsert.shape.target = PG_GETARG_OID(1);
 	upsert.data = PG_GETARG_JSONB_P(2);
-	upsert.shape.fields = idem_field_names(upsert.data, "data");
+	upsert.shape.fields = idem_field_names(upsert.data, "data", &spelling);
+	if (spelling.matters)
+		upsert.data = idem_field_spell(upsert.data, upsert.shape.target,
+									   &spelling);
 	upsert.shape.by_primary_key = PG_ARGISNULL(3);
 	if (!PG_ARGISNULL(3))
 		upsert.shape.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
@@ -154,11 +169,11 @@ idem_upsert(PG_FUNCTION_ARGS)
 	}
 
 	if (upsert.shape.keyed)
-		replayed = upsert_once(&upsert, &key, &answer);
+		replayed = upsert_once(&upsert, &key, &spelling, &answer);
 	else
 	{
 		check_conflict_values(&upsert);
-		idem_put_row(&upsert, &answer);
+		put(&upsert, &spelling, &answer);
 	}
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
