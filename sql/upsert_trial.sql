@@ -115,6 +115,16 @@ END $$;
 ALTER TABLE item ADD CONSTRAINT checked CHECK (checked(name)) NOT VALID;
 SELECT put_new(8);
 ALTER TABLE item DROP CONSTRAINT checked;
+-- A function may be declared anew, which a constraint or a generated column that
+-- calls it does not tell.
+CREATE FUNCTION settled(name text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT name IS NOT NULL';
+ALTER TABLE item ADD CONSTRAINT settled CHECK (settled(name));
+SELECT put_new(8);
+ALTER TABLE item DROP CONSTRAINT settled;
+ALTER TABLE item ADD COLUMN is_settled boolean GENERATED ALWAYS AS (settled(name)) STORED;
+SELECT put_new(8);
+ALTER TABLE item DROP COLUMN is_settled;
+SELECT put_new(8);
 CREATE DOMAIN checked_text AS text CHECK (checked(value));
 ALTER TABLE item ADD COLUMN also checked_text DEFAULT 'x';
 SELECT put_new(8);
@@ -149,6 +159,18 @@ RESET ROLE;
 REVOKE regress_idem_writers FROM regress_idem_writer;
 SET ROLE regress_idem_writer;
 SELECT put_new(1);
+-- Nor one who may no longer call what the upsert calls.
+RESET ROLE;
+GRANT UPDATE ON item TO regress_idem_writer;
+SET ROLE regress_idem_writer;
+SELECT put_new(8);
+RESET ROLE;
+BEGIN;
+REVOKE EXECUTE ON FUNCTION _idem_upsert_met FROM PUBLIC;
+SET LOCAL ROLE regress_idem_writer;
+SELECT put_new(1);
+ROLLBACK;
+SET ROLE regress_idem_writer;
 -- Row security has its say in the upsert's statement.
 RESET ROLE;
 GRANT UPDATE ON item TO regress_idem_writer;

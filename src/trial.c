@@ -9,8 +9,10 @@
  * not upsert.
  *
  * What is read here holds as long as the plan of that insert does: a change of
- * the table, of who may do what to it, or of a function in its defaults makes
- * the plan invalid.
+ * the table, of who may do what to it, of a function in its defaults, or of the
+ * one that stands in the upsert's own statement makes the plan invalid.  One of a
+ * function in a constraint or a generated column does not, since these are no
+ * part of the plan.
  */
 #include "postgres.h"
 
@@ -18,13 +20,19 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/value.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_func.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 
+#include "catalog.h"
 #include "trial.h"
 
 /*
@@ -73,6 +81,44 @@ is_plain(Oid type)
 		(kind != TYPTYPE_DOMAIN && type < FirstGenbkiObjectId);
 }
 
+static bool
+is_of_users(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* Does the expression call functions that somebody may declare anew? */
+static bool
+calls_users(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return check_functions_in_node(node, is_of_users, context) ||
+		expression_tree_walker(node, calls_users, context);
+}
+
+/* Is an expression that the plan knows nothing of the same at any time? */
+static bool
+is_settled(Node *node)
+{
+	return !contain_volatile_functions(node) && !calls_users(node, NULL);
+}
+
+/* May the caller call the function in the upsert's own statement? */
+static bool
+may_meet(void)
+{
+	static const Oid argtypes[] = {INT8OID, BOOLOID, JSONBOID, INT8OID, BOOLOID};
+	List	   *name = list_make2(makeString(get_namespace_name(idem_catalog()->schema_oid)),
+								  makeString("_idem_upsert_met"));
+	Oid			function = LookupFuncName(name, lengthof(argtypes), argtypes, true);
+
+	return OidIsValid(function) &&
+		DatumGetBool(DirectFunctionCall2(has_function_privilege_id,
+										 ObjectIdGetDatum(function),
+										 CStringGetTextDatum("EXECUTE")));
+}
+
 /* Can the row be made twice without anybody noticing? */
 static bool
 is_repeatable(const IdemTarget *target)
@@ -87,6 +133,9 @@ is_repeatable(const IdemTarget *target)
 			continue;
 		if (!is_plain(att->atttypid))
 			return false;
+		if (att->attgenerated != '\0' &&
+			!is_settled(build_column_default(target->rel, att->attnum)))
+			return false;
 		if (!idem_target_has_field(target, att->attnum) &&
 			contain_volatile_functions(build_column_default(target->rel,
 															att->attnum)))
@@ -94,7 +143,7 @@ is_repeatable(const IdemTarget *target)
 	}
 	for (int i = 0; desc->constr != NULL && i < desc->constr->num_check; i++)
 	{
-		if (contain_volatile_functions(stringToNode(desc->constr->check[i].ccbin)))
+		if (!is_settled(stringToNode(desc->constr->check[i].ccbin)))
 			return false;
 	}
 	return true;
@@ -108,6 +157,6 @@ idem_trial_allowed(const IdemTarget *target)
 
 	return target->has_arbiter && !shape->versioned && shape->rules == NIL &&
 		target->rel->rd_rel->relkind == RELKIND_RELATION &&
-		is_permitted(target->rel) && !has_trigger(target->rel) &&
-		is_repeatable(target);
+		is_permitted(target->rel) && may_meet() &&
+		!has_trigger(target->rel) && is_repeatable(target);
 }
