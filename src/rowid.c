@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/pg_constraint.h"
@@ -21,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
-#include "utils/uuid.h"
 
 #include "error.h"
 #include "rowid.h"
