@@ -138,5 +138,17 @@ $node->command_ok([ 'pg_dump', '--data-only', '-f', $again, $node->connstr('rest
 	'the restored database can be dumped');
 like(slurp_file($again), qr/^COPY keys\.idem_key .*FROM stdin;$/m, 'keys included');
 
+# A table that is left out takes nothing else along.
+my $partial = $node->basedir . '/partial.dump';
+$node->command_ok(
+	[ 'pg_dump', '-Fc', '-T', '"The Shop".orders*', '-f', $partial, $node->connstr('shop') ],
+	'a dump can leave out a table that has a history');
+$node->safe_psql('postgres', 'CREATE DATABASE partial');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('partial'), $partial ],
+	'and be restored');
+is($node->safe_psql('partial', q{
+	SELECT count(*), count(*) FILTER (WHERE target::oid = 0), count(*) FILTER (WHERE target::text = '"The Shop".orders')
+	FROM keys.idem_history}), '5|5|3', 'with the history of every table, by name');
+
 $node->stop;
 done_testing();
