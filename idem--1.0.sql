@@ -899,7 +899,7 @@ CREATE TABLE @extschema@.idem_consumer (
 	ttl interval,
 	consumer text COLLATE "C" NOT NULL,
 	late text NOT NULL,
-	owner text NOT NULL,
+	owner @extschema@.idem_role NOT NULL,
 	CONSTRAINT idem_consumer_pkey PRIMARY KEY (consumer),
 	CONSTRAINT idem_consumer_late_check
 		CHECK (late OPERATOR(pg_catalog.=) 'reject' OR late OPERATOR(pg_catalog.=) 'apply')
@@ -913,7 +913,7 @@ COMMENT ON COLUMN @extschema@.idem_consumer.ttl IS
 COMMENT ON COLUMN @extschema@.idem_consumer.late IS
 'what becomes of a message that may have been forgotten: reject or apply';
 COMMENT ON COLUMN @extschema@.idem_consumer.owner IS
-'name of the role that defined it, whose members may use it';
+'role that defined it, whose members may use it';
 
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_consumer', '');
 

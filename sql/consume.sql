@@ -222,7 +222,7 @@ RESET idem.ttl;
 SELECT idem_consumer_define('test-consume-def', '24 hours', 'apply');
 SELECT ctid AS before FROM idem_consumer WHERE consumer = 'test-consume-def' \gset
 SELECT idem_consumer_define('test-consume-def', '1 day', 'apply');
-SELECT ttl, late, owner = current_user AS mine, ctid = :'before' AS same FROM idem_consumer WHERE consumer = 'test-consume-def';
+SELECT ttl, late, owner::text = current_user AS mine, ctid = :'before' AS same FROM idem_consumer WHERE consumer = 'test-consume-def';
 SELECT idem_consumer_define('test-consume-def', late => 'apply');
 SELECT ttl, late FROM idem_consumer WHERE consumer = 'test-consume-def';
 

@@ -21,7 +21,7 @@ SELECT idem_offset('test-rights', 'log', 0);
 \set VERBOSITY terse
 SELECT count(*) FROM idem_message;
 SELECT count(*) FROM idem_offset;
-INSERT INTO idem_consumer VALUES (NULL, 'test-rights', 'apply', current_user);
+INSERT INTO idem_consumer VALUES (NULL, 'test-rights', 'apply', 'regress_idem_ann');
 DELETE FROM idem_message;
 UPDATE idem_offset SET next_offset = 0;
 DELETE FROM idem_consumer;
@@ -97,12 +97,29 @@ SELECT idem_consume('test-rights', 'm6');
 SELECT idem_consumer_define('test-rights', '3 days');
 SELECT ttl, owner FROM idem_consumer WHERE consumer = 'test-rights';
 
--- Of a role that is gone, only they may.
+-- A role that is renamed keeps its consumers; a new one of its name has none of them.
+ALTER ROLE regress_idem_shop RENAME TO regress_idem_store;
+CREATE ROLE regress_idem_shop;
+SELECT owner FROM idem_consumer WHERE consumer = 'test-rights-shop';
+SET ROLE regress_idem_ann;
+SELECT idem_consume('test-rights-shop', 'm2');
+SET ROLE regress_idem_shop;
+SELECT idem_consume('test-rights-shop', 'm2');
+RESET ROLE;
+DROP ROLE regress_idem_shop;
+ALTER ROLE regress_idem_store RENAME TO regress_idem_shop;
+
+-- Of a role that is gone, only they may, also when there is a new one of its name.
 REVOKE INSERT (consumer) ON idem_consumer FROM regress_idem_shop;
 DROP ROLE regress_idem_shop;
 SET ROLE regress_idem_ann;
 SELECT idem_consume('test-rights-shop', 'm3');
 RESET ROLE;
+CREATE ROLE regress_idem_shop;
+SET ROLE regress_idem_shop;
+SELECT idem_consume('test-rights-shop', 'm3');
+RESET ROLE;
+DROP ROLE regress_idem_shop;
 SELECT idem_consume('test-rights-shop', 'm3');
 
 -- A definition can be taken back by whose it is: then the consumer is everybody's

@@ -100,7 +100,7 @@ static const Table tables[] = {
 			{"ttl", INTERVALOID},
 			{"consumer", TEXTOID, true, 1},
 			{"late", TEXTOID, true},
-			{"owner", TEXTOID, true},
+			{"owner", ROLE, true},
 	}},
 	{TABLE("idem_message", message), {
 			{"expires_at", TIMESTAMPTZOID, true},

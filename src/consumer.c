@@ -22,7 +22,6 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -38,6 +37,7 @@
 #include "latest.h"
 #include "query.h"
 #include "rights.h"
+#include "role.h"
 #include "settings.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
@@ -68,11 +68,12 @@ static Oid	consumer_table = InvalidOid;	/* where they were read from */
 /* Defines, or changes a definition that is still as $4 says whose it is. */
 static IdemStatement define = {
 	.text = "INSERT INTO @.idem_consumer AS c (consumer, ttl, late, owner)"
-	" VALUES ($1, $2, $3, $4) ON CONFLICT (consumer) DO UPDATE SET"
+	" VALUES ($1, $2, $3, $4::@.idem_role)"
+	" ON CONFLICT (consumer) DO UPDATE SET"
 	" ttl = excluded.ttl, late = excluded.late"
-	" WHERE c.owner OPERATOR(pg_catalog.=) excluded.owner",
+	" WHERE c.owner::oid OPERATOR(pg_catalog.=) excluded.owner::oid",
 	.nargs = 4,
-	.argtypes = {TEXTOID, INTERVALOID, TEXTOID, TEXTOID}
+	.argtypes = {TEXTOID, INTERVALOID, TEXTOID, OIDOID}
 };
 
 /* The row that was found: by its place, and its key lest it has been moved. */
@@ -149,7 +150,7 @@ read_definition(IdemConsumer *consumer)
 		consumer->takes_late = !isnull &&
 			strcmp(TextDatumGetCString(value), "apply") == 0;
 		value = heap_getattr(tuple, COLUMN_OWNER, desc, &isnull);
-		namestrcpy(&consumer->owner, TextDatumGetCString(value));
+		consumer->owner = isnull ? InvalidOid : DatumGetObjectId(value);
 	}
 	table_close(rel, AccessShareLock);
 	return tuple;
@@ -189,18 +190,18 @@ ready_consumers(void)
 static void
 check_owner(const IdemConsumer *consumer)
 {
-	Oid			role;
+	const char *owner;
 
-	if (!consumer->defined)
+	if (!consumer->defined || idem_role_is_ours(consumer->owner))
 		return;
-	role = get_role_oid(NameStr(consumer->owner), true);
-	if (OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser())
-		return;
+	owner = idem_role_name(consumer->owner);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for consumer \"%s\"", consumer->name),
-			 errdetail("Role \"%s\" has defined it.", NameStr(consumer->owner)),
-			 errhint("Become a member of that role, or choose another name.")));
+			 owner ? errdetail("Role \"%s\" has defined it.", owner) :
+			 errdetail("The role that has defined it is gone."),
+			 owner ? errhint("Become a member of that role, or choose another name.") :
+			 errhint("Have a superuser drop it, or choose another name.")));
 }
 
 static void
@@ -313,9 +314,8 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 		if (consumer.defined && consumer.window_us == window_us &&
 			consumer.takes_late == takes_late)
 			PG_RETURN_VOID();
-		args[3] = CStringGetTextDatum(consumer.defined ?
-									  NameStr(consumer.owner) :
-									  GetUserNameFromId(GetUserId(), false));
+		args[3] = ObjectIdGetDatum(consumer.defined ?
+								   consumer.owner : GetUserId());
 		if (idem_query_own(&define, args, nulls, 0, NULL, NULL) > 0)
 			PG_RETURN_VOID();
 

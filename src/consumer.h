@@ -20,7 +20,7 @@ typedef struct IdemConsumer
 	bool		defined;
 	bool		takes_late;		/* are messages that may be forgotten new? */
 	int64		window_us;		/* how long to remember; 0: idem.ttl */
-	NameData	owner;			/* role whose members may use it */
+	Oid			owner;			/* role whose members may use it */
 } IdemConsumer;
 
 /* For how long messages of a call are remembered, in microseconds. */
