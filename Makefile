@@ -14,6 +14,7 @@ OBJS = \
 	src/advance.o \
 	src/allowed.o \
 	src/attach.o \
+	src/batch.o \
 	src/catalog.o \
 	src/census.o \
 	src/change.o \
@@ -87,6 +88,7 @@ OBJS = \
 	src/transition_set.o \
 	src/trial.o \
 	src/twice.o \
+	src/twin.o \
 	src/union.o \
 	src/unique.o \
 	src/update.o \

@@ -15,6 +15,7 @@
 #include "machine.h"
 #include "owner.h"
 #include "settings.h"
+#include "twin.h"
 #include "worker.h"
 
 PG_MODULE_MAGIC;
@@ -32,5 +33,6 @@ _PG_init(void)
 	idem_history_init();
 	idem_keyed_init();
 	idem_consumer_init();
+	idem_twin_init();
 	idem_worker_init();
 }

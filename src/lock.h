@@ -17,6 +17,8 @@
 #define IDEM_LOCK_LAUNCHER	7403	/* a launcher: of a database, or of all (0) */
 #define IDEM_LOCK_START		7404	/* starting or stopping a launcher */
 #define IDEM_LOCK_MACHINE	7405	/* a machine: two halves of its name's hash */
+#define IDEM_LOCK_MESSAGE	7406	/* a message at work while an index is built:
+									 * two halves of its hash */
 
 #define IDEM_SET_LOCKTAG(tag, dbid, high, low, class) \
 	SET_LOCKTAG_ADVISORY(tag, dbid, high, low, class)

@@ -23,10 +23,9 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/tuptable.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -34,13 +33,16 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "catalog.h"
 #include "compat.h"
 #include "direct.h"
 #include "error.h"
 #include "latest.h"
+#include "lock.h"
 #include "message.h"
 #include "query.h"
+#include "twin.h"
 
 /* Columns of idem_message. */
 enum
@@ -73,15 +75,6 @@ static IdemStatement insert_one = {
 	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTOID}
 };
 
-/* Rows come back in the order in which they are given. */
-static IdemStatement insert_many = {
-	.text = "INSERT INTO @.idem_message (expires_at, consumer, message_id)"
-	" SELECT $1, $2, pg_catalog.unnest($3)"
-	" ON CONFLICT (consumer, message_id) DO NOTHING RETURNING message_id",
-	.nargs = 3,
-	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID}
-};
-
 /* Where the table is not as it was installed: then triggers are to be fired. */
 static IdemStatement delete_one = {
 	.text = "DELETE FROM @.idem_message"
@@ -92,85 +85,6 @@ static IdemStatement delete_one = {
 	.nargs = 4,
 	.argtypes = {TIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
 };
-
-/* Receives the messages that a statement has written, and marks them. */
-typedef struct Marker
-{
-	DestReceiver receiver;		/* must be first */
-	int			count;
-	const Datum *ids;			/* those that it was given */
-	const int  *places;			/* where to mark each of them */
-	int			next;			/* the first that may yet come back */
-	bool	   *marks;
-} Marker;
-
-static void
-begin_marks(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
-static bool
-mark_row(TupleTableSlot *slot, DestReceiver *self)
-{
-	Marker	   *marker = (Marker *) self;
-	bool		isnull;
-	text	   *id = DatumGetTextPP(slot_getattr(slot, 1, &isnull));
-
-	while (marker->next < marker->count)
-	{
-		int			i = marker->next++;
-
-		if (same_text(id, DatumGetTextPP(marker->ids[i])))
-		{
-			marker->marks[marker->places[i]] = true;
-			return true;
-		}
-	}
-	/* a trigger has made it another one */
-	idem_error_prevented("idem_message");
-	return false;				/* keep compiler quiet */
-}
-
-static void
-end_marks(DestReceiver *self)
-{
-}
-
-/* Inserts rows of messages that have none, and marks these messages. */
-static void
-insert_rows(const IdemDelivery *delivery, int count, Datum *ids,
-			const int *places, bool *marks)
-{
-	Marker		marker = {
-		.receiver = {
-			.receiveSlot = mark_row,
-			.rStartup = begin_marks,
-			.rShutdown = end_marks,
-			.rDestroy = end_marks,
-			.mydest = DestTuplestore	/* the nearest there is */
-		},
-		.count = count,
-		.ids = ids,
-		.places = places,
-		.marks = marks
-	};
-	ArrayType  *array = construct_array(ids, count, TEXTOID, -1, false,
-										TYPALIGN_INT);
-	Datum		args[3];
-
-	args[0] = TimestampTzGetDatum(delivery->expires_at);
-	args[1] = PointerGetDatum(delivery->consumer);
-	args[2] = PointerGetDatum(array);
-	(void) idem_query_own_send(&insert_many, args, &marker.receiver);
-	pfree(array);
-}
 
 /* Raises 40001 if a row has come after the transaction's one snapshot. */
 static void
@@ -351,10 +265,61 @@ renew(const IdemDelivery *delivery, int count, Datum *ids, bool *added)
 		if (left > 0 && tries == MAX_TRIES)
 			idem_error_prevented("idem_message");
 		if (left > 0)
-			insert_rows(delivery, left, expired, places, added);
+			idem_batch_insert(delivery, left, expired, places, added);
 	}
 	pfree(places);
 	pfree(expired);
+}
+
+static bool
+insert_row(const IdemDelivery *delivery, Datum id)
+{
+	Datum		args[3];
+
+	args[0] = TimestampTzGetDatum(delivery->expires_at);
+	args[1] = PointerGetDatum(delivery->consumer);
+	args[2] = id;
+	return idem_query_own(&insert_one, args, NULL, 0, NULL, NULL) > 0;
+}
+
+static uint64
+hash_text(const text *value, uint64 seed)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value),
+							   VARSIZE_ANY_EXHDR(value), seed);
+}
+
+/*
+ * Consumes a message as idem_message_add does, but sees to it that nobody else
+ * inserts it at the same time.  The lock is held from when there is no row of the
+ * message until there is one, which others then meet and wait for.
+ */
+static bool
+add_alone(const IdemDelivery *delivery, Datum id)
+{
+	uint64		hash = hash_text(DatumGetTextPP(id),
+								 hash_text(delivery->consumer, 0));
+	LOCKTAG		tag;
+
+	IDEM_SET_LOCKTAG(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
+					 IDEM_LOCK_MESSAGE);
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		SnapshotData dirty;
+		ItemPointerData place;
+		bool		added;
+
+		/* waits for others, so without the lock */
+		if (!make_room(delivery, id))
+			return false;
+		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		added = look(delivery, id, &dirty, &place) == FOUND_NOTHING &&
+			insert_row(delivery, id);
+		LockRelease(&tag, ExclusiveLock, false);
+		if (added)
+			return true;
+	}
+	idem_error_prevented("idem_message");
 }
 
 /*
@@ -366,13 +331,12 @@ bool
 idem_message_add(const IdemDelivery *delivery, text *id)
 {
 	Datum		ids[1];
-	Datum		args[3];
 	bool		added = false;
 
-	args[0] = TimestampTzGetDatum(delivery->expires_at);
-	args[1] = PointerGetDatum(delivery->consumer);
-	args[2] = ids[0] = PointerGetDatum(id);
-	if (idem_query_own(&insert_one, args, NULL, 0, NULL, NULL) > 0)
+	ids[0] = PointerGetDatum(id);
+	if (idem_twin_is_built())
+		return add_alone(delivery, ids[0]);
+	if (insert_row(delivery, ids[0]))
 		return true;
 	renew(delivery, 1, ids, &added);
 	return added;
@@ -387,16 +351,20 @@ void
 idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 					 bool *added)
 {
+	bool		alone = idem_twin_is_built();
 	int		   *places = palloc(sizeof(int) * count);
 
 	for (int i = 0; i < count; i++)
 	{
 		places[i] = i;
-		added[i] = false;
+		added[i] = alone && add_alone(delivery, ids[i]);
 	}
-	insert_rows(delivery, count, ids, places, added);
+	if (!alone)
+	{
+		idem_batch_insert(delivery, count, ids, places, added);
+		renew(delivery, count, ids, added);
+	}
 	pfree(places);
-	renew(delivery, count, ids, added);
 }
 
 /*

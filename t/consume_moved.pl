@@ -90,6 +90,38 @@ is( $node->safe_psql('postgres', q{
 			max("offset") + 1 = (SELECT next_offset FROM idem_offset)
 		FROM applied}),
 	't|t|t', 'every offset had its effect once');
+
+# All clients at the same new messages at the same time, while an index is built
+# anew: one has each of them, and the others are told so.
+my $shared = $node->basedir . '/shared.sql';
+append_to_file($shared, qq{
+INSERT INTO effect SELECT 'shared', id
+FROM idem_consume_batch('shared', ARRAY(SELECT (nextval('next') / $clients)::text FROM generate_series(1, 5))) AS id;
+SELECT nextval('next') / $clients AS n \\gset
+BEGIN;
+WITH new AS MATERIALIZED (SELECT idem_consume('shared', :n::text) AS yes)
+INSERT INTO effect SELECT 'shared', :n::text FROM new WHERE yes;
+COMMIT;
+});
+$node->safe_psql('postgres', 'CREATE SEQUENCE next');
+$bench = IPC::Run::start(
+	[ 'pgbench', '-n', '-c', $clients, '-j', 2, '-t', $transactions,
+	  '-f', $shared, $node->connstr('postgres') ],
+	'>', \$out, '2>', \$err, IPC::Run::timeout(300));
+my $built = 0;
+while ($bench->pumpable)
+{
+	$node->safe_psql('postgres', 'REINDEX TABLE CONCURRENTLY idem_message');
+	$built++;
+	$bench->pump_nb;
+}
+ok($bench->finish, 'all were done') or diag($err);
+cmp_ok($built, '>', 1, "while the indexes were built $built times");
+is( $node->safe_psql('postgres', q{
+		SELECT count(*) - count(DISTINCT message),
+			max(message::int) + 1 - count(*)
+		FROM effect WHERE consumer = 'shared'}),
+	'0|0', 'every message had its effect once');
 unlike(slurp_file($node->logfile), qr/ERROR:/, 'there was no error');
 
 $node->stop;
