@@ -23,6 +23,7 @@ OBJS = \
 	src/compile.o \
 	src/consume.o \
 	src/consumer.o \
+	src/copied.o \
 	src/define.o \
 	src/definition.o \
 	src/difference.o \

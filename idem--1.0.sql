@@ -1111,6 +1111,36 @@ COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
 
 --
+-- Copies
+--
+
+-- ALWAYS: it is where logical replication applies changes that they are met.
+CREATE FUNCTION @extschema@._idem_copied() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_copied'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._idem_copied() IS
+'leaves out a definition that a subscription brings and that is there already';
+
+CREATE TRIGGER _idem_copied
+	BEFORE INSERT ON @extschema@.idem_machine
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_copied();
+ALTER TABLE @extschema@.idem_machine ENABLE ALWAYS TRIGGER _idem_copied;
+COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_machine IS
+'leaves out a machine that a subscription brings and that is there already';
+CREATE TRIGGER _idem_copied
+	BEFORE INSERT ON @extschema@.idem_machine_edge
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_copied();
+ALTER TABLE @extschema@.idem_machine_edge ENABLE ALWAYS TRIGGER _idem_copied;
+COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_machine_edge IS
+'leaves out a transition that a subscription brings and that is there already';
+CREATE TRIGGER _idem_copied
+	BEFORE INSERT ON @extschema@.idem_consumer
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_copied();
+ALTER TABLE @extschema@.idem_consumer ENABLE ALWAYS TRIGGER _idem_copied;
+COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_consumer IS
+'leaves out a consumer that a subscription brings and that is there already';
+
+--
 -- Rights, which are to come last, since they are about all that is above
 --
 

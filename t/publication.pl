@@ -28,6 +28,13 @@ my $schema = q{
 	CREATE TABLE orders (id int PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
 };
 my $path = 'SET search_path = public, retries;';
+# What an application defines as it is installed, on either side.
+my $definitions = $path . q{
+	SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON"], "ON": ["OFF"]}');
+	SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["PROCESSING"],
+		"PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED", "RETURNED"]}');
+	SELECT idem_consumer_define('mail', '7 days');
+};
 
 # The SQLSTATE that a statement ends with.
 sub sqlstate
@@ -51,10 +58,8 @@ foreach my $way (@ways)
 			AND NOT EXISTS (SELECT FROM pg_publication_tables AS t WHERE t.tablename = c.relname)}),
 		'', "$way: no table of idem's is left out");
 
-	# What is there when a subscriber comes is copied.
-	$publisher->safe_psql($way, $path . q{
-		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON"], "ON": ["OFF"]}');
-		SELECT idem_consumer_define('mail', '7 days');
+	# What is there when a subscriber comes is copied, but for what is there already.
+	$publisher->safe_psql($way, $definitions . q{
 		SELECT idem_consume('mail', 'm1');
 		SELECT idem_advance('mail', 'log', 0, 0, 9);
 		SELECT idem_upsert('k1', 'orders', '{"id": 1}');
@@ -63,7 +68,7 @@ foreach my $way (@ways)
 	my $node = PostgreSQL::Test::Cluster->new("subscriber_$way");
 	$node->init;
 	$node->start;
-	$node->safe_psql('postgres', "$schema
+	$node->safe_psql('postgres', "$schema $definitions
 		SELECT retries.idem_attach('orders', 'order', history => true);");
 	$node->safe_psql('postgres', sprintf(
 		q{CREATE SUBSCRIPTION %s CONNECTION '%s' PUBLICATION shop},
@@ -96,7 +101,7 @@ foreach my $way (@ways)
 	$publisher->safe_psql($way, $path . q{
 		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON", "DIM"], "ON": ["OFF"]}');
 		SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["PROCESSING"],
-			"PROCESSING": ["SHIPPED", "LOST"], "SHIPPED": ["DELIVERED"]}');
+			"PROCESSING": ["SHIPPED", "LOST"], "SHIPPED": ["DELIVERED", "RETURNED"]}');
 		SELECT idem_consume('mail', 'm2');
 		SELECT idem_advance('mail', 'log', 0, 10, 19);
 		SELECT order_transition('orders', 1, 'SHIPPED', key => 'k3');
@@ -116,8 +121,11 @@ foreach my $way (@ways)
 			SELECT outcome, replayed FROM order_transition('orders', 1, 'DELIVERED', key => 'k4');
 			SELECT idem_consume('mail', 'm2');
 			SELECT idem_consume('mail', 'm3');
-			SELECT idem_advance('mail', 'log', 0, 10, 29)}),
-		"inserted|t\napplied|t\napplied|f\nf\nt\n20", "$way: it goes on where the publisher was");
+			SELECT idem_advance('mail', 'log', 0, 10, 29);
+			SELECT version, to_state FROM idem_history('orders', 1)}),
+		"inserted|t\napplied|t\napplied|f\nf\nt\n20\n"
+		  . "2|PROCESSING\n3|SHIPPED\n4|DELIVERED",
+		"$way: it goes on where the publisher was");
 	is(sqlstate($node, q{UPDATE orders SET status = 'PENDING'}), 'ID201', "$way: by the rules");
 	is(sqlstate($node, q{SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["LOST"]}')}), '23514',
 		"$way: which may be changed there");
