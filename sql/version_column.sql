@@ -136,6 +136,15 @@ SELECT idem_update('kept', 1, '{"v": 2}', expected_version => 1, key => 'column-
 \echo :LAST_ERROR_SQLSTATE
 SELECT outcome FROM idem_update('kept', 1, '{"v": 1}');
 SELECT count(*) FROM idem_key WHERE key = 'column-u';
+CREATE TRIGGER keep BEFORE UPDATE ON part_0 FOR EACH ROW EXECUTE FUNCTION keep();
+DROP TRIGGER raise ON part;
+SELECT idem_update('part', 1, '{"email": "d@example.com"}', expected_version => 2);
+\echo :LAST_ERROR_SQLSTATE
+-- So does it keep a row from an upsert, which then is unchanged, as it is where
+-- the trigger returns none.
+SELECT * FROM idem_upsert('column-v', 'kept', '{"id": 1, "v": 2}');
+SELECT * FROM idem_upsert('column-w', 'kept', '{"id": 1, "v": 2}', expected_version => 1);
+SELECT * FROM idem_upsert('column-x', 'kept', '{"id": 2, "v": 2}');
 
 DELETE FROM idem_key WHERE starts_with(key, 'column-');
 DROP SCHEMA idem_test_column CASCADE;

@@ -380,6 +380,34 @@ is_same(Jsonb *a, Jsonb *b)
 	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
 }
 
+static void
+kept_error(const Table *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row %s of \"%s\" was kept from being updated",
+					table->patch->id->text,
+					RelationGetRelationName(table->rel)),
+			 errhint("A trigger of the table suppresses the update.")));
+}
+
+/*
+ * Updates the row; false if it is not as expected, or as wanted already.  A trigger
+ * of a partition that returns the old row shows by the version, if any.
+ */
+static bool
+update_row(const Table *table, Found *found)
+{
+	const IdemPatch *patch = table->patch;
+
+	if (!run(table, UPDATE_ROW, found))
+		return false;
+	if (patch->versioned && found->has_version &&
+		found->version == patch->expected_version)
+		kept_error(table);
+	return true;
+}
+
 /*
  * Updates the row, which is locked and differs from the patch.  A trigger that
  * returns the old row lets the update be made, but changes nothing by it.
@@ -388,15 +416,9 @@ static void
 update_locked(const Table *table, Found *found)
 {
 	Jsonb	   *before = found->row;
-	bool		updated = run(table, UPDATE_ROW, found);
 
-	if (!updated || is_same(before, found->row))
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("row %s of \"%s\" was kept from being updated",
-						table->patch->id->text,
-						RelationGetRelationName(table->rel)),
-				 errhint("A trigger of the table suppresses the update.")));
+	if (!update_row(table, found) || is_same(before, found->row))
+		kept_error(table);
 }
 
 /*
@@ -417,8 +439,7 @@ idem_patch_make(const IdemPatch *patch, IdemPatched *patched)
 
 	open_table(&table, patch);
 	/* what triggers may alter is compared with what it was before */
-	updated = table.nfields > 0 && !table.altered &&
-		run(&table, UPDATE_ROW, &found);
+	updated = table.nfields > 0 && !table.altered && update_row(&table, &found);
 	if (!updated)
 	{
 		if (!run(&table, LOCK_ROW, &found))

@@ -29,6 +29,7 @@ typedef struct Meeting
 	IdemTicket	ticket;			/* of the statement, must be first */
 	MemoryContext memory;		/* of the upsert, for the row */
 	bool		met;			/* was there a row already? */
+	Jsonb	   *before;			/* as it was, if triggers may have put it back */
 	/* of the row, if it was found and left as it was */
 	Jsonb	   *row;			/* NULL: it was not found */
 	bool		versioned;		/* has it a version? */
@@ -311,7 +312,16 @@ keep_row(Put *put, IdemAnswer *answer)
 		JsonbPGetDatum(seen->row);
 }
 
-/* Runs a statement that writes the row; false if it wrote none. */
+static bool
+is_same(Jsonb *a, Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/*
+ * Runs a statement that writes the row; false if it wrote none.  A trigger that
+ * returns the old row has it written, but declines the update all the same.
+ */
 static bool
 write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 {
@@ -330,6 +340,9 @@ write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 	PG_END_TRY();
 
 	answer->outcome = put->seen.met ? IDEM_UPDATED : IDEM_INSERTED;
+	if (rows > 0 && put->seen.before != NULL && !answer->response_isnull &&
+		is_same(put->seen.before, DatumGetJsonbP(answer->response)))
+		answer->outcome = IDEM_UNCHANGED;
 	return rows > 0;
 }
 
@@ -373,11 +386,19 @@ static bool
 update_row(Put *put, IdemAnswer *answer)
 {
 	IdemPlan   *plan = plan_for(put, IDEM_SHAPE_UPDATE);
+	Datum		values[2];
+	bool		isnull[2];
 
-	answer->outcome = IDEM_UPDATED;
-	return plan != NULL &&
-		run(put, plan, put->upsert->data, 1,
-			&answer->response, &answer->response_isnull) > 0;
+	if (plan == NULL || run(put, plan, put->upsert->data, 2, values, isnull) == 0)
+		return false;
+
+	/* a trigger that returns the old row keeps the version from being raised */
+	answer->outcome = !isnull[1] &&
+		DatumGetInt64(values[1]) == put->upsert->expected_version ?
+		IDEM_UNCHANGED : IDEM_UPDATED;
+	answer->response = values[0];
+	answer->response_isnull = isnull[0];
+	return true;
 }
 
 /*
@@ -447,8 +468,8 @@ idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
  *					differs boolean) -> boolean
  *
  * Stands in the condition of ON CONFLICT DO UPDATE, which is evaluated for a
- * row that is there already, once it is locked.  Notes that, and returns
- * changes; if that is false, notes the row as well, which is kept as it is.
+ * row that is there already, once it is locked.  Notes that, and the row if it is
+ * given, and returns changes; if that is false, the row is kept as it is.
  * Raises 0A000 where it is not the upsert's own statement that asks.
  *
  * RETURNING cannot tell as much: it tells nothing of a row that is kept, before
@@ -463,7 +484,14 @@ idem_upsert_met(PG_FUNCTION_ARGS)
 	bool		changes = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 
 	seen->met = true;
-	if (!changes && !PG_ARGISNULL(2))
+	if (changes && !PG_ARGISNULL(2))
+	{
+		MemoryContext old = MemoryContextSwitchTo(seen->memory);
+
+		seen->before = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(2));
+		MemoryContextSwitchTo(old);
+	}
+	else if (!PG_ARGISNULL(2))
 		note_row(seen, PG_GETARG_DATUM(2),
 				 PG_ARGISNULL(3) ? NULL : &fcinfo->args[3].value,
 				 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4));

@@ -207,6 +207,8 @@ write_update(StringInfo buf, const IdemTarget *target, const char *table,
 						 target->version, differs.data);
 	appendStringInfoString(buf, " RETURNING ");
 	idem_field_row(buf, target->rel);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
 }
 
 /*
@@ -228,7 +230,14 @@ append_update(StringInfo buf, const IdemTarget *target)
 	if (target->version != NULL)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
 						 target->version);
-	appendStringInfo(buf, " THEN %s($3, true) ELSE %s($3, false, ", met, met);
+	appendStringInfo(buf, " THEN %s($3, true", met);
+	/* what triggers may put back is to be compared with what it was */
+	if (idem_table_alters(target->rel))
+	{
+		appendStringInfoString(buf, ", ");
+		idem_field_row(buf, target->rel);
+	}
+	appendStringInfo(buf, ") ELSE %s($3, false, ", met);
 	idem_field_row(buf, target->rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);

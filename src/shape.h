@@ -40,8 +40,8 @@ typedef struct IdemShape
  * inserted: only the upsert itself can tell then which row is meant.
  *
  * IDEM_SHAPE_UPDATE updates the row that the data names, if it has the version
- * $2 and differs from the data: it gives the row.  There is no such statement if
- * the data names nothing to be updated.
+ * $2 and differs from the data: it gives the row and its version.  There is no
+ * such statement if the data names nothing to be updated.
  *
  * IDEM_SHAPE_LOCK gives what IDEM_SHAPE_READ does of that row, and locks it if
  * there is something to be updated.
