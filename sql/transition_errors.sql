@@ -106,6 +106,16 @@ SELECT try('BEFORE INSERT ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecyc
 SELECT try('BEFORE DELETE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'DELETE FROM handmade');
 SELECT try('BEFORE UPDATE OF status ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE handmade SET status = status');
 SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE handmade SET id = 1');
+-- computed columns, of which a trigger that fires before an update knows nothing
+ALTER TABLE handmade ADD COLUMN made_status text GENERATED ALWAYS AS ('PENDING') STORED,
+	ADD COLUMN made_version int GENERATED ALWAYS AS (id) STORED;
+SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, made_status, version)', 'UPDATE handmade SET id = 1');
+SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, made_version)', 'UPDATE handmade SET id = 1');
+SELECT try('BEFORE UPDATE ON handmade FOR EACH ROW EXECUTE FUNCTION idem_version(made_version)', 'UPDATE handmade SET id = 1');
+SELECT try('AFTER INSERT ON handmade FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, ctid, version)', 'INSERT INTO handmade VALUES (2)');
+CREATE VIEW seen AS SELECT * FROM handmade;
+SELECT try('INSTEAD OF UPDATE ON seen FOR EACH ROW EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'UPDATE seen SET status = status');
+SELECT try('BEFORE TRUNCATE ON handmade EXECUTE FUNCTION idem_lifecycle(order, status, version)', 'TRUNCATE handmade');
 
 --
 -- order_transition

@@ -56,6 +56,14 @@ trigger_column(Relation rel, const Trigger *trigger, int i, const char *remedy)
 						name, RelationGetRelationName(rel)),
 				 errdetail("Trigger \"%s\" names it.", trigger->tgname),
 				 errhint("If the column was renamed, %s.", remedy)));
+	/* it is computed after our trigger, whatever that sets or finds in it */
+	if (TupleDescAttr(RelationGetDescr(rel), column - 1)->attgenerated != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" is a generated column",
+						name, RelationGetRelationName(rel)),
+				 errdetail("Trigger \"%s\" names it; state and version are set, not computed.",
+						   trigger->tgname)));
 	return column;
 }
 
