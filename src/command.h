@@ -7,6 +7,6 @@
 
 #include "utils/jsonb.h"
 
-extern Datum idem_command_run(const char *text, Jsonb *params);
+extern Datum idem_command_run(const char *text, Jsonb *params, bool keyed);
 
 #endif							/* IDEM_COMMAND_H */

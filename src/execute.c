@@ -106,7 +106,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	if (!replayed)
 	{
 		answer.outcome = IDEM_EXECUTED;
-		answer.response = idem_command_run(command, params);
+		answer.response = idem_command_run(command, params, true);
 		answer.response_isnull = false;
 		idem_key_finish(&key, &answer);
 	}

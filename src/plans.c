@@ -109,6 +109,8 @@ free_plan(IdemPlan *plan)
 {
 	Assert(plan->running == 0 && plan->forgotten);
 	SPI_freeplan(plan->plan);
+	if (plan->memory != NULL)
+		MemoryContextDelete(plan->memory);
 	pfree(plan);
 }
 

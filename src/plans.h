@@ -27,6 +27,8 @@ struct IdemPlan
 	bool		forgotten;		/* to be freed with the last of them? */
 	bool		stale;			/* have roles changed since it was made? */
 	uint8		note;			/* of whoever has it kept; 0 at first */
+	MemoryContext memory;		/* of data, goes with the plan; NULL: none */
+	const void *data;			/* what else it was made of */
 };
 
 extern IdemPlan *idem_plans_make(SPIPlanPtr plan);

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "utils/memutils.h"
 
 #include "catalog.h"
 #include "owner.h"
@@ -43,15 +44,24 @@ finish_spi(void)
 		elog(ERROR, "SPI_finish returned %s", SPI_result_code_string(rc));
 }
 
-/* A plan that outlives the connection that made it. */
+/* A plan that goes with the connection that made it. */
 static SPIPlanPtr
-make_plan(const char *sql, int nargs, Oid *argtypes)
+prepare(const char *sql, int nargs, Oid *argtypes)
 {
 	SPIPlanPtr	plan = SPI_prepare(sql, nargs, argtypes);
 
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare returned %s for \"%s\"",
 			 SPI_result_code_string(SPI_result), sql);
+	return plan;
+}
+
+/* A plan that outlives it. */
+static SPIPlanPtr
+make_plan(const char *sql, int nargs, Oid *argtypes)
+{
+	SPIPlanPtr	plan = prepare(sql, nargs, argtypes);
+
 	SPI_keepplan(plan);
 	return plan;
 }
@@ -319,6 +329,36 @@ idem_query_keep(const char *signature, int length,
 	return plan;
 }
 
+/*
+ * What the plan kept under a signature, be it out of date or not, was given by
+ * idem_query_set_data(), until the next call of this room; NULL if nothing was,
+ * or none is kept.
+ */
+const void *
+idem_query_data(const char *signature, int length)
+{
+	IdemPlan   *plan = idem_plans_find((IdemSignature) {signature, length});
+
+	return plan == NULL ? NULL : plan->data;
+}
+
+/* Memory that goes with a kept plan. */
+MemoryContext
+idem_query_memory(IdemPlan *plan)
+{
+	if (plan->memory == NULL)
+		plan->memory = AllocSetContextCreate(TopMemoryContext, "idem plan",
+											 ALLOCSET_SMALL_SIZES);
+	return plan->memory;
+}
+
+/* Keeps something with a plan, which is in memory that goes with it. */
+void
+idem_query_set_data(IdemPlan *plan, const void *data)
+{
+	plan->data = data;
+}
+
 static uint64
 run_caller(IdemPlan *plan, const Execution *how)
 {
@@ -357,6 +397,22 @@ idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind, void *state,
 	Execution	how = {.dest = dest, .bind = bind, .state = state};
 
 	return run_caller(plan, &how);
+}
+
+/* The same with a statement of which no plan is kept. */
+uint64
+idem_query_once_send(const char *sql, int nargs, Oid *argtypes,
+					 IdemBindCallback bind, void *state, DestReceiver *dest)
+{
+	Execution	how = {.dest = dest, .bind = bind, .state = state};
+	IdemPlan	plan = {0};
+	uint64		rows;
+
+	connect_spi();
+	plan.plan = prepare(sql, nargs, argtypes);
+	rows = run_plan(&plan, &how);
+	finish_spi();
+	return rows;
 }
 
 /*

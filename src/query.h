@@ -42,10 +42,16 @@ extern IdemPlan *idem_query_find(const char *signature, int length);
 extern uint8 *idem_query_note(const char *signature, int length);
 extern IdemPlan *idem_query_keep(const char *signature, int length,
 								 const char *sql, int nargs, Oid *argtypes);
+extern const void *idem_query_data(const char *signature, int length);
+extern MemoryContext idem_query_memory(IdemPlan *plan);
+extern void idem_query_set_data(IdemPlan *plan, const void *data);
 extern uint64 idem_query_caller(IdemPlan *plan, Datum *args, const char *nulls,
 								int ncols, Datum *values, bool *isnull);
 extern uint64 idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind,
 									 void *state, DestReceiver *dest);
+extern uint64 idem_query_once_send(const char *sql, int nargs, Oid *argtypes,
+								   IdemBindCallback bind, void *state,
+								   DestReceiver *dest);
 extern uint64 idem_query_once(const char *sql, int nargs, Oid *argtypes,
 							  Datum *args, int ncols, Datum *values,
 							  bool *isnull);

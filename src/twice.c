@@ -132,7 +132,7 @@ run(const Check *check)
 	Datum		answer;
 
 	reset_constraints();
-	answer = idem_command_run(check->command, check->params);
+	answer = idem_command_run(check->command, check->params, false);
 	fire_deferred();
 	return answer;
 }
