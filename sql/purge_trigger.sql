@@ -115,6 +115,9 @@ CREATE INDEX ON idem_key (expires_at) WHERE idem_test_purge_trigger.trap(1);
 CREATE INDEX ON idem_key ((idem_test_purge_trigger.trap(1)));
 RESET ROLE;
 SELECT idem_purge();
+CREATE TABLE t (id int PRIMARY KEY);
+SELECT outcome FROM idem_upsert('k', 't', '{"id": 1}', scope => 'purge_trigger');
+SELECT outcome FROM idem_upsert('k', 't', '{"id": 1}', scope => 'purge_trigger');
 ROLLBACK;
 
 -- No index to go by.

@@ -10,9 +10,11 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/rel.h"
@@ -45,47 +47,54 @@ has_conditions(Relation rel)
 		  constr->has_generated_stored));
 }
 
-/* Does an index of the opened ones run code of somebody's? */
+/*
+ * Does an index of the table run code of somebody's?  The catalog's row tells.  To
+ * have the relation cache read what it says, as opening the indexes for inserting
+ * does, is to run some of that already: what is constant in it is evaluated.
+ */
 static bool
-has_expressions(const ResultRelInfo *result)
+has_expressions(Relation rel)
 {
-	for (int i = 0; i < result->ri_NumIndices; i++)
-	{
-		const IndexInfo *info = result->ri_IndexRelationInfo[i];
+	List	   *indexes = RelationGetIndexList(rel);
+	bool		found = false;
+	ListCell   *lc;
 
-		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL ||
-			info->ii_ExclusionOps != NULL)
-			return true;
+	foreach(lc, indexes)
+	{
+		/* the lock on the table keeps it from being dropped */
+		Relation	index = RelationIdGetRelation(lfirst_oid(lc));
+		HeapTuple	row = index->rd_indextuple;
+
+		if (index->rd_index->indisexclusion ||
+			!heap_attisnull(row, Anum_pg_index_indexprs, NULL) ||
+			!heap_attisnull(row, Anum_pg_index_indpred, NULL))
+			found = true;
+		RelationClose(index);
 	}
-	return false;
+	list_free(indexes);
+	return found;
 }
 
-/* Inserts a row; false if it takes a statement. */
-static bool
+static void
 insert_row(Relation rel, Datum *values, bool *isnull)
 {
+	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
-	bool		plain;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+													table_slot_callbacks(rel));
+	Size		natts = RelationGetNumberOfAttributes(rel);
 
 	InitResultRelInfo(result, rel, 0, NULL, 0);
 	ExecOpenIndices(result, false);
-	plain = !has_expressions(result);
-	if (plain)
-	{
-		EState	   *estate = CreateExecutorState();
-		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
-														table_slot_callbacks(rel));
-		Size		natts = RelationGetNumberOfAttributes(rel);
 
-		memcpy(slot->tts_values, values, natts * sizeof(Datum));
-		memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
-		ExecStoreVirtualTuple(slot);
-		ExecSimpleRelationInsert(result, estate, slot);
-		ExecDropSingleTupleTableSlot(slot);
-		FreeExecutorState(estate);
-	}
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecSimpleRelationInsert(result, estate, slot);
+
 	ExecCloseIndices(result);
-	return plain;
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
 }
 
 /*
@@ -102,16 +111,15 @@ idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
 	Relation	rel = table_open(table, RowExclusiveLock);
 	/* the defaults of columns that were added are the planner's business */
 	bool		plain = idem_direct_is_plain(rel) && !has_conditions(rel) &&
-		RelationGetNumberOfAttributes(rel) == natts;
+		RelationGetNumberOfAttributes(rel) == natts && !has_expressions(rel);
 
 	if (plain)
 	{
 		PreventCommandIfReadOnly("INSERT");
-		plain = insert_row(rel, values, isnull);
-	}
-	/* as after a statement, so that what follows sees the row */
-	if (plain)
+		insert_row(rel, values, isnull);
+		/* as after a statement, so that what follows sees the row */
 		CommandCounterIncrement();
+	}
 	/* the lock is kept, as any writer's is */
 	table_close(rel, NoLock);
 	return plain;
