@@ -92,6 +92,16 @@ UPDATE part SET id = 12 WHERE id = 1;
 SELECT tableoid::regclass, * FROM part ORDER BY id;
 SELECT outcome, result FROM idem_upsert('raise-5', 'part', '{"id": 12, "v": 5}', expected_version => 3);
 
+-- Where it is disabled in the partition, who expects a version is not told that
+-- it was raised.
+ALTER TABLE part_2 DISABLE TRIGGER raise;
+SELECT outcome FROM idem_upsert('raise-7', 'part', '{"id": 12, "v": 6}', expected_version => 4);
+\echo :LAST_ERROR_SQLSTATE
+SELECT outcome FROM idem_update('part', 12, '{"v": 6}', 4);
+ALTER TABLE part_2 ENABLE TRIGGER raise;
+SELECT outcome FROM idem_upsert('raise-7', 'part', '{"id": 12, "v": 6}', expected_version => 4);
+SELECT * FROM part WHERE id = 12;
+
 -- Like any ordinary trigger it is quiet where changes are applied that were made
 -- elsewhere.
 SET session_replication_role = replica;

@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/rls.h"
 
 #include "error.h"
@@ -381,6 +382,28 @@ put_new_row(Put *put, IdemAnswer *answer)
 		write_note(put, note);
 }
 
+/*
+ * The version of a row has not been raised by an update.  Either a trigger has
+ * returned the old row, or the row is as wanted, and nobody could tell that from
+ * the version: in a partition whose trigger is disabled.
+ */
+static void
+check_unraised(Put *put)
+{
+	IdemPlan   *plan = plan_for(put, IDEM_SHAPE_LOCK);
+	Datum		values[3];
+	bool		isnull[3];
+
+	if (plan != NULL &&
+		run(put, plan, put->upsert->data, 3, values, isnull) > 0 &&
+		!DatumGetBool(values[2]))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the version of a row of \"%s\" was not raised",
+						get_rel_name(put->upsert->shape.target)),
+				 errhint("Enable the trigger that raises it, in all partitions.")));
+}
+
 /* Updates the row if it is as expected; false if nothing was touched. */
 static bool
 update_row(Put *put, IdemAnswer *answer)
@@ -392,10 +415,13 @@ update_row(Put *put, IdemAnswer *answer)
 	if (plan == NULL || run(put, plan, put->upsert->data, 2, values, isnull) == 0)
 		return false;
 
-	/* a trigger that returns the old row keeps the version from being raised */
-	answer->outcome = !isnull[1] &&
-		DatumGetInt64(values[1]) == put->upsert->expected_version ?
-		IDEM_UNCHANGED : IDEM_UPDATED;
+	answer->outcome = IDEM_UPDATED;
+	if (!isnull[1] &&
+		DatumGetInt64(values[1]) == put->upsert->expected_version)
+	{
+		check_unraised(put);
+		answer->outcome = IDEM_UNCHANGED;
+	}
 	answer->response = values[0];
 	answer->response_isnull = isnull[0];
 	return true;
@@ -448,8 +474,8 @@ put_expected_row(Put *put, IdemAnswer *answer)
 
 /*
  * Inserts the row, or updates the one that is there, and tells what came of it.
- * Raises ID205 and ID203 for a version expected in vain, what idem_shape_sql
- * raises, and whatever the statement raises itself.
+ * Raises ID205 and ID203 for a version expected in vain, 55000 where it was not
+ * raised, what idem_shape_sql raises, and whatever the statement raises itself.
  */
 void
 idem_put_row(const IdemUpsert *upsert, IdemAnswer *answer)
