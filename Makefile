@@ -85,6 +85,7 @@ OBJS = \
 	src/tableref.o \
 	src/target.o \
 	src/ticket.o \
+	src/told.o \
 	src/transition.o \
 	src/transition_set.o \
 	src/trial.o \

@@ -39,6 +39,7 @@
 #include "rights.h"
 #include "role.h"
 #include "settings.h"
+#include "told.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
 PG_FUNCTION_INFO_V1(idem_consumer_drop);
@@ -233,7 +234,7 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
 		(void) read_definition(consumer);
 
 		/* not if news came in meanwhile, which may be of this very one */
-		if (consumers_valid)
+		if (idem_told_of(consumer_table) && consumers_valid)
 		{
 			known = hash_search(consumers, consumer->name, HASH_ENTER, NULL);
 			*known = *consumer;

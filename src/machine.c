@@ -24,6 +24,7 @@
 #include "error.h"
 #include "lock.h"
 #include "machine.h"
+#include "told.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_changed);
 
@@ -33,6 +34,7 @@ typedef struct Kept
 	IdemMachine *machine;
 	MemoryContext context;		/* of this and all of the machine */
 	uint64		heard;			/* when its rows were looked at */
+	bool		told;			/* and is every change heard of since? */
 } Kept;
 
 static List *machines = NIL;	/* of Kept, in machines_context */
@@ -40,6 +42,13 @@ static MemoryContext machines_context = NULL;
 static uint64 heard = 1;		/* counts invalidations */
 static Oid	machine_table = InvalidOid; /* where machines were read from */
 static Oid	edge_table = InvalidOid;
+
+/* Is every change of machines heard of? */
+static bool
+is_told(const IdemCatalog *cat)
+{
+	return idem_told_of(cat->machine_table) && idem_told_of(cat->edge_table);
+}
 
 /* Compiles a machine; NULL if there is none of that name. */
 static const IdemMachine *
@@ -64,6 +73,7 @@ add_machine(const IdemCatalog *cat, const char *name)
 	kept->machine = machine;
 	kept->context = context;
 	kept->heard = now;
+	kept->told = is_told(cat);
 	MemoryContextSwitchTo(machines_context);
 	machines = lappend(machines, kept);
 	MemoryContextSetParent(context, machines_context);
@@ -84,12 +94,13 @@ kept_machine(const IdemCatalog *cat, const char *name)
 
 		if (strcmp(kept->machine->name, name) != 0)
 			continue;
-		if (kept->heard == now)
+		if (kept->heard == now && kept->told)
 			return kept->machine;
 		if (idem_compile_current(cat, kept->machine))
 		{
 			/* what is heard of meanwhile counts the next time */
 			kept->heard = now;
+			kept->told = is_told(cat);
 			return kept->machine;
 		}
 		machines = foreach_delete_current(machines, lc);

@@ -64,6 +64,8 @@ foreach my $way (@ways)
 		SELECT idem_advance('mail', 'log', 0, 0, 9);
 		SELECT idem_upsert('k1', 'orders', '{"id": 1}');
 		SELECT order_transition('orders', 1, 'PROCESSING', key => 'k2');
+		SELECT idem_upsert(k, 'orders', '{"id": 2}', ttl => '1 microsecond') FROM unnest('{expired-1,expired-2}'::text[]) AS k;
+		SELECT idem_consume('post', m, '1 microsecond') FROM unnest('{expired-1,expired-2}'::text[]) AS m;
 	});
 	my $node = PostgreSQL::Test::Cluster->new("subscriber_$way");
 	$node->init;
@@ -92,7 +94,15 @@ foreach my $way (@ways)
 
 	$node->wait_for_subscription_sync($publisher, "s_$way");
 
-	# A session that has used the machines as they were.
+	# A session that has used definitions as they were.
+	$node->safe_psql('postgres', $path . q{
+		CREATE FUNCTION late() RETURNS text LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM idem_consume('mail', 'old' || random(), sent_at => '2000-01-01');
+			RETURN 'applied';
+		EXCEPTION WHEN SQLSTATE 'ID301' THEN
+			RETURN 'late';
+		END $$});
 	my $session = $node->background_psql('postgres');
 	is($session->query_safe("$path SELECT idem_machine_graph('lamp') ~ 'DIM', idem_machine_graph('order') ~ 'LOST'"),
 		'f|f', "$way: machines are there");
@@ -111,7 +121,39 @@ foreach my $way (@ways)
 		"$way: the subscriber has everything");
 	is($session->query_safe("SELECT idem_machine_graph('lamp') ~ 'DIM', idem_machine_graph('order') ~ 'LOST'"),
 		't|t', "$way: and its sessions hear of it");
+	is($session->query_safe('SELECT late()'), 'late', "$way: a late message is refused");
+
+	# Even where pg_restore --disable-triggers has made ordinary triggers of those
+	# that tell them.
+	$node->safe_psql('postgres', $path . join '', map { qq{
+		ALTER TABLE $_ DISABLE TRIGGER ALL;
+		ALTER TABLE $_ ENABLE TRIGGER ALL;} } ('idem_machine', 'idem_machine_edge', 'idem_consumer'));
+	is($session->query_safe("SELECT idem_machine_graph('lamp') ~ 'BRIGHT', late()"), 'f|late', "$way: so far");
+	$publisher->safe_psql($way, $path . q{
+		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON", "DIM"], "ON": ["OFF", "BRIGHT"]}');
+		SELECT idem_consumer_define('mail', '7 days', 'apply')});
+	$publisher->wait_for_catchup("s_$way");
+	is($session->query_safe("SELECT idem_machine_graph('lamp') ~ 'BRIGHT', late()"), 't|applied',
+		"$way: and then");
 	$session->quit;
+	$node->safe_psql('postgres', "$path DELETE FROM idem_message WHERE starts_with(message_id, 'old')");
+
+	# What has expired is the publisher's to purge: it may be used anew there.  Then
+	# it is known here, even if somebody has deleted it.
+	is($node->safe_psql('postgres', $path . q{
+			SELECT idem_purge();
+			DELETE FROM idem_message WHERE message_id = 'expired-2';
+			SELECT count(*) FROM idem_key WHERE key ~ 'expired';
+			SELECT count(*) FROM idem_message WHERE message_id ~ 'expired'}),
+		"0\n2\n1", "$way: nothing is purged");
+	is($publisher->safe_psql($way, $path . q{
+			SELECT u.outcome, u.replayed FROM unnest('{expired-1,expired-2}'::text[]) AS k,
+				idem_upsert(k, 'orders', '{"id": 2}') AS u;
+			SELECT idem_consume('post', m) FROM unnest('{expired-1,expired-2}'::text[]) AS m}),
+		"unchanged|f\nunchanged|f\nt\nt", "$way: what has expired is used anew");
+	$publisher->wait_for_catchup("s_$way");
+	is($node->safe_psql('postgres', $everything), $publisher->safe_psql($way, $everything),
+		"$way: the subscriber has that, too");
 
 	# Takeover.
 	$node->safe_psql('postgres', "ALTER SUBSCRIPTION s_$way DISABLE");
@@ -122,8 +164,11 @@ foreach my $way (@ways)
 			SELECT idem_consume('mail', 'm2');
 			SELECT idem_consume('mail', 'm3');
 			SELECT idem_advance('mail', 'log', 0, 10, 29);
+			SELECT outcome, replayed FROM idem_upsert('expired-1', 'orders', '{"id": 2}');
+			SELECT outcome, replayed FROM idem_upsert('expired-2', 'orders', '{"id": 2}');
+			SELECT idem_consume('post', m) FROM unnest('{expired-1,expired-2}'::text[]) AS m;
 			SELECT version, to_state FROM idem_history('orders', 1)}),
-		"inserted|t\napplied|t\napplied|f\nf\nt\n20\n"
+		"inserted|t\napplied|t\napplied|f\nf\nt\n20\nunchanged|t\nunchanged|t\nf\nf\n"
 		  . "2|PROCESSING\n3|SHIPPED\n4|DELIVERED",
 		"$way: it goes on where the publisher was");
 	is(sqlstate($node, q{UPDATE orders SET status = 'PENDING'}), 'ID201', "$way: by the rules");
