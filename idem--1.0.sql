@@ -1012,7 +1012,7 @@ AS 'MODULE_PATHNAME', 'idem_consume'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_consume(text, text, interval,
 	timestamp with time zone) IS
-'consume a message with this transaction; false if that was done before';
+'consume a message with this transaction; false if that was done before; never to be called in WHERE, which may consume messages that are then left out';
 
 CREATE FUNCTION @extschema@.idem_consume_batch(
 	consumer text, message_ids text[], ttl interval DEFAULT NULL,
@@ -1040,7 +1040,7 @@ AS 'MODULE_PATHNAME', 'idem_advance'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_advance(text, text, integer, bigint,
 	bigint, boolean, bigint) IS
-'apply a range of a log''s offsets with this transaction, and return the first that was not applied before; null if all were';
+'apply a range of a log''s offsets with this transaction, and return the first that was not applied before; null if all were; never to be called in WHERE';
 
 CREATE FUNCTION @extschema@.idem_offset(
 	consumer text, topic text, "partition" integer)
