@@ -9,7 +9,7 @@
 
 CREATE TYPE @extschema@.idem_outcome AS ENUM (
 	'inserted', 'updated', 'unchanged', 'executed', 'claimed',
-	'in_progress', 'completed', 'failed', 'applied', 'noop'
+	'in_progress', 'abandoned', 'completed', 'failed', 'applied', 'noop'
 );
 COMMENT ON TYPE @extschema@.idem_outcome IS
 'what came of a call, and what its key says of it';
@@ -45,13 +45,14 @@ CREATE TABLE @extschema@.idem_key (
 	created_at timestamp with time zone NOT NULL,
 	expires_at timestamp with time zone NOT NULL,
 	fence bigint NOT NULL,
-	fingerprint bigint,
 	lease_until timestamp with time zone,
+	fingerprint uuid,
 	outcome @extschema@.idem_outcome NOT NULL,
+	claimed_by @extschema@.idem_role NOT NULL,
 	scope text COLLATE "C" NOT NULL,
 	key text COLLATE "C" NOT NULL,
-	claimed_by text NOT NULL,
 	response jsonb,
+	request jsonb,
 	-- the key first, which tells more: most comparisons end there
 	CONSTRAINT idem_key_pkey PRIMARY KEY (key, scope)
 ) WITH (
@@ -71,13 +72,15 @@ COMMENT ON COLUMN @extschema@.idem_key.key IS
 COMMENT ON COLUMN @extschema@.idem_key.outcome IS
 'what came of the call';
 COMMENT ON COLUMN @extschema@.idem_key.fingerprint IS
-'digest of the request, to tell a retry from another request';
+'digest of the request, 128 bits of a SHA-256, to tell a retry from another request';
 COMMENT ON COLUMN @extschema@.idem_key.response IS
 'what a retry is answered; the last checkpoint of a claim while lease_until is set';
 COMMENT ON COLUMN @extschema@.idem_key.fence IS
 'how often the key was claimed anew before its row was purged, counted from 1';
+COMMENT ON COLUMN @extschema@.idem_key.request IS
+'what a claim under a lease was made for';
 COMMENT ON COLUMN @extschema@.idem_key.claimed_by IS
-'name of the role that used the key';
+'role that used the key, whose members may know of it';
 COMMENT ON COLUMN @extschema@.idem_key.created_at IS
 'when the key was claimed';
 COMMENT ON COLUMN @extschema@.idem_key.expires_at IS
@@ -241,12 +244,13 @@ COMMENT ON FUNCTION @extschema@.idem_fail(text, jsonb, bigint, text,
 'end a claim whose work is refused for good; false if it has ended already';
 
 CREATE FUNCTION @extschema@.idem_release(
-	key text, fence bigint DEFAULT NULL, scope text DEFAULT NULL)
+	key text, fence bigint DEFAULT NULL, scope text DEFAULT NULL,
+	forget boolean DEFAULT false)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'idem_release'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_release(text, bigint, text) IS
-'give up a claim, so that its key can be claimed again at once; false if it has ended already';
+COMMENT ON FUNCTION @extschema@.idem_release(text, bigint, text, boolean) IS
+'give up a claim, so that its key can be claimed again at once, for the same request or, with forget, for any; false if it has ended already';
 
 CREATE FUNCTION @extschema@.idem_extend(
 	key text, fence bigint, lease interval, scope text DEFAULT NULL)
@@ -254,7 +258,7 @@ RETURNS timestamp with time zone
 AS 'MODULE_PATHNAME', 'idem_extend'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_extend(text, bigint, interval, text) IS
-'prolong a claim''s lease, from now on, and return until when it is held';
+'prolong a claim''s lease, from now on, and return until when it is held, never earlier than before';
 
 CREATE FUNCTION @extschema@.idem_checkpoint(
 	key text, fence bigint, name text, data jsonb DEFAULT NULL,
@@ -272,7 +276,8 @@ CREATE TYPE @extschema@.idem_lookup_result AS (
 	fence bigint,
 	created_at timestamp with time zone,
 	expires_at timestamp with time zone,
-	lease_until timestamp with time zone
+	lease_until timestamp with time zone,
+	request jsonb
 );
 COMMENT ON TYPE @extschema@.idem_lookup_result IS
 'what idem_lookup() answers';
@@ -287,7 +292,9 @@ COMMENT ON COLUMN @extschema@.idem_lookup_result.created_at IS
 COMMENT ON COLUMN @extschema@.idem_lookup_result.expires_at IS
 'from when on the key counts as never used';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.lease_until IS
-'until when the claim is held';
+'until when the claim is held, or was';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.request IS
+'what a claim under a lease was made for';
 
 CREATE FUNCTION @extschema@.idem_lookup(
 	key text, scope text DEFAULT NULL)

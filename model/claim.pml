@@ -24,7 +24,7 @@
 #define CLAIMS	4				/* after so many the clients give up */
 #endif
 
-mtype = { absent, in_progress, completed, failed };
+mtype = { absent, in_progress, abandoned, completed, failed };
 
 /* The key's row as it is committed; a row that is not there is absent. */
 mtype outcome = absent;
@@ -49,16 +49,21 @@ byte completions;				/* effects committed in this life of the key */
 mtype kept = absent;			/* the first end committed that has not expired */
 byte kept_response;
 byte holders;					/* clients that remember a fence */
-bool stale_write;				/* a write of another than the newest claim */
+bool stale_write;				/* a write of another than the newest claim, or of
+								 * one that was released */
 bool lost_lease;				/* a running lease was taken over or purged */
+bool released;					/* the newest claim was given up */
 
-#define CLAIMABLE	(outcome == absent || expired || \
+#define CLAIMABLE	(outcome == absent || expired || outcome == abandoned || \
 					 (outcome == in_progress && !leased))
 
 #if defined(MUTANT_NO_FENCE)
 #define HELD		(outcome == in_progress && !expired)
 #elif defined(MUTANT_NO_OUTCOME)
 #define HELD		(outcome != absent && !expired && fence == my_fence)
+#elif defined(MUTANT_RELEASE_KEEPS)
+#define HELD		((outcome == in_progress || outcome == abandoned) && \
+					 !expired && fence == my_fence)
 #else
 #define HELD		(outcome == in_progress && !expired && fence == my_fence)
 #endif
@@ -112,6 +117,7 @@ inline take() {
 	fi;
 	fence++;
 	claims++;
+	released = false;
 	expired = false;
 	response = 0
 }
@@ -133,7 +139,7 @@ inline end_work(how, number) {
 
 /* What each write of a holder's transaction is judged by. */
 inline judge_write() {
-	stale_write = stale_write || my_claim != claims
+	stale_write = stale_write || my_claim != claims || released
 }
 
 proctype client(byte me) {
@@ -196,6 +202,7 @@ proctype client(byte me) {
 			}
 			:: atomic {			/* extend, also where the lease ran out */
 				judge_write();
+				outcome = in_progress;
 				leased = true;
 				expired = false;
 				commit()
@@ -204,8 +211,11 @@ proctype client(byte me) {
 				judge_write();
 #ifdef MUTANT_RELEASE_DELETES
 				delete_row();
+#else
+				outcome = abandoned;
 #endif
 				leased = false;
+				released = true;
 				commit()
 			}
 			:: atomic {			/* complete */

@@ -42,6 +42,13 @@ SELECT key, outcome FROM request, idem_claim(key, request);
 SELECT key, fingerprint FROM idem_key
 WHERE key IN ('claim-1', 'claim-2') OR key LIKE 'claim-j_' ORDER BY key;
 
+-- However long a request is, every bit of it counts.
+SELECT outcome FROM idem_claim('claim-l1', to_jsonb(repeat('long', 10000)), lease => '1 hour');
+SELECT outcome FROM idem_claim('claim-l1', to_jsonb(repeat('long', 10000)), lease => '1 hour');
+SELECT outcome FROM idem_claim('claim-l1', to_jsonb(repeat('long', 9999) || 'Long'), lease => '1 hour');
+\echo :LAST_ERROR_SQLSTATE
+SELECT fingerprint FROM idem_key WHERE key = 'claim-l1';
+
 -- Without a response there is none; a failure is an end like any other.
 SELECT outcome, response FROM idem_claim('claim-2');
 BEGIN;
@@ -164,14 +171,50 @@ SELECT outcome FROM idem_claim('claim-23', lease => '1 microsecond');
 SELECT idem_extend('claim-23', 1, '1 hour') > clock_timestamp() AS held;
 SELECT outcome FROM idem_claim('claim-23', lease => '1 hour');
 
+-- An extension never makes a lease shorter.
+SELECT idem_extend('claim-23', 1, '1 second') > clock_timestamp() + interval '50 minutes' AS held;
+-- A lease that ran out is told from one that is held.
+SELECT outcome FROM idem_claim('claim-25', lease => '1 microsecond');
+SELECT outcome, fence, lease_until <= clock_timestamp() AS ran_out FROM idem_lookup('claim-25');
+
 -- A released claim is the next one's at once, and with the next fence, so that
 -- a holder who was given up for dead does not pass for the new one.
 SELECT idem_release('claim-23', 1);
-SELECT outcome, lease_until <= clock_timestamp() AS ran_out FROM idem_lookup('claim-23');
+SELECT outcome, fence, lease_until <= clock_timestamp() AS ran_out FROM idem_lookup('claim-23');
+-- Whoever released it holds it no more, whether somebody has come or not.
+SELECT idem_extend('claim-23', 1, '1 hour');
+\echo :LAST_ERROR_SQLSTATE
+SELECT idem_checkpoint('claim-23', 1, 'late');
+\echo :LAST_ERROR_SQLSTATE
+SELECT idem_complete('claim-23', '"late"', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT idem_fail('claim-23', '"late"', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT idem_release('claim-23', 1);
+\echo :LAST_ERROR_SQLSTATE
 SELECT outcome, fence FROM idem_claim('claim-23', lease => '1 hour');
 SELECT idem_complete('claim-23', '"stale"', 1);
 \echo :LAST_ERROR_SQLSTATE
 SELECT idem_complete('claim-23', '"fresh"', 2);
+
+-- A released key is for a retry of the request that was claimed, or, where that is
+-- to be forgotten, for any; its fences go on all the same.
+SELECT outcome, fence FROM idem_claim('claim-26', '{"try": 1}', lease => '1 hour');
+SELECT idem_checkpoint('claim-26', 1, 'half');
+SELECT outcome, request, response ->> 'name' AS checkpoint FROM idem_lookup('claim-26');
+SELECT idem_release('claim-26', 1);
+SELECT outcome, request, response ->> 'name' AS checkpoint FROM idem_lookup('claim-26');
+SELECT outcome FROM idem_claim('claim-26', '{"try": 2}', lease => '1 hour');
+\echo :LAST_ERROR_SQLSTATE
+SELECT outcome, fence, response ->> 'name' AS checkpoint FROM idem_claim('claim-26', '{"try": 1}', lease => '1 hour');
+SELECT idem_release('claim-26', 2, forget => true);
+SELECT outcome, request, response ->> 'name' AS checkpoint FROM idem_lookup('claim-26');
+SELECT outcome, fence, response FROM idem_claim('claim-26', '{"try": 2}', lease => '1 hour');
+SELECT outcome, request FROM idem_lookup('claim-26');
+SELECT idem_complete('claim-26', '"done"', 3);
+SELECT outcome, request, response FROM idem_lookup('claim-26');
+SELECT idem_release('claim-26', 3, forget => NULL);
+\echo :LAST_ERROR_SQLSTATE
 
 -- A claim that expired is as good as none.
 BEGIN;
@@ -183,12 +226,10 @@ ROLLBACK;
 --
 -- Checkpoints: how far a holder came is there for its successor.
 --
-SELECT outcome, response FROM idem_claim('claim-30', lease => '1 hour');
+SELECT outcome, response FROM idem_claim('claim-30', lease => '1 microsecond');
 SELECT idem_checkpoint('claim-30', 1, 'reserved', '{"seat": "12A"}');
 SELECT idem_checkpoint('claim-30', 1, 'charged "by card"', '[1, "two", null]');
-SELECT outcome, response FROM idem_claim('claim-30', lease => '1 hour');
-SELECT response ->> 'name' AS name FROM idem_lookup('claim-30');
-SELECT idem_extend('claim-30', 1, '1 microsecond') < clock_timestamp() AS ran_out;
+SELECT outcome, response ->> 'name' AS name FROM idem_lookup('claim-30');
 SELECT outcome, response, fence FROM idem_claim('claim-30', lease => '1 hour');
 SELECT idem_checkpoint('claim-30', 2, 'printed');
 SELECT idem_release('claim-30', 2);

@@ -11,7 +11,7 @@ SET search_path = idem_test_purge_trigger, public;
 CREATE VIEW purge_key AS SELECT key, expires_at FROM idem_key WHERE scope = 'purge_trigger';
 CREATE FUNCTION use_keys(n int) RETURNS void LANGUAGE sql AS $$
 INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-SELECT 'purge_trigger', 'k' || i, 'inserted', 1, current_user, '1999-01-01', timestamptz '2000-01-01' + i * interval '1 s'
+SELECT 'purge_trigger', 'k' || i, 'inserted', 1, current_user::text::idem_role, '1999-01-01', timestamptz '2000-01-01' + i * interval '1 s'
 FROM generate_series(1, n) AS i
 $$;
 CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$

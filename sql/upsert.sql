@@ -43,7 +43,7 @@ SELECT * FROM idem_upsert('upsert-1', 'account', '{"id": 3, "owner": "cat"}',
 SELECT * FROM idem_upsert('upsert-1', 'account', '{"id": 1, "owner": "ann"}');
 
 -- What is remembered of a key.
-SELECT scope, key, outcome, response, fence, claimed_by = current_user AS mine,
+SELECT scope, key, outcome, response, fence, claimed_by::text = current_user AS mine,
 	   lease_until
 FROM idem_key WHERE key = 'upsert-1' ORDER BY scope;
 

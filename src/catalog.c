@@ -43,7 +43,7 @@
 
 static const char *const outcome_names[IDEM_OUTCOMES] = {
 	"inserted", "updated", "unchanged", "executed", "claimed",
-	"in_progress", "completed", "failed", "applied", "noop"
+	"in_progress", "abandoned", "completed", "failed", "applied", "noop"
 };
 
 /* Types of idem's own, where the list below has types. */
@@ -76,13 +76,14 @@ static const Table tables[] = {
 			{"created_at", TIMESTAMPTZOID, true},
 			{"expires_at", TIMESTAMPTZOID, true},
 			{"fence", INT8OID, true},
-			{"fingerprint", INT8OID},
 			{"lease_until", TIMESTAMPTZOID},
+			{"fingerprint", UUIDOID},
 			{"outcome", OUTCOME, true},
+			{"claimed_by", ROLE, true},
 			{"scope", TEXTOID, true, 2},
 			{"key", TEXTOID, true, 1},
-			{"claimed_by", TEXTOID, true},
 			{"response", JSONBOID},
+			{"request", JSONBOID},
 	}},
 	{TABLE("idem_machine", machine), {
 			{"name", TEXTOID, true, 1},
@@ -393,6 +394,13 @@ bool
 idem_catalog_installed(void)
 {
 	return catalog_refresh();
+}
+
+/* An outcome as the values of idem_outcome are called. */
+const char *
+idem_catalog_outcome_name(IdemOutcome outcome)
+{
+	return outcome_names[outcome];
 }
 
 /* The outcome that a value of idem_outcome stands for. */

@@ -17,6 +17,7 @@ typedef enum IdemOutcome
 	IDEM_EXECUTED,
 	IDEM_CLAIMED,
 	IDEM_IN_PROGRESS,
+	IDEM_ABANDONED,
 	IDEM_COMPLETED,
 	IDEM_FAILED,
 	IDEM_APPLIED,
@@ -56,6 +57,7 @@ typedef void (*IdemRelationCallback) (Oid relid);
 
 extern const IdemCatalog *idem_catalog(void);
 extern bool idem_catalog_installed(void);
+extern const char *idem_catalog_outcome_name(IdemOutcome outcome);
 extern IdemOutcome idem_catalog_outcome(Oid value);
 extern void idem_catalog_watch(IdemRelationCallback callback);
 extern void idem_catalog_init(void);

@@ -34,7 +34,7 @@ init_key(FunctionCallInfo fcinfo, IdemKey *key, const char *function,
 				  PG_ARGISNULL(scope) ? NULL : PG_GETARG_TEXT_PP(scope), ttl);
 }
 
-static int64
+static pg_uuid_t
 fingerprint(Jsonb *request)
 {
 	IdemFingerprint fp;
@@ -65,7 +65,12 @@ idem_claim(PG_FUNCTION_ARGS)
 			 PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
 	key.fingerprint_isnull = PG_ARGISNULL(1);
 	if (!key.fingerprint_isnull)
-		key.fingerprint = fingerprint(PG_GETARG_JSONB_P(1));
+	{
+		Jsonb	   *request = PG_GETARG_JSONB_P(1);
+
+		key.request = JsonbPGetDatum(request);
+		key.fingerprint = fingerprint(request);
+	}
 	key.lease = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
 	if (PG_ARGISNULL(5))
 		idem_error_null("wait");
@@ -134,10 +139,11 @@ idem_fail(PG_FUNCTION_ARGS)
 }
 
 /*
- * idem_release(key text, fence bigint, scope text) -> boolean
+ * idem_release(key text, fence bigint, scope text, forget boolean) -> boolean
  *
- * Gives up a claim, so that the work can be tried again at once.  False: it has
- * ended already.  Errors: those of idem_lease_release.
+ * Gives up a claim, so that the work can be tried again at once, or, told to
+ * forget it, other work be done under the key.  False: it has ended already.
+ * Errors: those of idem_lease_release.
  */
 Datum
 idem_release(PG_FUNCTION_ARGS)
@@ -146,15 +152,18 @@ idem_release(PG_FUNCTION_ARGS)
 	int64		fence = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
 	init_key(fcinfo, &key, "idem_release()", 2, NULL);
-	PG_RETURN_BOOL(idem_lease_release(&key, PG_ARGISNULL(1) ? NULL : &fence));
+	if (PG_ARGISNULL(3))
+		idem_error_null("forget");
+	PG_RETURN_BOOL(idem_lease_release(&key, PG_ARGISNULL(1) ? NULL : &fence,
+									  PG_GETARG_BOOL(3)));
 }
 
 /*
  * idem_extend(key text, fence bigint, lease interval, scope text)
  *		-> timestamptz
  *
- * Prolongs a lease, from now on, and returns until when it is held.  Errors:
- * those of idem_lease_extend, 22023 for a lease that is not positive.
+ * Prolongs a lease, from now on, and returns until when it is held, which is not
+ * earlier than before.  Errors: those of idem_lease_extend, 22023 for a lease that is not positive.
  */
 Datum
 idem_extend(PG_FUNCTION_ARGS)
@@ -216,7 +225,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
  * idem_lookup(key text, scope text)
  *		-> outcome idem_outcome, response jsonb, fence bigint,
  *		   created_at timestamptz, expires_at timestamptz,
- *		   lease_until timestamptz
+ *		   lease_until timestamptz, request jsonb
  *
  * Tells how a key stands as committed now: all null if it is free, in progress
  * without anything else while another transaction is at it.  Writes nothing,
@@ -228,8 +237,8 @@ idem_lookup(PG_FUNCTION_ARGS)
 	IdemKey		key;
 	IdemKeyRow	row;
 	IdemFound	found;
-	Datum		values[6];
-	bool		nulls[6] = {true, true, true, true, true, true};
+	Datum		values[7];
+	bool		nulls[7] = {true, true, true, true, true, true, true};
 
 	init_key(fcinfo, &key, NULL, 1, NULL);
 	found = idem_lease_look_up(&key, &row);
@@ -246,6 +255,8 @@ idem_lookup(PG_FUNCTION_ARGS)
 		nulls[2] = nulls[3] = nulls[4] = false;
 		values[5] = TimestampTzGetDatum(row.lease_until);
 		nulls[5] = !row.leased;
+		values[6] = row.request;
+		nulls[6] = row.request_isnull;
 	}
 	nulls[0] = (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED);
 	if (!nulls[0])

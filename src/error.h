@@ -9,6 +9,7 @@
 
 #define ERRCODE_IDEM_KEY_MISMATCH		MAKE_SQLSTATE('I', 'D', '0', '0', '1')
 #define ERRCODE_IDEM_LEASE_LOST			MAKE_SQLSTATE('I', 'D', '0', '0', '2')
+#define ERRCODE_IDEM_NO_CLAIM			MAKE_SQLSTATE('I', 'D', '0', '0', '3')
 #define ERRCODE_IDEM_TRANSITION			MAKE_SQLSTATE('I', 'D', '2', '0', '1')
 #define ERRCODE_IDEM_VERSION_CONFLICT	MAKE_SQLSTATE('I', 'D', '2', '0', '3')
 #define ERRCODE_IDEM_GUARD				MAKE_SQLSTATE('I', 'D', '2', '0', '4')

@@ -23,7 +23,7 @@ PG_FUNCTION_INFO_V1(idem_execute);
  * The command counts by its text.  Where its names lead, which is a matter of
  * search_path, is no part of the request.
  */
-static int64
+static pg_uuid_t
 fingerprint(const char *command, Jsonb *params)
 {
 	IdemFingerprint fp;

@@ -1,21 +1,24 @@
 /*
  * fingerprint.c
- *	  A 64-bit digest of what a call asks for.
+ *	  A 128-bit digest of what a call asks for.
  *
- * Fingerprints are stored, dumped, restored and replicated, so the same
- * request must have the same one on every server version and architecture.
- * The server's own hash functions do not promise that (they read words in the
- * machine's byte order), hence the hash here: MurmurHash64A (Austin Appleby,
- * public domain) over each item's bytes read as little-endian words, each item
- * preceded by its tag and length so that items cannot run into one another.
- * Text counts as UTF-8, whatever the database's encoding is.
+ * Whoever can make another request with the same fingerprint is answered for it
+ * with what came of the first: he has, say, the receipt of an amount that he did
+ * not pay.  So it is the first half of a SHA-256, which nobody can do that to.
  *
- * A fingerprint tells an honest client that it re-used a key.  It is not a
- * defence against one that looks for collisions, which could only cheat
- * itself: a key is answered to its owner alone.
+ * Fingerprints are stored, dumped, restored and replicated, so the same request
+ * must have the same one on every server version and architecture.  Each item
+ * is hashed after its tag, and a text after its length, so that items cannot run
+ * into one another; numbers are in network order, and text counts as UTF-8,
+ * whatever the database's encoding is.  In a SQL_ASCII database, which does not
+ * know what its bytes mean, they count as they are.
+ *
+ * What is added is collected, and hashed at the end: each turn of the hash has a
+ * price of its own.  Only what is long is hashed as it comes.
  */
 #include "postgres.h"
 
+#include "common/sha2.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 #include "utils/lsyscache.h"
@@ -24,50 +27,74 @@
 #include "error.h"
 #include "fingerprint.h"
 
-#define MULTIPLIER	UINT64CONST(0xc6a4a7935bd1e995)
+#define MAX_COLLECTED	8192	/* bytes */
 
-static inline uint64
-mix(uint64 hash, uint64 word)
+pg_noreturn static void
+error_hash(pg_cryptohash_ctx *hash)
 {
-	word *= MULTIPLIER;
-	word ^= word >> 47;
-	word *= MULTIPLIER;
-	hash ^= word;
-	return hash * MULTIPLIER;
+	elog(ERROR, "could not compute a fingerprint: %s",
+		 pg_cryptohash_error(hash));
 }
 
-/* The up to eight bytes at data as a little-endian number. */
-static inline uint64
-load_word(const char *data, int length)
+/* Hashes what has been collected, and then so many bytes of data. */
+static void
+hash_bytes(IdemFingerprint *fp, const char *data, int length)
 {
-	uint64		word = 0;
+	if (fp->hash == NULL)
+	{
+		fp->hash = pg_cryptohash_create(PG_SHA256);
+		if (fp->hash == NULL || pg_cryptohash_init(fp->hash) < 0)
+			error_hash(fp->hash);
+	}
+	if (pg_cryptohash_update(fp->hash, (const uint8 *) fp->text.data,
+							 fp->text.len) < 0 ||
+		pg_cryptohash_update(fp->hash, (const uint8 *) data, length) < 0)
+		error_hash(fp->hash);
+	resetStringInfo(&fp->text);
+}
 
-	memcpy(&word, data, length);
-#ifdef WORDS_BIGENDIAN
-	word = pg_bswap64(word);
-#endif
-	return word;
+/* The next so many bytes of what is collected, to be filled in. */
+static inline char *
+collect(IdemFingerprint *fp, int length)
+{
+	char	   *place;
+
+	if (unlikely(fp->text.len + length >= fp->text.maxlen))
+		enlargeStringInfo(&fp->text, length);
+	place = fp->text.data + fp->text.len;
+	fp->text.len += length;
+	return place;
+}
+
+static inline void
+add_tag(IdemFingerprint *fp, char tag)
+{
+	*collect(fp, 1) = tag;
 }
 
 /* Adds one item; tag says of what kind it is. */
 static void
 add_bytes(IdemFingerprint *fp, char tag, const char *data, int length)
 {
-	uint64		hash = mix(fp->state,
-						   ((uint64) (unsigned char) tag << 32) | (uint32) length);
+	bool		is_long = fp->text.len + length > MAX_COLLECTED;
+	char	   *place = collect(fp, 1 + sizeof(uint32) + (is_long ? 0 : length));
+	uint32		network = pg_hton32(length);
 
-	for (; length >= 8; data += 8, length -= 8)
-		hash = mix(hash, load_word(data, 8));
-	if (length > 0)
-		hash = mix(hash, load_word(data, length));
-	fp->state = hash;
+	*place++ = tag;
+	memcpy(place, &network, sizeof(network));
+	if (is_long)
+		hash_bytes(fp, data, length);
+	else
+		memcpy(place + sizeof(network), data, length);
 }
 
 static void
 add_text(IdemFingerprint *fp, char tag, const char *data, int length)
 {
-	char	   *utf8 = pg_server_to_any(data, length, PG_UTF8);
+	char	   *utf8 = unconstify(char *, data);
 
+	if (GetDatabaseEncoding() != PG_SQL_ASCII)
+		utf8 = pg_server_to_any(data, length, PG_UTF8);
 	add_bytes(fp, tag, utf8, utf8 == data ? length : (int) strlen(utf8));
 }
 
@@ -75,7 +102,8 @@ add_text(IdemFingerprint *fp, char tag, const char *data, int length)
 void
 idem_fingerprint_init(IdemFingerprint *fp, const char *operation)
 {
-	fp->state = MULTIPLIER;
+	initStringInfo(&fp->text);
+	fp->hash = NULL;
 	idem_fingerprint_string(fp, operation);
 }
 
@@ -88,14 +116,18 @@ idem_fingerprint_string(IdemFingerprint *fp, const char *string)
 void
 idem_fingerprint_int8(IdemFingerprint *fp, int64 value)
 {
-	fp->state = mix(mix(fp->state, 'i'), (uint64) value);
+	uint64		network = pg_hton64(value);
+	char	   *place = collect(fp, 1 + sizeof(network));
+
+	*place++ = 'i';
+	memcpy(place, &network, sizeof(network));
 }
 
 /* Adds that something was not given. */
 void
 idem_fingerprint_null(IdemFingerprint *fp)
 {
-	fp->state = mix(fp->state, 'z');
+	add_tag(fp, 'z');
 }
 
 static void
@@ -138,13 +170,13 @@ idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value)
 	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
 	{
 		if (token == WJB_BEGIN_ARRAY)
-			fp->state = mix(fp->state, v.val.array.rawScalar ? '(' : '[');
+			add_tag(fp, v.val.array.rawScalar ? '(' : '[');
 		else if (token == WJB_END_ARRAY)
-			fp->state = mix(fp->state, ']');
+			add_tag(fp, ']');
 		else if (token == WJB_BEGIN_OBJECT)
-			fp->state = mix(fp->state, '{');
+			add_tag(fp, '{');
 		else if (token == WJB_END_OBJECT)
-			fp->state = mix(fp->state, '}');
+			add_tag(fp, '}');
 		else
 			add_scalar(fp, token == WJB_KEY ? 'k' : 't', &v);
 	}
@@ -163,14 +195,18 @@ idem_fingerprint_relation(IdemFingerprint *fp, Oid relid)
 	idem_fingerprint_string(fp, name);
 }
 
-/* What everything added so far comes to; as bigint, since that is stored. */
-int64
-idem_fingerprint_value(const IdemFingerprint *fp)
+/* What everything added comes to; nothing can be added from then on. */
+pg_uuid_t
+idem_fingerprint_value(IdemFingerprint *fp)
 {
-	uint64		hash = fp->state;
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_uuid_t	value;
 
-	hash ^= hash >> 47;
-	hash *= MULTIPLIER;
-	hash ^= hash >> 47;
-	return (int64) hash;
+	hash_bytes(fp, NULL, 0);
+	if (pg_cryptohash_final(fp->hash, digest, sizeof(digest)) < 0)
+		error_hash(fp->hash);
+	pg_cryptohash_free(fp->hash);
+	pfree(fp->text.data);
+	memcpy(value.data, digest, UUID_LEN);
+	return value;
 }

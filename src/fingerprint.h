@@ -1,15 +1,19 @@
 /*
  * fingerprint.h
- *	  A 64-bit digest of what a call asks for.
+ *	  A 128-bit digest of what a call asks for.
  */
 #ifndef IDEM_FINGERPRINT_H
 #define IDEM_FINGERPRINT_H
 
+#include "common/cryptohash.h"
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
+#include "utils/uuid.h"
 
 typedef struct IdemFingerprint
 {
-	uint64		state;			/* of everything added so far */
+	StringInfoData text;		/* what has been added, and is not hashed yet */
+	pg_cryptohash_ctx *hash;	/* of what came before, or NULL */
 } IdemFingerprint;
 
 extern void idem_fingerprint_init(IdemFingerprint *fp, const char *operation);
@@ -18,6 +22,6 @@ extern void idem_fingerprint_int8(IdemFingerprint *fp, int64 value);
 extern void idem_fingerprint_null(IdemFingerprint *fp);
 extern void idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value);
 extern void idem_fingerprint_relation(IdemFingerprint *fp, Oid relid);
-extern int64 idem_fingerprint_value(const IdemFingerprint *fp);
+extern pg_uuid_t idem_fingerprint_value(IdemFingerprint *fp);
 
 #endif							/* IDEM_FINGERPRINT_H */

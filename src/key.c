@@ -91,6 +91,7 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 	key->key = name;
 	key->name = text_to_cstring(name);
 	key->ttl = ttl;
+	key->role = GetUserId();
 
 	scope_hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(scope),
 									 VARSIZE_ANY_EXHDR(scope), 0);
@@ -175,18 +176,21 @@ idem_key_unlock(const IdemKey *key)
  *
  * Raises 40001 when it was committed after our snapshot was taken: a
  * transaction that keeps one snapshot must not act on what that cannot see,
- * since the rows written with the key would seem to be missing.
+ * since the rows written with the key would seem to be missing.  Raises 42501 when
+ * it is busy and another role's, so that nobody waits for what is not his.
  */
 static IdemFound
-find_row(IdemKey *key, bool with_response, IdemKeyRow *row)
+find_row(IdemKey *key, bool with_values, IdemKeyRow *row)
 {
 	IdemFound	found;
 
 	set_clock(key);
-	found = idem_keyrow_find(key->scope, key->key, key->now, with_response,
+	found = idem_keyrow_find(key->scope, key->key, key->now, with_values,
 							 row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
+	if (found == IDEM_FOUND_BUSY && row->claimer_known)
+		idem_keyrow_check_owner(row, key->name);
 	return found;
 }
 
@@ -229,8 +233,8 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 
 /*
  * Finds out how a key stands, for somebody who will write its row if it is
- * live: the lock is held on return, and the key not busy.  The response is not
- * read.  Raises 40001 as idem_key_find does.
+ * live: the lock is held on return, and the key not busy.  Response and request
+ * are not read.  Raises 40001 as idem_key_find does.
  */
 IdemFound
 idem_key_hold(IdemKey *key, IdemKeyRow *row)
@@ -341,8 +345,7 @@ idem_key_claim(IdemKey *key, IdemAnswer *answer)
 	idem_keyrow_check_owner(&row, key->name);
 	idem_keyrow_check_request(&row, key->name,
 							  found == IDEM_FOUND_LIVE &&
-							  !row.fingerprint_isnull &&
-							  row.fingerprint == key->fingerprint);
+							  idem_keyrow_is_of(&row, &key->fingerprint));
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
@@ -380,7 +383,8 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 	row.response = answer->response;
 	row.response_isnull = answer->response_isnull;
 	row.fence = 1;
-	row.claimed_by = GetUserNameFromId(GetUserId(), false);
+	row.claimed_by = key->role;
+	row.request_isnull = true;
 	row.created_at = key->now;
 	row.expires_at = key->expires_at;
 

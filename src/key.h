@@ -17,10 +17,12 @@ typedef struct IdemKey
 	text	   *key;
 	const char *name;			/* key as a string, for messages */
 	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
+	Oid			role;			/* that made the call when it began */
 	/* to be set before claiming */
-	int64		fingerprint;	/* of the request */
+	pg_uuid_t	fingerprint;	/* of the request */
 	bool		fingerprint_isnull; /* for claims: not to be compared */
 	Interval   *lease;			/* how long to hold a claim; NULL: no lease */
+	Datum		request;		/* of a claim, jsonb; unless fingerprint_isnull */
 	/* set by finding how the key stands */
 	TimestampTz now;			/* the clock then */
 	TimestampTz expires_at;		/* until when the result is kept */

@@ -18,7 +18,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -31,6 +30,7 @@
 #include "error.h"
 #include "keyrow.h"
 #include "query.h"
+#include "role.h"
 
 /* Columns of idem_key. */
 enum
@@ -38,14 +38,15 @@ enum
 	COLUMN_CREATED_AT = 1,
 	COLUMN_EXPIRES_AT,
 	COLUMN_FENCE,
-	COLUMN_FINGERPRINT,
 	COLUMN_LEASE_UNTIL,
+	COLUMN_FINGERPRINT,
 	COLUMN_OUTCOME,
+	COLUMN_CLAIMED_BY,
 	COLUMN_SCOPE,
 	COLUMN_KEY,
-	COLUMN_CLAIMED_BY,
 	COLUMN_RESPONSE,
-	COLUMNS = COLUMN_RESPONSE
+	COLUMN_REQUEST,
+	COLUMNS = COLUMN_REQUEST
 };
 
 /* What a row says, as the first parameters of the statements that write it. */
@@ -59,17 +60,18 @@ enum
 	ARG_CREATED_AT,
 	ARG_EXPIRES_AT,
 	ARG_LEASE_UNTIL,
+	ARG_REQUEST,
 	ROW_ARGS
 };
 
 #define ROW_ARGTYPES \
-	InvalidOid, INT8OID, JSONBOID, INT8OID, TEXTOID, TIMESTAMPTZOID, \
-	TIMESTAMPTZOID, TIMESTAMPTZOID
+	InvalidOid, UUIDOID, JSONBOID, INT8OID, OIDOID, TIMESTAMPTZOID, \
+	TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID
 
 #define KEY_VALUES \
 	" (outcome, fingerprint, response, fence, claimed_by, created_at," \
-	" expires_at, lease_until, scope, key)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+	" expires_at, lease_until, request, scope, key)" \
+	" VALUES ($1, $2, $3, $4, $5::@.idem_role, $6, $7, $8, $9, $10, $11)"
 
 /*
  * The row of a key that has none, where the table is not as it was installed.
@@ -89,7 +91,8 @@ static IdemStatement renew_row = {
 	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
 	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
 	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
-	" expires_at = excluded.expires_at, lease_until = excluded.lease_until"
+	" expires_at = excluded.expires_at, lease_until = excluded.lease_until,"
+	" request = excluded.request"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
 	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
@@ -121,14 +124,16 @@ static IdemStatement lock_row = {
 	.argtypes = {FOUND_ARGTYPES}
 };
 
-/* A response that stays is not copied, which for a long one would cost. */
+/* A value that stays is not copied, which for a long one would cost. */
 static IdemStatement replace_row = {
 	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
-	" response = CASE WHEN $9 THEN $3 ELSE k.response END, fence = $4,"
-	" claimed_by = $5, created_at = $6, expires_at = $7, lease_until = $8"
-	IS_FOUND("$10", "$11", "$12", "$13"),
-	.nargs = ROW_ARGS + 1 + FOUND_ARGS,
-	.argtypes = {ROW_ARGTYPES, BOOLOID, FOUND_ARGTYPES}
+	" response = CASE WHEN $10 THEN $3 ELSE k.response END, fence = $4,"
+	" claimed_by = $5::@.idem_role, created_at = $6, expires_at = $7,"
+	" lease_until = $8,"
+	" request = CASE WHEN $11 THEN $9 ELSE k.request END"
+	IS_FOUND("$12", "$13", "$14", "$15"),
+	.nargs = ROW_ARGS + 2 + FOUND_ARGS,
+	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES}
 };
 
 static IdemStatement remove_row = {
@@ -137,13 +142,19 @@ static IdemStatement remove_row = {
 	.argtypes = {FOUND_ARGTYPES}
 };
 
+static Datum
+copy_value(const Datum *values, int column)
+{
+	return PointerGetDatum(PG_DETOAST_DATUM_COPY(values[column - 1]));
+}
+
 /*
  * Takes a row apart.  Another session may update the extension, and add
  * columns, while we have this library loaded.
  */
 static void
 read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
-		   bool with_response, IdemKeyRow *row)
+		   bool with_values, IdemKeyRow *row)
 {
 	Datum		values[MaxHeapAttributeNumber];
 	bool		isnull[MaxHeapAttributeNumber];
@@ -157,15 +168,20 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 		row->lease_until = DatumGetTimestampTz(values[COLUMN_LEASE_UNTIL - 1]);
 	row->fingerprint_isnull = isnull[COLUMN_FINGERPRINT - 1];
 	if (!row->fingerprint_isnull)
-		row->fingerprint = DatumGetInt64(values[COLUMN_FINGERPRINT - 1]);
+		row->fingerprint = *DatumGetUUIDP(values[COLUMN_FINGERPRINT - 1]);
 	row->outcome =
 		idem_catalog_outcome(DatumGetObjectId(values[COLUMN_OUTCOME - 1]));
 	row->fence = DatumGetInt64(values[COLUMN_FENCE - 1]);
-	row->claimed_by = TextDatumGetCString(values[COLUMN_CLAIMED_BY - 1]);
+	row->claimed_by = DatumGetObjectId(values[COLUMN_CLAIMED_BY - 1]);
 	row->response_isnull = isnull[COLUMN_RESPONSE - 1];
-	if (with_response && !row->response_isnull && row->expires_at > now)
-		row->response =
-			PointerGetDatum(PG_DETOAST_DATUM_COPY(values[COLUMN_RESPONSE - 1]));
+	row->request_isnull = isnull[COLUMN_REQUEST - 1];
+	if (with_values && row->expires_at > now)
+	{
+		if (!row->response_isnull)
+			row->response = copy_value(values, COLUMN_RESPONSE);
+		if (!row->request_isnull)
+			row->request = copy_value(values, COLUMN_REQUEST);
+	}
 
 	row->version.ctid = tuple->t_self;
 	row->version.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
@@ -175,17 +191,30 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 }
 
 /*
- * Is this row, which a running transaction writes, an expired one that it
- * deletes?  A row that is updated refers to its new version.
+ * Takes from a row that a running transaction writes what is to be known of it
+ * before that ends: whose the key is, unless it has expired and may become
+ * anybody's, and whether it is deleted as one that has.  A row that is updated
+ * refers to its new version.
  */
-static bool
-is_leaving(HeapTuple tuple, TupleDesc desc, TimestampTz now)
+static void
+read_busy_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
+				const SnapshotData *dirty, IdemKeyRow *row)
 {
+	bool		isnew = TransactionIdIsValid(dirty->xmin);
 	bool		isnull;
-	Datum		expires_at = heap_getattr(tuple, COLUMN_EXPIRES_AT, desc, &isnull);
+	Datum		value;
+	bool		expired;
 
-	return DatumGetTimestampTz(expires_at) <= now &&
+	row->writer = isnew ? dirty->xmin : dirty->xmax;
+	row->speculative_token = dirty->speculativeToken;
+
+	value = heap_getattr(tuple, COLUMN_EXPIRES_AT, desc, &isnull);
+	expired = !isnew && DatumGetTimestampTz(value) <= now;
+	row->leaving = expired &&
 		ItemPointerEquals(&tuple->t_self, &tuple->t_data->t_ctid);
+	row->claimer_known = !expired;
+	value = heap_getattr(tuple, COLUMN_CLAIMED_BY, desc, &isnull);
+	row->claimed_by = DatumGetObjectId(value);
 }
 
 /*
@@ -225,7 +254,7 @@ begin_scan(Relation *rel, text *scope, text *key, Snapshot snapshot)
  * a query in its place.
  */
 IdemFound
-idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
+idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_values,
 				 IdemKeyRow *row)
 {
 	Relation	rel;
@@ -251,19 +280,16 @@ idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_response,
 						  TransactionIdIsValid(dirty.xmax)))
 	{
 		found = IDEM_FOUND_BUSY;
-		row->leaving = !TransactionIdIsValid(dirty.xmin) &&
-			is_leaving(tuple, RelationGetDescr(rel), now);
-		row->writer = TransactionIdIsValid(dirty.xmin) ?
-			dirty.xmin : dirty.xmax;
-		row->speculative_token = dirty.speculativeToken;
+		read_busy_tuple(tuple, RelationGetDescr(rel), now, &dirty, row);
 	}
 	else
 	{
-		read_tuple(tuple, RelationGetDescr(rel), now, with_response, row);
+		read_tuple(tuple, RelationGetDescr(rel), now, with_values, row);
 		if (row->expires_at <= now)
 			found = IDEM_FOUND_EXPIRED;
-		else if (row->outcome == IDEM_IN_PROGRESS && row->leased &&
-				 row->lease_until <= now)
+		else if (row->outcome == IDEM_ABANDONED ||
+				 (row->outcome == IDEM_IN_PROGRESS && row->leased &&
+				  row->lease_until <= now))
 			found = IDEM_FOUND_LAPSED;
 		else
 			found = IDEM_FOUND_LIVE;
@@ -312,9 +338,7 @@ idem_keyrow_wait(const IdemKeyRow *row)
 void
 idem_keyrow_check_owner(const IdemKeyRow *row, const char *key)
 {
-	Oid			role = get_role_oid(row->claimed_by, true);
-
-	if (OidIsValid(role) ? has_privs_of_role(GetUserId(), role) : superuser())
+	if (idem_role_is_ours(row->claimed_by))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -332,9 +356,28 @@ idem_keyrow_check_request(const IdemKeyRow *row, const char *key, bool same)
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_KEY_MISMATCH),
 			 errmsg("key \"%s\" was used for a different request", key),
-			 errdetail("It was used at %s by role \"%s\".",
-					   timestamptz_to_str(row->created_at), row->claimed_by),
+			 errdetail("It was used at %s by role \"%s\", with outcome \"%s\".",
+					   timestamptz_to_str(row->created_at),
+					   idem_keyrow_claimer(row),
+					   idem_catalog_outcome_name(row->outcome)),
 			 errhint("Send exactly the same request to retry it, or use a new key for a new request.")));
+}
+
+/* Is a row that of a request with this fingerprint? */
+bool
+idem_keyrow_is_of(const IdemKeyRow *row, const pg_uuid_t *fingerprint)
+{
+	return !row->fingerprint_isnull &&
+		memcmp(&row->fingerprint, fingerprint, sizeof(pg_uuid_t)) == 0;
+}
+
+/* The name of the role that claimed the key, for messages. */
+const char *
+idem_keyrow_claimer(const IdemKeyRow *row)
+{
+	const char *name = idem_role_name(row->claimed_by);
+
+	return name != NULL ? name : _("(dropped)");
 }
 
 /* What a row says, as parameters; nulls as SPI takes them. */
@@ -342,23 +385,25 @@ static void
 bind_row(const IdemKeyRow *row, Datum *args, char *nulls)
 {
 	args[ARG_OUTCOME] = ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
-	args[ARG_FINGERPRINT] = Int64GetDatum(row->fingerprint);
+	args[ARG_FINGERPRINT] = UUIDPGetDatum(&row->fingerprint);
 	nulls[ARG_FINGERPRINT] = row->fingerprint_isnull ? 'n' : ' ';
 	args[ARG_RESPONSE] = row->response;
 	nulls[ARG_RESPONSE] = row->response_isnull ? 'n' : ' ';
 	args[ARG_FENCE] = Int64GetDatum(row->fence);
-	args[ARG_CLAIMED_BY] = CStringGetTextDatum(row->claimed_by);
+	args[ARG_CLAIMED_BY] = ObjectIdGetDatum(row->claimed_by);
 	args[ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
 	args[ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
 	args[ARG_LEASE_UNTIL] = TimestampTzGetDatum(row->lease_until);
 	nulls[ARG_LEASE_UNTIL] = row->leased ? ' ' : 'n';
+	args[ARG_REQUEST] = row->request;
+	nulls[ARG_REQUEST] = row->request_isnull ? 'n' : ' ';
 }
 
 static uint64
 run_insert(IdemStatement *statement, text *scope, text *key,
 		   const IdemKeyRow *row)
 {
-	char		nulls[] = "          ";
+	char		nulls[] = "           ";
 	Datum		args[ROW_ARGS + 2];
 
 	bind_row(row, args, nulls);
@@ -408,7 +453,7 @@ idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 	values[COLUMN_CREATED_AT - 1] = TimestampTzGetDatum(row->created_at);
 	values[COLUMN_EXPIRES_AT - 1] = TimestampTzGetDatum(row->expires_at);
 	values[COLUMN_FENCE - 1] = Int64GetDatum(row->fence);
-	values[COLUMN_FINGERPRINT - 1] = Int64GetDatum(row->fingerprint);
+	values[COLUMN_FINGERPRINT - 1] = UUIDPGetDatum(&row->fingerprint);
 	isnull[COLUMN_FINGERPRINT - 1] = row->fingerprint_isnull;
 	values[COLUMN_LEASE_UNTIL - 1] = TimestampTzGetDatum(row->lease_until);
 	isnull[COLUMN_LEASE_UNTIL - 1] = !row->leased;
@@ -416,9 +461,11 @@ idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row)
 		ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
 	values[COLUMN_SCOPE - 1] = PointerGetDatum(scope);
 	values[COLUMN_KEY - 1] = PointerGetDatum(key);
-	values[COLUMN_CLAIMED_BY - 1] = CStringGetTextDatum(row->claimed_by);
+	values[COLUMN_CLAIMED_BY - 1] = ObjectIdGetDatum(row->claimed_by);
 	values[COLUMN_RESPONSE - 1] = row->response;
 	isnull[COLUMN_RESPONSE - 1] = row->response_isnull;
+	values[COLUMN_REQUEST - 1] = row->request;
+	isnull[COLUMN_REQUEST - 1] = row->request_isnull;
 
 	if (!idem_direct_insert(idem_catalog()->key_table, COLUMNS, values,
 							isnull) &&
@@ -450,21 +497,24 @@ idem_keyrow_lock(const IdemKeyRow *row)
 }
 
 /*
- * Writes a row over what it was found as; its response only if that is new.
- * False if nothing was written: the row has changed or moved since, or a trigger
- * or a rule prevented it.
+ * Writes a row over what it was found as; its response and its request only if
+ * they are new.  False if nothing was written: the row has changed or moved since,
+ * or a trigger or a rule prevented it.
  */
 bool
-idem_keyrow_replace(const IdemKeyRow *row, bool new_response)
+idem_keyrow_replace(const IdemKeyRow *row, bool new_response, bool new_request)
 {
-	char		nulls[] = "             ";
-	Datum		args[ROW_ARGS + 1 + FOUND_ARGS];
+	char		nulls[] = "               ";
+	Datum		args[ROW_ARGS + 2 + FOUND_ARGS];
 
 	bind_row(row, args, nulls);
 	if (!new_response)
 		nulls[ARG_RESPONSE] = 'n';
+	if (!new_request)
+		nulls[ARG_REQUEST] = 'n';
 	args[ROW_ARGS] = BoolGetDatum(new_response);
-	return run_found(&replace_row, args, nulls, ROW_ARGS + 1, row);
+	args[ROW_ARGS + 1] = BoolGetDatum(new_request);
+	return run_found(&replace_row, args, nulls, ROW_ARGS + 2, row);
 }
 
 /* Deletes a row that was found.  False as idem_keyrow_replace. */

@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
+#include "utils/uuid.h"
 
 #include "catalog.h"
 
@@ -16,7 +17,7 @@ typedef enum IdemFound
 	IDEM_FOUND_NOTHING,
 	IDEM_FOUND_EXPIRED,			/* a row past its time, which counts as none */
 	IDEM_FOUND_BUSY,			/* a row that a running transaction writes */
-	IDEM_FOUND_LAPSED,			/* a claim whose lease has run out */
+	IDEM_FOUND_LAPSED,			/* a claim released, or whose lease has run out */
 	IDEM_FOUND_LIVE				/* any other row */
 } IdemFound;
 
@@ -35,35 +36,42 @@ typedef struct IdemKeyRow
 	bool		leased;
 	bool		fingerprint_isnull;
 	bool		response_isnull;
+	bool		request_isnull;
 	IdemOutcome outcome;
+	Oid			claimed_by;		/* role */
 	int64		fence;
-	int64		fingerprint;
-	const char *claimed_by;
+	pg_uuid_t	fingerprint;
 	Datum		response;		/* jsonb; only if asked for */
+	Datum		request;		/* jsonb; only if asked for */
 	/* set by finding: which version of which row this is */
 	text	   *scope;
 	text	   *key;
 	IdemKeyVersion version;
 	bool		ours;			/* written by the current transaction */
 	bool		unseen;			/* the transaction's one snapshot lacks it */
-	/* set by finding it busy, instead of all else */
+	/* set by finding it busy, instead of all else but claimed_by */
+	bool		claimer_known;	/* else anybody may get the key */
 	bool		leaving;		/* expired, and being deleted */
 	TransactionId writer;		/* for whom to wait */
 	uint32		speculative_token;	/* zero unless it may yet withdraw */
 } IdemKeyRow;
 
 extern IdemFound idem_keyrow_find(text *scope, text *key, TimestampTz now,
-								  bool with_response, IdemKeyRow *row);
+								  bool with_values, IdemKeyRow *row);
 extern bool idem_keyrow_was_updated(text *scope, text *key);
 extern void idem_keyrow_wait(const IdemKeyRow *row);
 extern void idem_keyrow_check_owner(const IdemKeyRow *row, const char *key);
 extern void idem_keyrow_check_request(const IdemKeyRow *row, const char *key,
 									  bool same);
+extern bool idem_keyrow_is_of(const IdemKeyRow *row,
+							  const pg_uuid_t *fingerprint);
+extern const char *idem_keyrow_claimer(const IdemKeyRow *row);
 
 extern void idem_keyrow_insert(text *scope, text *key, const IdemKeyRow *row);
 extern bool idem_keyrow_renew(text *scope, text *key, const IdemKeyRow *row);
 extern bool idem_keyrow_lock(const IdemKeyRow *row);
-extern bool idem_keyrow_replace(const IdemKeyRow *row, bool new_response);
+extern bool idem_keyrow_replace(const IdemKeyRow *row, bool new_response,
+								bool new_request);
 extern bool idem_keyrow_remove(const IdemKeyRow *row);
 extern bool idem_keyrow_same_version(const IdemKeyVersion *a,
 									 const IdemKeyVersion *b);

@@ -6,15 +6,16 @@
  * fence, also past the lease, as long as nobody has taken it over; taking over
  * raises the fence, so whatever a former holder asks for then is refused.  The
  * fence must therefore never go back while a former holder may be about: a
- * released claim stays where it is, with a lease that has run out.
+ * released claim stays where it is, as abandoned, which its fence holds no more.
+ * A claim whose lease has run out is told to be abandoned as well.
  *
  * A claim without a lease is held by its transaction.  Its row is written as it
  * is to be found if the transaction commits without another word: completed,
  * without a response.
  *
  * As long as lease_until is set, response is the last checkpoint.  That holds
- * for a row in progress, and for a claim without a lease that took over such a
- * row: until it is answered it shows no response, and if it is released, the
+ * for a row in progress or abandoned, and for a claim without a lease that took
+ * over such a row: until it is answered it shows no response, and if it is released, the
  * checkpoint is there for the next.
  *
  * Whoever writes a row has held the lock of its key since finding it, and
@@ -40,6 +41,7 @@ static bool
 is_claim(const IdemKeyRow *row)
 {
 	return row->outcome == IDEM_IN_PROGRESS ||
+		row->outcome == IDEM_ABANDONED ||
 		row->outcome == IDEM_COMPLETED ||
 		row->outcome == IDEM_FAILED;
 }
@@ -53,14 +55,15 @@ check_request(const IdemKey *key, const IdemKeyRow *row)
 							  is_claim(row) &&
 							  (row->fingerprint_isnull ||
 							   key->fingerprint_isnull ||
-							   row->fingerprint == key->fingerprint));
+							   idem_keyrow_is_of(row, &key->fingerprint)));
 }
 
 /* Makes a row that was found into what is told of it. */
 static void
 hide_checkpoint(IdemKeyRow *row)
 {
-	if (row->outcome != IDEM_IN_PROGRESS && row->leased)
+	if (row->outcome != IDEM_IN_PROGRESS &&
+		row->outcome != IDEM_ABANDONED && row->leased)
 	{
 		row->leased = false;
 		row->response_isnull = true;
@@ -75,6 +78,7 @@ begin_claim(const IdemKey *key, IdemFound found, IdemKeyRow *row)
 	{
 		row->fingerprint_isnull = true;
 		row->response_isnull = true;
+		row->request_isnull = true;
 		row->leased = false;
 	}
 	if (!key->fingerprint_isnull)
@@ -83,7 +87,7 @@ begin_claim(const IdemKey *key, IdemFound found, IdemKeyRow *row)
 		row->fingerprint_isnull = false;
 	}
 	row->fence++;
-	row->claimed_by = GetUserNameFromId(GetUserId(), false);
+	row->claimed_by = key->role;
 	row->created_at = key->now;
 	row->expires_at = key->expires_at;
 	if (key->lease != NULL)
@@ -92,6 +96,11 @@ begin_claim(const IdemKey *key, IdemFound found, IdemKeyRow *row)
 		row->leased = true;
 		row->lease_until = key->lease_until;
 		row->expires_at = Max(row->expires_at, row->lease_until);
+		if (!key->fingerprint_isnull)
+		{
+			row->request = key->request;
+			row->request_isnull = false;
+		}
 	}
 	else
 		row->outcome = IDEM_COMPLETED;
@@ -153,7 +162,9 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			ours = true;
 		}
 		else
-			ours = idem_keyrow_replace(row, found == IDEM_FOUND_EXPIRED);
+			ours = idem_keyrow_replace(row, found == IDEM_FOUND_EXPIRED,
+									   found == IDEM_FOUND_EXPIRED ||
+									   !key->fingerprint_isnull);
 		idem_key_unlock(key);
 		if (ours)
 		{
@@ -178,9 +189,9 @@ error_lost(const IdemKey *key, const char *detail)
 /*
  * Finds the claim that a caller says to hold, and locks its key.
  *
- * Raises ID002 when there is none or its fence is another, 42501 when it is
- * another role's, 55000 when the key belongs to no claim, 22004 when a fence is
- * needed and none is given.
+ * Raises ID003 when there is none, ID002 when its fence is another or it was
+ * released, 42501 when it is another role's, 55000 when the key belongs to no
+ * claim, 22004 when a fence is needed and none is given.
  */
 static Standing
 find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
@@ -188,19 +199,25 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 	IdemFound	found = idem_key_hold(key, row);
 
 	if (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED)
-		error_lost(key, _("The key is not claimed, or the time of its claim is over."));
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_NO_CLAIM),
+				 errmsg("key \"%s\" is not claimed", key->name),
+				 errdetail("It was never claimed in this scope, or has expired."),
+				 errhint("Roll back what was written under the claim, then claim the key again; a ttl should be longer than the work ever takes.")));
 	idem_keyrow_check_owner(row, key->name);
 	if (!is_claim(row))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("key \"%s\" is not that of a claim", key->name),
+				 errdetail("It was used by a call with outcome \"%s\".",
+						   idem_catalog_outcome_name(row->outcome)),
 				 errhint("Only what idem_claim() began is completed, failed, released or extended.")));
 	if (fence != NULL && *fence != row->fence)
 		error_lost(key, psprintf(_("Its fence is %lld, not %lld: role \"%s\" claimed it at %s."),
 								 (long long) row->fence, (long long) *fence,
-								 row->claimed_by,
+								 idem_keyrow_claimer(row),
 								 timestamptz_to_str(row->created_at)));
-	if (row->outcome == IDEM_IN_PROGRESS)
+	if (row->outcome == IDEM_IN_PROGRESS || row->outcome == IDEM_ABANDONED)
 	{
 		if (fence == NULL)
 			ereport(ERROR,
@@ -208,6 +225,9 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 					 errmsg("\"fence\" must not be null"),
 					 errdetail("The claim of key \"%s\" has a lease.", key->name),
 					 errhint("Give the fence that idem_claim() returned.")));
+		if (row->outcome == IDEM_ABANDONED)
+			error_lost(key, psprintf(_("It was released at %s."),
+									 timestamptz_to_str(row->lease_until)));
 		return HELD_BY_FENCE;
 	}
 	if (row->outcome == IDEM_COMPLETED && row->ours &&
@@ -229,9 +249,10 @@ find_lease(IdemKey *key, int64 fence, IdemKeyRow *row)
  * it has to be found again; raises what idem_key_missed raises.
  */
 static bool
-write_back(IdemKey *key, const IdemKeyRow *row, bool new_response)
+write_back(IdemKey *key, const IdemKeyRow *row, bool new_response,
+		   bool new_request)
 {
-	bool		written = idem_keyrow_replace(row, new_response);
+	bool		written = idem_keyrow_replace(row, new_response, new_request);
 
 	idem_key_unlock(key);
 	if (!written)
@@ -284,16 +305,32 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 		if (row.leased || key->ttl != NULL)
 			row.expires_at = kept_until(key, &row);
 		row.leased = false;
-	} while (!write_back(key, &row, true));
+	} while (!write_back(key, &row, true, false));
 	return true;
 }
 
+/* Makes the row of a claim into that of one that was released. */
+static void
+abandon(const IdemKey *key, bool forget, IdemKeyRow *row)
+{
+	row->outcome = IDEM_ABANDONED;
+	row->leased = true;
+	row->lease_until = key->now;
+	if (forget)
+	{
+		row->fingerprint_isnull = true;
+		row->response_isnull = true;
+		row->request_isnull = true;
+	}
+}
+
 /*
- * Gives up a claim, so that the next to come can have the key at once.  False
- * if it has ended already.  Errors are those of find_claim.
+ * Gives up a claim, so that the next to come can have the key at once: for the
+ * same request, or for any, told to forget this one.  From then on its fence holds
+ * nothing.  False if it has ended already.  Errors are those of find_claim.
  */
 bool
-idem_lease_release(IdemKey *key, const int64 *fence)
+idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
 {
 	IdemKeyRow	row;
 	bool		done;
@@ -309,15 +346,14 @@ idem_lease_release(IdemKey *key, const int64 *fence)
 		}
 		if (standing == HELD_BY_FENCE || row.leased)
 		{
-			row.outcome = IDEM_IN_PROGRESS;
-			row.lease_until = key->now;
-			done = write_back(key, &row, false);
+			abandon(key, forget, &row);
+			done = write_back(key, &row, forget, forget);
 		}
 		else if (row.fence > 1)
 		{
 			/* was there before, and expired; nobody else has seen us since */
 			row.expires_at = key->now;
-			done = write_back(key, &row, false);
+			done = write_back(key, &row, false, false);
 		}
 		else
 		{
@@ -331,8 +367,9 @@ idem_lease_release(IdemKey *key, const int64 *fence)
 }
 
 /*
- * Prolongs a lease, from now on, and returns until when it is held.  Errors
- * are those of find_claim, and ID002 when the claim has ended.
+ * Prolongs a lease, from now on, and returns until when it is held; that is never
+ * earlier than before.  Errors are those of find_claim, and ID002 when the claim
+ * has ended.
  */
 TimestampTz
 idem_lease_extend(IdemKey *key, int64 fence)
@@ -342,9 +379,9 @@ idem_lease_extend(IdemKey *key, int64 fence)
 	do
 	{
 		find_lease(key, fence, &row);
-		row.lease_until = key->lease_until;
+		row.lease_until = Max(row.lease_until, key->lease_until);
 		row.expires_at = Max(row.expires_at, row.lease_until);
-	} while (!write_back(key, &row, false));
+	} while (!write_back(key, &row, false, false));
 	return row.lease_until;
 }
 
@@ -362,7 +399,7 @@ idem_lease_checkpoint(IdemKey *key, int64 fence, Datum checkpoint)
 		find_lease(key, fence, &row);
 		row.response = checkpoint;
 		row.response_isnull = false;
-	} while (!write_back(key, &row, true));
+	} while (!write_back(key, &row, true, false));
 }
 
 /*
@@ -379,5 +416,7 @@ idem_lease_look_up(IdemKey *key, IdemKeyRow *row)
 		idem_keyrow_check_owner(row, key->name);
 		hide_checkpoint(row);
 	}
+	if (found == IDEM_FOUND_LAPSED)
+		row->outcome = IDEM_ABANDONED;
 	return found;
 }

@@ -20,6 +20,7 @@
 
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 
 #include "catalog.h"
 #include "owner.h"
@@ -177,6 +178,18 @@ place_schema(const char *text, const char *schema)
 }
 
 /*
+ * Has a rule left nothing of a statement?  Its plan then depends on no table, and
+ * stays valid when the rule is dropped.
+ */
+static bool
+is_empty(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	return source->query_list == NIL;
+}
+
+/*
  * Makes the statement's plan fit the catalog; needs a connection.
  *
  * The plan cache alone would not do: a plan that a rule has left nothing of
@@ -191,7 +204,8 @@ ready_own(IdemStatement *statement, const IdemCatalog *cat)
 
 	if (statement->plan != NULL &&
 		statement->reloads == cat->reloads &&
-		SPI_plan_is_valid(statement->plan->plan))
+		SPI_plan_is_valid(statement->plan->plan) &&
+		!is_empty(statement->plan->plan))
 		return;
 
 	sql = place_schema(statement->text, cat->schema);

@@ -23,7 +23,7 @@ static const IdemRequestKind of_any = {
 	"idem_transition()", NULL, "to_state", false
 };
 
-static int64
+static pg_uuid_t
 fingerprint(const IdemRequest *request)
 {
 	IdemFingerprint fp;

@@ -115,7 +115,7 @@ read_rows(FunctionCallInfo fcinfo, const IdemWish *common, int *count)
 	return rows;
 }
 
-static int64
+static pg_uuid_t
 fingerprint(const IdemRequest *request, const Row *rows, int count)
 {
 	IdemFingerprint fp;

@@ -78,7 +78,7 @@ read_answer(const IdemAnswer *answer, IdemPatched *patched)
 															 NumericGetDatum(version.val.numeric)));
 }
 
-static int64
+static pg_uuid_t
 fingerprint(const IdemPatch *patch)
 {
 	IdemFingerprint fp;

@@ -47,7 +47,7 @@ conflict_names(ArrayType *array)
 	return names;
 }
 
-static int64
+static pg_uuid_t
 fingerprint(const IdemUpsert *upsert)
 {
 	const IdemShape *shape = &upsert->shape;

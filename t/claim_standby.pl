@@ -48,7 +48,7 @@ sub refusal
 }
 
 is(look_up($standby, 'held'), 'in_progress|half|1|t', 'held, and how far it came');
-is(look_up($standby, 'ran out'), 'in_progress||1|f', 'a lease that ran out');
+is(look_up($standby, 'ran out'), 'abandoned||1|f', 'a lease that ran out');
 is(look_up($standby, 'done'), 'completed||1|', 'done');
 is(look_up($standby, 'expired'), '|||', 'expired');
 is(look_up($standby, 'unknown'), '|||', 'unknown');

@@ -33,7 +33,7 @@ $node->safe_psql('postgres', q{
 	CREATE TRIGGER note BEFORE DELETE ON idem_key FOR EACH ROW EXECUTE FUNCTION note();
 	CREATE TABLE purged (rows bigint);
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	SELECT '', k, 'inserted', 1, current_user, '2000-01-01', timestamptz '2000-01-02' + k * interval '1 s'
+	SELECT '', k, 'inserted', 1, current_user::text::idem_role, '2000-01-01', timestamptz '2000-01-02' + k * interval '1 s'
 	FROM generate_series(1, 100000) AS k;
 });
 

@@ -25,7 +25,7 @@ $node->start;
 $node->safe_psql('postgres', qq{
 	CREATE EXTENSION idem;
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	SELECT '', k, 'inserted', 1, current_user, '2000-01-01',
+	SELECT '', k, 'inserted', 1, current_user::text::idem_role, '2000-01-01',
 		timestamptz '2000-01-02' + k / 500 * interval '1 s'
 	FROM generate_series(1, $dead) AS k;
 	UPDATE idem_key SET lease_until = 'infinity' WHERE key = '1000';
@@ -77,7 +77,7 @@ cmp_ok($read - $read_before, '<', 5 * $dead,
 # What comes now is behind none of it.
 $node->safe_psql('postgres', q{
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	VALUES ('', 'new', 'inserted', 1, current_user, '2000-01-01', clock_timestamp())});
+	VALUES ('', 'new', 'inserted', 1, current_user::text::idem_role, '2000-01-01', clock_timestamp())});
 is_left('1000 500', 'a key that expires now goes');
 
 # What was skipped, was not committed or expired in the past goes, too.
@@ -86,7 +86,7 @@ is_left('1000', 'a key that was locked goes when it is not');
 $node->safe_psql('postgres', q{
 	UPDATE idem_key SET lease_until = '2000-01-01';
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	VALUES ('', 'old', 'inserted', 1, current_user, '1999-01-01', '1999-01-02')});
+	VALUES ('', 'old', 'inserted', 1, current_user::text::idem_role, '1999-01-01', '1999-01-02')});
 is_left('', 'so does one whose lease has ended, and one older than all');
 is($old->query_safe('SELECT count(*) FROM idem_key'), $dead,
 	'the snapshot was open all the time');

@@ -28,7 +28,7 @@ sub create_backlog
 	$node->safe_psql($db, q{
 		CREATE EXTENSION idem;
 		INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-		SELECT '', k, 'inserted', 1, current_user, '2000-01-01', '2000-01-02'
+		SELECT '', k, 'inserted', 1, current_user::text::idem_role, '2000-01-01', '2000-01-02'
 		FROM generate_series(1, 200000) AS k;
 	});
 }

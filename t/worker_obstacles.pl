@@ -33,7 +33,7 @@ sub use_keys
 
 	$node->safe_psql($db, q{
 		INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-		VALUES ('', gen_random_uuid(), 'inserted', 1, current_user, '2000-01-01', '2000-01-02');
+		VALUES ('', gen_random_uuid(), 'inserted', 1, current_user::text::idem_role, '2000-01-01', '2000-01-02');
 		SELECT idem_consume('c', 'm' || random(), ttl => '1 microsecond')});
 }
 
@@ -74,7 +74,7 @@ $log_offset = -s $node->logfile;
 $node->wait_for_log(qr/ERROR:  canceling statement due to lock timeout/, $log_offset);
 $node->safe_psql('two', q{
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	VALUES ('', 'k', 'inserted', 1, current_user, '2000-01-01', '2000-01-02')});
+	VALUES ('', 'k', 'inserted', 1, current_user::text::idem_role, '2000-01-01', '2000-01-02')});
 is_purged('two', 'idem_key', 'the other is purged when a catalog is locked');
 $locker->query_safe('COMMIT');
 $locker->quit;
@@ -103,7 +103,7 @@ is_purged('one', 'idem_key', 'a template is purged');
 $log_offset = -s $node->logfile;
 $node->safe_psql('three', q{
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	VALUES ('', 'k', 'inserted', 1, current_user, '2000-01-01', '2000-01-02')});
+	VALUES ('', 'k', 'inserted', 1, current_user::text::idem_role, '2000-01-01', '2000-01-02')});
 is(lines('WARNING', $log_offset), 2, 'a session is warned of settings that are none');
 $log_offset = -s $node->logfile;
 my $stats = q{FROM pg_stat_database WHERE datname = 'three'};

@@ -79,7 +79,7 @@ $node->safe_psql('one', q{
 	$$BEGIN PERFORM pg_sleep(0.001); RETURN old; END$$;
 	CREATE TRIGGER dawdle BEFORE DELETE ON idem_key FOR EACH ROW EXECUTE FUNCTION dawdle();
 	INSERT INTO idem_key (scope, key, outcome, fence, claimed_by, created_at, expires_at)
-	SELECT '', k, 'inserted', 1, current_user, '2000-01-01', '2000-01-02'
+	SELECT '', k, 'inserted', 1, current_user::text::idem_role, '2000-01-01', '2000-01-02'
 	FROM generate_series(1, 100000) AS k});
 my $offset = -s $node->logfile;
 foreach (1 .. 10)
