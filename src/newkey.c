@@ -89,7 +89,10 @@ add_part(StringInfo buf, text *part)
 {
 	int			length = VARSIZE_ANY_EXHDR(part);
 	char	   *data = VARDATA_ANY(part);
-	char	   *utf8 = pg_server_to_any(data, length, PG_UTF8);
+	char	   *utf8 = data;
+
+	if (GetDatabaseEncoding() != PG_SQL_ASCII)
+		utf8 = pg_server_to_any(data, length, PG_UTF8);
 
 	if (utf8 != data)
 		length = strlen(utf8);
@@ -102,11 +105,11 @@ add_part(StringInfo buf, text *part)
  *
  * The key that these parts, in this order, always give: the digest of each
  * part in UTF-8 after its length in bytes, a 32-bit number in network order.
- * The lengths keep ('a', 'bc') apart from ('ab', 'c').
+ * The lengths keep ('a', 'bc') apart from ('ab', 'c').  In a SQL_ASCII database,
+ * which does not know what its bytes mean, they count as they are.
  *
  * Raises 22004 where a part is null, 22023 where there is none or parts has
- * more than one dimension, and 22021 for what is no UTF-8 in a SQL_ASCII
- * database.
+ * more than one dimension.
  */
 Datum
 idem_derive_key(PG_FUNCTION_ARGS)
