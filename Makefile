@@ -78,6 +78,7 @@ OBJS = \
 	src/settings.o \
 	src/shape.o \
 	src/shipped.o \
+	src/span.o \
 	src/signature.o \
 	src/stage.o \
 	src/status.o \

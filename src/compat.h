@@ -96,6 +96,13 @@
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode)
 #endif
 
+/* The process that runs a virtual transaction, or NULL. */
+#if PG_VERSION_NUM >= 170000
+#define IDEM_VXID_PROCESS(vxid)		ProcNumberGetProc((vxid).procNumber)
+#else
+#define IDEM_VXID_PROCESS(vxid)		BackendIdGetProc((vxid).backendId)
+#endif
+
 /* Making a jsonb of its pieces; JsonbValueToJsonb() takes the state's result. */
 #if PG_VERSION_NUM >= 190000
 #define IdemJsonbState		JsonbInState

@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/int.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -24,6 +23,7 @@
 #include "consumer.h"
 #include "error.h"
 #include "message.h"
+#include "span.h"
 
 #define MAX_ID_LENGTH	1024	/* bytes */
 
@@ -62,27 +62,12 @@ begin_call(FunctionCallInfo fcinfo, const char *function, Call *call)
 	call->delivery.now = GetCurrentTimestamp();
 }
 
-/* When so many microseconds end that begin then. */
-static TimestampTz
-end_of(int64 us, TimestampTz start)
-{
-	TimestampTz end;
-
-	if (us == IDEM_WINDOW_ENDLESS)
-		return DT_NOEND;
-	if (TIMESTAMP_NOT_FINITE(start))
-		return start;
-	if (pg_add_s64_overflow(start, us, &end) || !IS_VALID_TIMESTAMP(end))
-		return DT_NOEND;
-	return end;
-}
-
 /* Must this message be remembered already, if it is to be consumed? */
 static bool
 is_late(const Call *call, TimestampTz sent_at)
 {
 	return !call->consumer.takes_late &&
-		end_of(call->window.late_us, sent_at) <= call->delivery.now;
+		idem_span_end(sent_at, call->window.late_us) <= call->delivery.now;
 }
 
 pg_noreturn static void
@@ -150,8 +135,8 @@ idem_consume(PG_FUNCTION_ARGS)
 		check_late(&call, id, sent_at);
 		PG_RETURN_BOOL(false);
 	}
-	call.delivery.expires_at = end_of(call.window.keep_us,
-									  Max(call.delivery.now, sent_at));
+	call.delivery.expires_at = idem_span_end(Max(call.delivery.now, sent_at),
+											 call.window.keep_us);
 	added = idem_message_add(&call.delivery, id);
 	if (added && !PG_ARGISNULL(3))
 		check_still(&call, id, sent_at);
@@ -258,7 +243,7 @@ heed_times(Call *call, Message *messages, int count, ArrayType *sent_at,
 			messages[kept].sent_at = sent;
 		kept++;
 	}
-	call->delivery.expires_at = end_of(call->window.keep_us, start);
+	call->delivery.expires_at = idem_span_end(start, call->window.keep_us);
 	return kept;
 }
 
@@ -279,8 +264,8 @@ consume_batch(Call *call, int batch, const Datum *batch_ids, const bool *isnull,
 	if (sent_at != NULL)
 		count = heed_times(call, messages, count, sent_at, batch);
 	else
-		call->delivery.expires_at = end_of(call->window.keep_us,
-										   call->delivery.now);
+		call->delivery.expires_at = idem_span_end(call->delivery.now,
+												  call->window.keep_us);
 	if (count == 0)
 		return;
 

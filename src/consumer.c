@@ -31,7 +31,6 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
-#include "common/int.h"
 #include "consumer.h"
 #include "error.h"
 #include "latest.h"
@@ -39,6 +38,7 @@
 #include "rights.h"
 #include "role.h"
 #include "settings.h"
+#include "span.h"
 #include "told.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
@@ -87,28 +87,6 @@ static IdemStatement drop = {
 };
 
 /*
- * How many microseconds an interval stands for.  A month counts as 30 days and
- * a day as 24 hours, whatever the calendar and the time zone say: were a window
- * longer at one time than at another, a message could have been forgotten that
- * does not look late.
- */
-static int64
-span(const Interval *ttl)
-{
-	int64		days = (int64) ttl->month * DAYS_PER_MONTH + ttl->day;
-	int64		us;
-
-	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &us) ||
-		pg_add_s64_overflow(us, ttl->time, &us))
-		us = days > 0 ? IDEM_WINDOW_ENDLESS : 0;
-	if (us <= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" must be positive", "ttl")));
-	return us;
-}
-
-/*
  * Checks the name of a consumer, a message or a topic.  Raises 22004 if it is
  * NULL, 22023 unless it has 1 to so many bytes.
  */
@@ -146,7 +124,7 @@ read_definition(IdemConsumer *consumer)
 	if (consumer->defined)
 	{
 		value = heap_getattr(tuple, COLUMN_TTL, desc, &isnull);
-		consumer->window_us = isnull ? 0 : span(DatumGetIntervalP(value));
+		consumer->window_us = isnull ? 0 : idem_span_us(DatumGetIntervalP(value), "ttl");
 		value = heap_getattr(tuple, COLUMN_LATE, desc, &isnull);
 		consumer->takes_late = !isnull &&
 			strcmp(TextDatumGetCString(value), "apply") == 0;
@@ -255,8 +233,8 @@ idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
 					 IdemWindow *window)
 {
 	window->late_us = consumer->window_us != 0 ? consumer->window_us :
-		INT64CONST(1000000) * idem_ttl_s;
-	window->keep_us = ttl != NULL ? span(ttl) : window->late_us;
+		idem_settings_ttl_us();
+	window->keep_us = ttl != NULL ? idem_span_us(ttl, "ttl") : window->late_us;
 	if (consumer->defined)
 		window->keep_us = Max(window->keep_us, window->late_us);
 	else
@@ -304,7 +282,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("idem_consumer_define()");
 
 	takes_late = parse_late(late);
-	window_us = ttl ? span(ttl) : 0;
+	window_us = ttl ? idem_span_us(ttl, "ttl") : 0;
 	args[0] = PointerGetDatum(name);
 	args[1] = IntervalPGetDatum(ttl);
 	nulls[1] = ttl ? ' ' : 'n';

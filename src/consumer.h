@@ -10,9 +10,6 @@
 
 #define IDEM_CONSUMER_LENGTH	255 /* bytes of a name */
 
-/* A window that never ends. */
-#define IDEM_WINDOW_ENDLESS		PG_INT64_MAX
-
 /* A consumer.  Only the name and whether it is defined count if it is not. */
 typedef struct IdemConsumer
 {

@@ -22,8 +22,10 @@
 #include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 #include "compat.h"
 #include "error.h"
@@ -31,6 +33,7 @@
 #include "keyed.h"
 #include "lock.h"
 #include "settings.h"
+#include "span.h"
 
 #define MAX_KEY_LENGTH	255		/* bytes, of a key and of a scope */
 
@@ -65,7 +68,8 @@ check_writable(const char *function)
 }
 
 /*
- * Takes a key from a function's arguments, NULL where one is null.
+ * Takes a key from a function's arguments, NULL where one is null: a scope then is
+ * that of the setting.
  *
  * function is the name to complain with where nothing may be written, or NULL
  * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
@@ -82,7 +86,7 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 	if (name == NULL)
 		idem_error_null("key");
 	if (scope == NULL)
-		scope = cstring_to_text("");
+		scope = cstring_to_text(idem_scope);
 	check_length("key", name, 1);
 	check_length("scope", scope, 0);
 
@@ -99,31 +103,42 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 									VARSIZE_ANY_EXHDR(name), scope_hash);
 }
 
-/* The moment so long after the clock, which must be positive. */
-static TimestampTz
-later(TimestampTz now, Interval *span, const char *argument)
+/* Raises 22023 for a time that is longer than idem.max_ttl. */
+static void
+check_longest(int64 us, const char *name)
 {
-	TimestampTz when =
-		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												TimestampTzGetDatum(now),
-												IntervalPGetDatum(span)));
-
-	if (when <= now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" must be positive", argument)));
-	return when;
+	if (idem_max_ttl_s == 0 || us <= idem_max_ttl_s * USECS_PER_SEC)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must not be longer than idem.max_ttl", name),
+			 errdetail("idem.max_ttl is %d seconds.", idem_max_ttl_s),
+			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
 }
 
-/* Reads the clock, and works out what counts from it. */
+/* The moment so long after the clock. */
+static TimestampTz
+later(TimestampTz now, int64 us, const char *name)
+{
+	check_longest(us, name);
+	return idem_span_end(now, us);
+}
+
+/*
+ * Reads the clock, and works out what counts from it.  Raises 22023 for times that
+ * are not positive, or too long.
+ */
 static void
 set_clock(IdemKey *key)
 {
 	key->now = GetCurrentTimestamp();
-	key->expires_at = key->ttl ? later(key->now, key->ttl, "ttl") :
-		TimestampTzPlusMilliseconds(key->now, INT64CONST(1000) * idem_ttl_s);
+	if (key->ttl != NULL)
+		key->expires_at = later(key->now, idem_span_us(key->ttl, "ttl"), "ttl");
+	else if (key->claims)
+		key->expires_at = later(key->now, idem_settings_ttl_us(), "idem.ttl");
 	if (key->lease != NULL)
-		key->lease_until = later(key->now, key->lease, "lease");
+		key->lease_until = later(key->now, idem_span_us(key->lease, "lease"),
+								 "lease");
 }
 
 static void
@@ -159,6 +174,88 @@ lock_key(const IdemKey *key, bool wait)
 					 errhint("A trigger or function that runs under a key needs a key of its own.")));
 	}
 	return false;				/* keep compiler quiet */
+}
+
+/* The process that has the lock of a key; 0 if there is none to tell of. */
+static int
+lock_holder(const IdemKey *key)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	PGPROC	   *process;
+
+	set_locktag(&tag, key);
+	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
+	process = VirtualTransactionIdIsValid(holders[0]) ?
+		IDEM_VXID_PROCESS(holders[0]) : NULL;
+	return process == NULL ? 0 : process->pid;
+}
+
+/*
+ * How long the next wait for another call may take: what is left of
+ * idem.wait_timeout, or lock_timeout if that is less.  Milliseconds; 0: forever.
+ */
+static int
+patience(IdemKey *key)
+{
+	TimestampTz now;
+	long		left;
+
+	if (idem_wait_timeout_ms == 0)
+		return LockTimeout;
+	now = GetCurrentTimestamp();
+	if (key->wait_until == 0)
+		key->wait_until = TimestampTzPlusMilliseconds(now, idem_wait_timeout_ms);
+	left = Max(TimestampDifferenceMilliseconds(now, key->wait_until), 1);
+	return LockTimeout > 0 ? Min(left, LockTimeout) : left;
+}
+
+/*
+ * Has an error that ended a wait tell for whom we waited, if it was about time
+ * or was asked for.  Nobody, where that one has just come to an end.
+ */
+pg_noreturn static void
+rethrow_waited(const IdemKey *key, int pid, MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	if (pid != 0 && error->detail == NULL &&
+		(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		 error->sqlerrcode == ERRCODE_QUERY_CANCELED))
+		error->detail = psprintf(_("Process %d is at work under the key \"%s\"."),
+								 pid, key->name);
+	ReThrowError(error);
+}
+
+/*
+ * Waits for others who are at a key: for the transaction that writes its row, or
+ * else, if there is none, for the lock, which is held on return.
+ */
+static void
+wait_for_others(IdemKey *key, const IdemKeyRow *row)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			timeout = LockTimeout;
+
+	LockTimeout = patience(key);
+	PG_TRY();
+	{
+		if (row != NULL)
+			idem_keyrow_wait(row);
+		else
+			(void) lock_key(key, true);
+	}
+	PG_CATCH();
+	{
+		LockTimeout = timeout;
+		rethrow_waited(key, row != NULL ? idem_keyrow_writer(row) :
+					   lock_holder(key), context);
+	}
+	PG_END_TRY();
+	LockTimeout = timeout;
 }
 
 /* Gives back a key's lock, once the key's row is written or is left alone. */
@@ -208,6 +305,7 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 {
 	bool		locked = lock_key(key, false);
 
+	key->claims = true;
 	for (;;)
 	{
 		IdemFound	found = find_row(key, true, row);
@@ -219,13 +317,16 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 				idem_key_unlock(key);
 			if (found == IDEM_FOUND_LIVE || !wait)
 				return found;
-			idem_keyrow_wait(row);
+			wait_for_others(key, row);
 			locked = lock_key(key, false);
 		}
 		else if (locked)
 			return found;
 		else if (wait)
-			locked = lock_key(key, true);
+		{
+			wait_for_others(key, NULL);
+			locked = true;
+		}
 		else
 			return IDEM_FOUND_BUSY;
 	}
@@ -243,12 +344,13 @@ idem_key_hold(IdemKey *key, IdemKeyRow *row)
 	{
 		IdemFound	found;
 
-		(void) lock_key(key, true);
+		if (!lock_key(key, false))
+			wait_for_others(key, NULL);
 		found = find_row(key, false, row);
 		if (found != IDEM_FOUND_BUSY)
 			return found;
 		idem_key_unlock(key);
-		idem_keyrow_wait(row);
+		wait_for_others(key, row);
 	}
 }
 

@@ -29,6 +29,8 @@ typedef struct IdemKey
 	TimestampTz lease_until;	/* until when a claim is held */
 	/* private to key.c */
 	uint64		hash;			/* names the key in the lock table */
+	bool		claims;			/* it is to be kept, for idem.ttl if no ttl */
+	TimestampTz wait_until;		/* how long to wait for others; 0: not set */
 	bool		expired;		/* an expired row is in the way */
 	int			misses;			/* so often the row below was not written */
 	IdemKeyVersion missed;

@@ -12,12 +12,14 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
+#include "access/subtrans.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -329,6 +331,13 @@ idem_keyrow_wait(const IdemKeyRow *row)
 		SpeculativeInsertionWait(row->writer, row->speculative_token);
 	else
 		XactLockTableWait(row->writer, NULL, NULL, XLTW_None);
+}
+
+/* The process that writes a busy row; 0 if there is none: it is prepared, or over. */
+int
+idem_keyrow_writer(const IdemKeyRow *row)
+{
+	return BackendXidGetPid(SubTransGetTopmostTransaction(row->writer));
 }
 
 /*

@@ -60,6 +60,7 @@ extern IdemFound idem_keyrow_find(text *scope, text *key, TimestampTz now,
 								  bool with_values, IdemKeyRow *row);
 extern bool idem_keyrow_was_updated(text *scope, text *key);
 extern void idem_keyrow_wait(const IdemKeyRow *row);
+extern int	idem_keyrow_writer(const IdemKeyRow *row);
 extern void idem_keyrow_check_owner(const IdemKeyRow *row, const char *key);
 extern void idem_keyrow_check_request(const IdemKeyRow *row, const char *key,
 									  bool same);

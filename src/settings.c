@@ -2,8 +2,9 @@
  * settings.c
  *	  Every configuration parameter of idem, in one place.
  *
- * What concerns one call (idem.ttl) may be set by anyone, anywhere; what
- * concerns the background worker is read from the configuration file, since
+ * What concerns one call (idem.ttl, idem.scope, idem.wait_timeout) may be set by
+ * anyone, anywhere; what bounds all calls, by superusers; what concerns the
+ * background worker is read from the configuration file, since
  * the worker has no session of the user's to read it from.  How long a history
  * is kept is the worker's, too, but may differ between databases, and is not for
  * whoever may purge to decide.
@@ -12,15 +13,84 @@
 
 #include <limits.h>
 
-#include "settings.h"
+#include "access/parallel.h"
 #include "utils/guc.h"
 
-int			idem_ttl_s = 24 * 60 * 60;
+#include "settings.h"
+#include "span.h"
+
+#define MAX_SCOPE_LENGTH	255		/* bytes */
+
+char	   *idem_scope;
+int			idem_max_ttl_s = 0;
+int			idem_wait_timeout_ms = 0;
 int			idem_history_retention_s = -1;
 int			idem_purge_naptime_ms = 10 * 1000;
 int			idem_purge_batch_size = 1000;
 int			idem_purge_delay_ms = 10;
 bool		idem_worker_enabled = true;
+
+static char *ttl;				/* idem.ttl, as it was set */
+static int64 ttl_us;			/* what that says; 0: nothing */
+static bool defining = false;	/* are the parameters being defined? */
+
+/*
+ * May a value be refused, whoever gave it being told?  Those that were set before
+ * the library was loaded, or for a database or a role, would be dropped with a
+ * warning that nobody reads, and the default take their place: the first call that
+ * needs such a value raises an error instead.
+ */
+static bool
+may_refuse(GucSource source)
+{
+	return !defining && !InitializingParallelWorker &&
+		!(source >= PGC_S_GLOBAL && source <= PGC_S_DATABASE_USER);
+}
+
+static bool
+check_ttl(char **value, void **extra, GucSource source)
+{
+	int64		us;
+
+	if (idem_span_parse(*value, &us) || !may_refuse(source))
+		return true;
+	GUC_check_errdetail("It is not a positive interval.");
+	GUC_check_errhint("Write an interval, such as \"24 hours\", \"7 days\" or \"24h\".");
+	return false;
+}
+
+static void
+assign_ttl(const char *value, void *extra)
+{
+	if (!idem_span_parse(value, &ttl_us))
+		ttl_us = 0;
+}
+
+static bool
+check_scope(char **value, void **extra, GucSource source)
+{
+	if (strlen(*value) <= MAX_SCOPE_LENGTH || !may_refuse(source))
+		return true;
+	GUC_check_errdetail("A scope has at most %d bytes.", MAX_SCOPE_LENGTH);
+	return false;
+}
+
+/*
+ * How long a result is kept where the call does not say.  Raises 22023 where
+ * idem.ttl was set to what is no time.
+ */
+int64
+idem_settings_ttl_us(void)
+{
+	if (ttl_us == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for parameter \"%s\": \"%s\"",
+						"idem.ttl", ttl),
+				 errdetail("It is not a positive interval, and was set before idem could tell."),
+				 errhint("Write an interval, such as \"24 hours\", \"7 days\" or \"24h\".")));
+	return ttl_us;
+}
 
 /*
  * Defines the parameters and reserves the prefix, so that a misspelt one is an
@@ -29,13 +99,43 @@ bool		idem_worker_enabled = true;
 void
 idem_settings_init(void)
 {
-	DefineCustomIntVariable("idem.ttl",
-							"How long an idempotency key and its result are kept.",
-							"Counted from the call that claimed the key. "
-							"A call's own ttl argument takes precedence.",
-							&idem_ttl_s,
-							24 * 60 * 60, 1, INT_MAX,
-							PGC_USERSET, GUC_UNIT_S,
+	defining = true;
+	DefineCustomStringVariable("idem.ttl",
+							   "How long an idempotency key and its result are kept.",
+							   "An interval in any spelling, such as \"24 hours\", \"7 days\" or \"24h\"; "
+							   "a day is 24 hours and a month 30 days. "
+							   "Counted from the call that claimed the key. "
+							   "A call's own ttl argument takes precedence.",
+							   &ttl,
+							   "24h",
+							   PGC_USERSET, 0,
+							   check_ttl, assign_ttl, NULL);
+
+	DefineCustomStringVariable("idem.scope",
+							   "Scope of the keys whose calls name none.",
+							   "What keeps the keys of tenants apart where one role serves them all. "
+							   "Whoever may set it may name another's: it is no wall.",
+							   &idem_scope,
+							   "",
+							   PGC_USERSET, 0,
+							   check_scope, NULL, NULL);
+	defining = false;
+
+	DefineCustomIntVariable("idem.max_ttl",
+							"Longest time for which a key may be kept, or a lease be held.",
+							"A call that asks for more is refused, be it by idem.ttl. "
+							"Zero sets no limit.",
+							&idem_max_ttl_s,
+							0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.wait_timeout",
+							"How long a call waits for another that has its key.",
+							"Besides lock_timeout and statement_timeout. Zero sets no limit.",
+							&idem_wait_timeout_ms,
+							0, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("idem.history_retention",

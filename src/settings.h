@@ -5,7 +5,9 @@
 #ifndef IDEM_SETTINGS_H
 #define IDEM_SETTINGS_H
 
-extern int	idem_ttl_s;			/* idem.ttl: seconds a result is kept */
+extern char *idem_scope;		/* idem.scope: of keys whose call gives none */
+extern int	idem_max_ttl_s;		/* idem.max_ttl: seconds, or 0 */
+extern int	idem_wait_timeout_ms;	/* idem.wait_timeout: for others, or 0 */
 extern int	idem_history_retention_s;	/* idem.history_retention: seconds, or
 											 * -1 */
 extern int	idem_purge_naptime_ms;	/* idem.purge_naptime: between rounds */
@@ -13,6 +15,7 @@ extern int	idem_purge_batch_size;	/* idem.purge_batch_size: rows */
 extern int	idem_purge_delay_ms;	/* idem.purge_delay: between batches */
 extern bool idem_worker_enabled;	/* idem.worker: purge in the background? */
 
+extern int64 idem_settings_ttl_us(void);
 extern void idem_settings_init(void);
 
 #endif							/* IDEM_SETTINGS_H */
