@@ -177,7 +177,7 @@ find_position(const Log *log, Position *position)
 	ScanKeyInit(&keys[2], COLUMN_PARTITION, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(log->partition));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_latest_find(rel, idem_catalog()->offset_index, 3, keys);
+	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 3, keys);
 	if (HeapTupleIsValid(tuple))
 	{
 		position->next =

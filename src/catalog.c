@@ -9,9 +9,9 @@
  *
  * The tables are read without a statement, by the numbers and the types that
  * their columns were made with.  Their owner can alter them, so they are compared
- * with what was made whenever they may have changed.  Who reads a table locks it
- * first and calls idem_catalog() then: what it finds holds as long as the lock
- * does.
+ * with what was made, by whoever reads one first and then whenever it may have
+ * changed.  A table is locked before it is asked for its key: what is found then
+ * holds as long as the lock does.
  *
  * A session has few places for relcache callbacks, for all extensions together.
  * So the library has one, here, and tells its other rooms.
@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
@@ -63,13 +62,11 @@ typedef struct Column
 typedef struct Table
 {
 	const char *name;
-	size_t		table;			/* where IdemCatalog has its OID */
-	size_t		index;			/* and that of its primary key */
+	size_t		oid;			/* where IdemCatalog has its OID */
 	Column		columns[16];	/* ends with one that has no name */
 } Table;
 
-#define TABLE(name, field) \
-	name, offsetof(IdemCatalog, field##_table), offsetof(IdemCatalog, field##_index)
+#define TABLE(name, field)	name, offsetof(IdemCatalog, field##_table)
 
 static const Table tables[] = {
 	{TABLE("idem_key", key), {
@@ -119,6 +116,9 @@ static const Table tables[] = {
 			{"topic", TEXTOID, true, 2},
 	}},
 };
+
+/* Of each: the index of its primary key, once it has been compared. */
+static Oid	keys[lengthof(tables)];
 
 #define MAX_WATCHERS	8
 
@@ -189,29 +189,31 @@ own_type(Oid schema, const char *name)
 	return type;
 }
 
+static Oid
+table_oid(const Table *table)
+{
+	return *(const Oid *) ((const char *) &catalog + table->oid);
+}
+
 /* Are a table's columns what they were made? */
 static bool
-has_columns(const Table *table, Oid relid, const IdemCatalog *cat)
+has_columns(const Table *table, TupleDesc desc)
 {
-	bool		good = true;
-
-	for (int i = 0; good && table->columns[i].name != NULL; i++)
+	for (int i = 0; table->columns[i].name != NULL; i++)
 	{
 		const Column *column = &table->columns[i];
-		Oid			type = column->type == OUTCOME ? cat->outcome_type :
-			column->type == ROLE ? cat->role_type : column->type;
-		HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
-											Int16GetDatum(i + 1));
+		Oid			type = column->type == OUTCOME ? catalog.outcome_type :
+			column->type == ROLE ? catalog.role_type : column->type;
 		Form_pg_attribute att;
 
-		if (!HeapTupleIsValid(tuple))
+		if (i >= desc->natts)
 			return false;
-		att = (Form_pg_attribute) GETSTRUCT(tuple);
-		good = !att->attisdropped && att->atttypid == type &&
-			(att->attnotnull || !column->not_null);
-		ReleaseSysCache(tuple);
+		att = TupleDescAttr(desc, i);
+		if (att->attisdropped || att->atttypid != type ||
+			(column->not_null && !att->attnotnull))
+			return false;
 	}
-	return good;
+	return true;
 }
 
 /* Does an index have just the columns of a table's primary key, in its order? */
@@ -230,50 +232,26 @@ is_key(const Table *table, Form_pg_index index)
 		if (key > index->indnkeyatts || index->indkey.values[key - 1] != i + 1)
 			return false;
 	}
-	return index->indnkeyatts == count;
+	return index->indnkeyatts == count && index->indimmediate &&
+		index->indisvalid;
 }
 
 /* The index of a table's primary key, by whatever name; else InvalidOid. */
 static Oid
-key_index(const Table *table, Oid relid)
+find_key(const Table *table, Relation rel)
 {
-	Relation	rel = table_open(IndexRelationId, AccessShareLock);
-	Oid			found = InvalidOid;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	Oid			found;
+	Relation	index;
+	bool		good;
 
-	ScanKeyInit(&key, Anum_pg_index_indrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(rel, IndexIndrelidIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_index index = (Form_pg_index) GETSTRUCT(tuple);
-
-		if (index->indisprimary && index->indimmediate && index->indisvalid &&
-			is_key(table, index))
-			found = index->indexrelid;
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-/* Finds a table and its primary key, and compares them with what was made. */
-static void
-load_table(const Table *table, IdemCatalog *cat)
-{
-	Oid			relid = get_relname_relid(table->name, cat->schema_oid);
-	Oid			index;
-
-	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION ||
-		!has_columns(table, relid, cat))
-		error_altered("table", table->name);
-	index = key_index(table, relid);
-	if (!OidIsValid(index))
-		error_altered("primary key of table", table->name);
-	*(Oid *) ((char *) cat + table->table) = relid;
-	*(Oid *) ((char *) cat + table->index) = index;
+	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex */
+	found = rel->rd_pkindex;
+	if (!OidIsValid(found))
+		return InvalidOid;
+	index = index_open(found, AccessShareLock);
+	good = is_key(table, index->rd_index);
+	index_close(index, AccessShareLock);
+	return good ? found : InvalidOid;
 }
 
 static Oid
@@ -320,11 +298,19 @@ catalog_load(Oid schema)
 	new.role_type = own_type(schema, "idem_role");
 	load_outcomes(&new);
 	for (int i = 0; i < lengthof(tables); i++)
-		load_table(&tables[i], &new);
+	{
+		Oid			table = get_relname_relid(tables[i].name, schema);
+
+		if (!OidIsValid(table))
+			error_altered("table", tables[i].name);
+		*(Oid *) ((char *) &new + tables[i].oid) = table;
+	}
 	new.owner = relation_owner(new.key_table);
 	new.lifecycle = trigger_function(schema, "idem_lifecycle");
 	new.version = trigger_function(schema, "idem_version");
 
+	/* what was compared may have changed */
+	memset(keys, 0, sizeof(keys));
 	new.generation = catalog.generation;
 	new.reloads = ++catalog.reloads;
 	if (new.generation != 0 && memcmp(&new, &catalog, sizeof(new)) == 0)
@@ -403,6 +389,37 @@ idem_catalog_outcome_name(IdemOutcome outcome)
 	return outcome_names[outcome];
 }
 
+/*
+ * The index of the primary key of a table of idem's, which is open and locked.
+ * Raises 55000 unless the table is as it was made.
+ */
+Oid
+idem_catalog_key_of(Relation rel)
+{
+	(void) idem_catalog();
+	for (int i = 0; i < lengthof(tables); i++)
+	{
+		Oid			key;
+
+		if (table_oid(&tables[i]) != RelationGetRelid(rel))
+			continue;
+		if (OidIsValid(keys[i]))
+			return keys[i];
+		if (rel->rd_rel->relkind != RELKIND_RELATION ||
+			!has_columns(&tables[i], RelationGetDescr(rel)))
+			error_altered("table", tables[i].name);
+		key = find_key(&tables[i], rel);
+		if (!OidIsValid(key))
+			error_altered("primary key of table", tables[i].name);
+		/* what has come in meanwhile is for the next to heed */
+		if (catalog_valid)
+			keys[i] = key;
+		return key;
+	}
+	elog(ERROR, "relation \"%s\" is not idem's", RelationGetRelationName(rel));
+	return InvalidOid;			/* keep compiler quiet */
+}
+
 /* The outcome that a value of idem_outcome stands for. */
 IdemOutcome
 idem_catalog_outcome(Oid value)
@@ -423,7 +440,7 @@ is_table(Oid relid)
 {
 	for (int i = 0; i < lengthof(tables); i++)
 	{
-		if (relid == *(Oid *) ((char *) &catalog + tables[i].table))
+		if (relid == table_oid(&tables[i]))
 			return true;
 	}
 	return false;

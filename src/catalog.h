@@ -5,6 +5,8 @@
 #ifndef IDEM_CATALOG_H
 #define IDEM_CATALOG_H
 
+#include "utils/relcache.h"
+
 /*
  * The values of the enum idem_outcome, in its order.  They are what a call
  * reports and what a key row says of itself.
@@ -34,19 +36,13 @@ typedef struct IdemCatalog
 	Oid			schema_oid;
 	Oid			owner;			/* of the tables: who writes to them */
 	Oid			key_table;		/* idem_key */
-	Oid			key_index;		/* its primary key: (key, scope) */
 	Oid			machine_table;	/* idem_machine */
-	Oid			machine_index;	/* its primary key: (name) */
 	Oid			edge_table;		/* idem_machine_edge */
-	Oid			edge_index;		/* its primary key: (machine, ...) */
 	Oid			lifecycle;		/* idem_lifecycle(), the trigger function */
 	Oid			version;		/* idem_version(), the trigger function */
 	Oid			consumer_table; /* idem_consumer */
-	Oid			consumer_index; /* its primary key: (consumer) */
 	Oid			message_table;	/* idem_message */
-	Oid			message_index;	/* its primary key: (consumer, message_id) */
 	Oid			offset_table;	/* idem_offset */
-	Oid			offset_index;	/* its primary key: (consumer, topic, ...) */
 	Oid			role_type;		/* idem_role */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
@@ -57,6 +53,7 @@ typedef void (*IdemRelationCallback) (Oid relid);
 
 extern const IdemCatalog *idem_catalog(void);
 extern bool idem_catalog_installed(void);
+extern Oid	idem_catalog_key_of(Relation rel);
 extern const char *idem_catalog_outcome_name(IdemOutcome outcome);
 extern IdemOutcome idem_catalog_outcome(Oid value);
 extern void idem_catalog_watch(IdemRelationCallback callback);

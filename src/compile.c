@@ -111,7 +111,7 @@ read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
 			 Reading *reading)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	SysScanDesc scan = begin_scan(rel, idem_catalog()->machine_index, snapshot,
+	SysScanDesc scan = begin_scan(rel, idem_catalog_key_of(rel), snapshot,
 								  machine->name);
 	HeapTuple	tuple;
 	bool		found = false;
@@ -141,7 +141,7 @@ static void
 read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	SysScanDesc scan = begin_scan(rel, idem_catalog()->edge_index, snapshot,
+	SysScanDesc scan = begin_scan(rel, idem_catalog_key_of(rel), snapshot,
 								  name);
 	HeapTuple	tuple;
 
@@ -306,9 +306,9 @@ idem_compile_current(const IdemCatalog *cat, const IdemMachine *machine)
 	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
 	uint64		stamp = begin_stamp(rel, edges);
 
-	add_stamps(rel, idem_catalog()->machine_index, snapshot, machine->name,
+	add_stamps(rel, idem_catalog_key_of(rel), snapshot, machine->name,
 			   &stamp);
-	add_stamps(edges, idem_catalog()->edge_index, snapshot, machine->name,
+	add_stamps(edges, idem_catalog_key_of(edges), snapshot, machine->name,
 			   &stamp);
 
 	UnregisterSnapshot(snapshot);

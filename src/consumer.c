@@ -119,7 +119,7 @@ read_definition(IdemConsumer *consumer)
 	ScanKeyInit(&key, COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(consumer->name));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_latest_find(rel, idem_catalog()->consumer_index, 1, &key);
+	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 1, &key);
 	consumer->defined = HeapTupleIsValid(tuple);
 	if (consumer->defined)
 	{

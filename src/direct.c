@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog.h"
 #include "compat.h"
 #include "direct.h"
 
@@ -115,6 +116,7 @@ idem_direct_insert(Oid table, int natts, Datum *values, bool *isnull)
 
 	if (plain)
 	{
+		(void) idem_catalog_key_of(rel);	/* raises, if it was altered */
 		PreventCommandIfReadOnly("INSERT");
 		insert_row(rel, values, isnull);
 		/* as after a statement, so that what follows sees the row */

@@ -237,7 +237,7 @@ begin_scan(Relation *rel, text *scope, text *key, Snapshot snapshot)
 				PointerGetDatum(key));
 	ScanKeyInit(&keys[1], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(scope));
-	return systable_beginscan(*rel, idem_catalog()->key_index, true, snapshot,
+	return systable_beginscan(*rel, idem_catalog_key_of(*rel), true, snapshot,
 							  2, keys);
 }
 

@@ -139,7 +139,7 @@ look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty,
 	InitDirtySnapshot(*dirty);
 	init_keys(keys, delivery->consumer, id);
 	/* the index is asked for now that the table is locked: it may be replaced */
-	scan = systable_beginscan(rel, idem_catalog()->message_index, true, dirty,
+	scan = systable_beginscan(rel, idem_catalog_key_of(rel), true, dirty,
 							  2, keys);
 	tuple = systable_getnext(scan);
 	if (!HeapTupleIsValid(tuple))
@@ -380,7 +380,7 @@ idem_message_seen(const IdemDelivery *delivery, text *id)
 	bool		seen;
 
 	init_keys(keys, delivery->consumer, PointerGetDatum(id));
-	tuple = idem_latest_find(rel, idem_catalog()->message_index, 2, keys);
+	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 2, keys);
 	seen = HeapTupleIsValid(tuple) && !has_expired(rel, tuple, delivery->now);
 	table_close(rel, AccessShareLock);
 	return seen;
