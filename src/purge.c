@@ -287,9 +287,11 @@ idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
 			finished = purge_table(purge, rel, &rows);
 			table_close(rel, NoLock);
 			table->watermark = rows.from;
+			/* what it takes to look for new ones from there is not the cycle's */
+			if (!table->arrived)
+				table->spent_us += Max(GetCurrentTimestamp() - began -
+									   rows.deleted * DELETING_US, 0);
 			table->arrived |= finished;
-			table->spent_us += Max(GetCurrentTimestamp() - began -
-								   rows.deleted * DELETING_US, 0);
 		}
 		table->failures = 0;
 	}

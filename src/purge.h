@@ -15,7 +15,7 @@ typedef struct IdemPurgeTable
 	TimestampTz begun;			/* when its cycle began; 0: not yet */
 	TimestampTz watermark;		/* what ended before was looked at since then */
 	bool		arrived;		/* has it come to the end since then? */
-	int64		spent_us;		/* that took so long, beside deleting rows */
+	int64		spent_us;		/* coming there took so long, beside deleting rows */
 	bool		in_use;			/* had others locked it when it was last due? */
 	int			failures;		/* since it was last purged */
 	TimestampTz failed;			/* the last one of them */
