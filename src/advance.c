@@ -99,7 +99,8 @@ static IdemStatement advance = {
 	" RETURNING o.previous_offset",
 	.nargs = 8,
 	.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID,
-	TEXTOID, BOOLOID}
+	TEXTOID, BOOLOID},
+	.table = offsetof(IdemCatalog, offset_table)
 };
 
 /*

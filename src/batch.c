@@ -21,7 +21,8 @@ static IdemStatement insert_many = {
 	" SELECT $1, $2, pg_catalog.unnest($3)"
 	" ON CONFLICT (consumer, message_id) DO NOTHING RETURNING message_id",
 	.nargs = 3,
-	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID}
+	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID},
+	.table = offsetof(IdemCatalog, message_table)
 };
 
 /* Receives the messages that a statement has written, and marks them. */

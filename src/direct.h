@@ -18,6 +18,7 @@ typedef enum IdemDeletion
 } IdemDeletion;
 
 extern bool idem_direct_is_plain(Relation rel);
+extern bool idem_direct_runs_nothing(Relation rel);
 extern bool idem_direct_insert(Oid table, int natts, Datum *values,
 							   bool *isnull);
 extern IdemDeletion idem_direct_delete_row(Oid table, ItemPointer place);

@@ -83,7 +83,8 @@ enum
 static IdemStatement insert_row = {
 	.text = "INSERT INTO @.idem_key" KEY_VALUES,
 	.nargs = ROW_ARGS + 2,
-	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
+	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
+	.table = offsetof(IdemCatalog, key_table)
 };
 
 /* The row of a key whose former row has expired and may be purged any time. */
@@ -97,7 +98,8 @@ static IdemStatement renew_row = {
 	" request = excluded.request"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
 	.nargs = ROW_ARGS + 2,
-	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID}
+	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
+	.table = offsetof(IdemCatalog, key_table)
 };
 
 /*
@@ -123,7 +125,8 @@ static IdemStatement lock_row = {
 	.text = "SELECT FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4")
 	" FOR NO KEY UPDATE SKIP LOCKED",
 	.nargs = FOUND_ARGS,
-	.argtypes = {FOUND_ARGTYPES}
+	.argtypes = {FOUND_ARGTYPES},
+	.table = offsetof(IdemCatalog, key_table)
 };
 
 /* A value that stays is not copied, which for a long one would cost. */
@@ -135,13 +138,15 @@ static IdemStatement replace_row = {
 	" request = CASE WHEN $11 THEN $9 ELSE k.request END"
 	IS_FOUND("$12", "$13", "$14", "$15"),
 	.nargs = ROW_ARGS + 2 + FOUND_ARGS,
-	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES}
+	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES},
+	.table = offsetof(IdemCatalog, key_table)
 };
 
 static IdemStatement remove_row = {
 	.text = "DELETE FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4"),
 	.nargs = FOUND_ARGS,
-	.argtypes = {FOUND_ARGTYPES}
+	.argtypes = {FOUND_ARGTYPES},
+	.table = offsetof(IdemCatalog, key_table)
 };
 
 static Datum

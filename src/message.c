@@ -72,7 +72,8 @@ static IdemStatement insert_one = {
 	.text = "INSERT INTO @.idem_message (expires_at, consumer, message_id)"
 	" VALUES ($1, $2, $3) ON CONFLICT (consumer, message_id) DO NOTHING",
 	.nargs = 3,
-	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTOID},
+	.table = offsetof(IdemCatalog, message_table)
 };
 
 /* Where the table is not as it was installed: then triggers are to be fired. */

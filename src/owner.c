@@ -43,11 +43,11 @@ static planner_hook_type next_planner = NULL;
 static ExecutorCheckPerms_hook_type next_check_perms = NULL;
 
 /*
- * Becomes the owner of a table until idem_owner_leave().  An ERROR needs no
- * clean-up: ending the (sub)transaction restores user and settings.
+ * Becomes the owner of a table until idem_owner_leave(), to run what no code of
+ * anybody's is attached to: the search_path, which costs to be set, stays.
  */
 void
-idem_owner_enter(IdemCaller *caller, Oid owner)
+idem_owner_enter_bare(IdemCaller *caller, Oid owner)
 {
 	if (nsections == MAX_SECTIONS)
 		ereport(ERROR,
@@ -59,8 +59,19 @@ idem_owner_enter(IdemCaller *caller, Oid owner)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_NOFORCE_RLS);
-	caller->nestlevel = NewGUCNestLevel();
 	sections[nsections++] = GetCurrentSubTransactionId();
+	caller->nestlevel = 0;
+}
+
+/*
+ * The same to run whatever there may be.  An ERROR needs no clean-up: ending the
+ * (sub)transaction restores user and settings.
+ */
+void
+idem_owner_enter(IdemCaller *caller, Oid owner)
+{
+	idem_owner_enter_bare(caller, owner);
+	caller->nestlevel = NewGUCNestLevel();
 	idem_restrict_search_path();
 }
 
@@ -70,7 +81,8 @@ idem_owner_leave(const IdemCaller *caller)
 {
 	Assert(nsections > 0);
 	nsections--;
-	AtEOXact_GUC(false, caller->nestlevel);
+	if (caller->nestlevel > 0)
+		AtEOXact_GUC(false, caller->nestlevel);
 	SetUserIdAndSecContext(caller->user, caller->context);
 }
 

@@ -10,10 +10,11 @@ typedef struct IdemCaller
 {
 	Oid			user;
 	int			context;
-	int			nestlevel;		/* of settings that end with it */
+	int			nestlevel;		/* of settings that end with it; 0: none */
 } IdemCaller;
 
 extern void idem_owner_enter(IdemCaller *caller, Oid owner);
+extern void idem_owner_enter_bare(IdemCaller *caller, Oid owner);
 extern void idem_owner_leave(const IdemCaller *caller);
 extern void idem_owner_init(void);
 

@@ -18,11 +18,13 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 
 #include "catalog.h"
+#include "direct.h"
 #include "owner.h"
 #include "plans.h"
 #include "query.h"
@@ -222,15 +224,38 @@ ready_own(IdemStatement *statement, const IdemCatalog *cat)
 	statement->reloads = cat->reloads;
 }
 
+/*
+ * Does a statement run no code but the server's?  Its table is locked as the
+ * statement would, so that nothing can be attached to it before that has run.
+ */
+static bool
+is_bare(const IdemStatement *statement)
+{
+	Relation	rel;
+	bool		bare;
+
+	if (statement->table == 0)
+		return false;
+	rel = table_open(*(const Oid *) ((const char *) idem_catalog() +
+									 statement->table), RowExclusiveLock);
+	bare = idem_direct_runs_nothing(rel);
+	table_close(rel, NoLock);
+	return bare;
+}
+
 /* Runs a statement of idem's own as the owner of idem's tables. */
 static uint64
 run_own(IdemStatement *statement, const Execution *how)
 {
+	bool		bare = is_bare(statement);
 	const IdemCatalog *cat = idem_catalog();
 	IdemCaller	caller;
 	uint64		rows;
 
-	idem_owner_enter(&caller, cat->owner);
+	if (bare)
+		idem_owner_enter_bare(&caller, cat->owner);
+	else
+		idem_owner_enter(&caller, cat->owner);
 	connect_spi();
 	ready_own(statement, cat);
 	rows = run_plan(statement->plan, how);

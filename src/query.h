@@ -8,6 +8,8 @@
 
 #include "executor/spi.h"
 
+#include "catalog.h"
+
 #define IDEM_MAX_ARGS	16
 
 /* A plan that is kept. */
@@ -23,6 +25,7 @@ typedef struct IdemStatement
 	const char *text;
 	int			nargs;
 	Oid			argtypes[IDEM_MAX_ARGS];
+	size_t		table;			/* 0: always restricted */
 	/* private to query.c */
 	IdemPlan   *plan;			/* NULL before first use */
 	uint64		reloads;		/* of the catalog, when plan was made */
