@@ -69,6 +69,7 @@ idem_probe_keeps(Jsonb *row, const List *names,
 {
 	MemoryContext memory = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
 	volatile bool keeps = false;
 
 	BeginInternalSubTransaction(NULL);
@@ -81,18 +82,20 @@ idem_probe_keeps(Jsonb *row, const List *names,
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(memory);
 		error = CopyErrorData();
-		if (is_accident(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
-		FreeErrorData(error);
 	}
 	PG_END_TRY();
+
+	/*
+	 * Before an error goes on: whoever catches it, and be it the end of the
+	 * statement, rolls back what he has begun himself.
+	 */
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(memory);
 	CurrentResourceOwner = owner;
+	if (error != NULL && is_accident(error->sqlerrcode))
+		ReThrowError(error);
 	return keeps;
 }
