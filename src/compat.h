@@ -90,7 +90,7 @@
 #endif
 
 /* Do we hold a heavyweight lock, in this very mode? */
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 170000
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode, false)
 #else
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode)
