@@ -89,6 +89,15 @@
 					   failure, false)
 #endif
 
+/* Finds a row by an index, whatever is in its other columns, and locks it. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_FIND_BY_KEY(rel, index, mode, sought, row) \
+	RelationFindReplTupleByIndex(rel, index, true, mode, sought, row)
+#else
+#define IDEM_FIND_BY_KEY(rel, index, mode, sought, row) \
+	RelationFindReplTupleByIndex(rel, index, mode, sought, row)
+#endif
+
 /* Do we hold a heavyweight lock, in this very mode? */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode, false)

@@ -15,6 +15,8 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "compat.h"
+
 PG_FUNCTION_INFO_V1(idem_copied);
 
 /* Is a row there with the same primary key?  Then it is in the slot. */
@@ -27,7 +29,7 @@ find_row(Relation rel, TupleTableSlot *copy, TupleTableSlot *row)
 	index = rel->rd_pkindex;
 	slot_getallattrs(copy);
 	return OidIsValid(index) &&
-		RelationFindReplTupleByIndex(rel, index, LockTupleKeyShare, copy, row);
+		IDEM_FIND_BY_KEY(rel, index, LockTupleKeyShare, copy, row);
 }
 
 /* Are two rows the same, as people would read them? */
