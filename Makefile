@@ -11,6 +11,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control
 
 MODULE_big = idem
 OBJS = \
+	src/alone.o \
 	src/advance.o \
 	src/allowed.o \
 	src/attach.o \

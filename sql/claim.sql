@@ -7,6 +7,10 @@ CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_claim;
 SET search_path = idem_test_claim, public;
 \set SHOW_CONTEXT never
+
+-- Without a lease, and without a transaction block, from where that is let be.
+CREATE FUNCTION claim(key text, request jsonb = NULL, ttl interval = NULL, wait boolean = true)
+RETURNS idem_claim_result LANGUAGE sql AS 'SELECT * FROM idem_claim($1, $2, ttl => $3, wait => $4)';
 \set VERBOSITY terse
 
 --
@@ -17,26 +21,26 @@ BEGIN;
 SELECT outcome, response, fence, lease_until FROM idem_claim('claim-1', '{"order": 1}');
 SELECT idem_complete('claim-1', '{"paid": true}');
 COMMIT;
-SELECT outcome, response, fence, lease_until FROM idem_claim('claim-1', '{"order": 1}');
+SELECT outcome, response, fence, lease_until FROM claim('claim-1', '{"order": 1}');
 SELECT outcome, response, fence, lease_until FROM idem_lookup('claim-1');
 
 -- Its time counts from the claim, and completing it touches no index.
 SELECT expires_at - created_at = current_setting('idem.ttl')::interval AS from_the_claim FROM idem_key WHERE key = 'claim-1';
 
 -- The request is that of the claim, and only compared where it is given.
-SELECT outcome FROM idem_claim('claim-1', '{"order": 1.0}');
-SELECT outcome FROM idem_claim('claim-1');
-SELECT outcome FROM idem_claim('claim-1', '{"order": 2}');
+SELECT outcome FROM claim('claim-1', '{"order": 1.0}');
+SELECT outcome FROM claim('claim-1');
+SELECT outcome FROM claim('claim-1', '{"order": 2}');
 \echo :LAST_ERROR_SQLSTATE
-SELECT outcome FROM idem_claim('claim-2');
-SELECT outcome FROM idem_claim('claim-2', '{"order": 2}');
+SELECT outcome FROM claim('claim-2');
+SELECT outcome FROM claim('claim-2', '{"order": 2}');
 
 -- Any JSON is a request.
 CREATE VIEW request AS
 SELECT * FROM (VALUES ('claim-j1', 'null'::jsonb), ('claim-j2', '[]'), ('claim-j3', '"x"'),
 					  ('claim-j4', '{"a": [1, {"b": null}]}')) AS v (key, request);
-SELECT key, outcome FROM request, idem_claim(key, request);
-SELECT key, outcome FROM request, idem_claim(key, request);
+SELECT key, outcome FROM request, claim(key, request);
+SELECT key, outcome FROM request, claim(key, request);
 
 -- These were made by version 1.0, and must never change.
 SELECT key, fingerprint FROM idem_key
@@ -50,12 +54,12 @@ SELECT outcome FROM idem_claim('claim-l1', to_jsonb(repeat('long', 9999) || 'Lon
 SELECT fingerprint FROM idem_key WHERE key = 'claim-l1';
 
 -- Without a response there is none; a failure is an end like any other.
-SELECT outcome, response FROM idem_claim('claim-2');
+SELECT outcome, response FROM claim('claim-2');
 BEGIN;
 SELECT outcome FROM idem_claim('claim-3');
 SELECT idem_fail('claim-3', '{"reason": "no such order"}');
 COMMIT;
-SELECT outcome, response FROM idem_claim('claim-3');
+SELECT outcome, response FROM claim('claim-3');
 
 -- What has ended stays as it is: the first response, within the transaction
 -- and after it.  SQL's null is a response too, and kept as JSON's.
@@ -64,9 +68,9 @@ SELECT outcome FROM idem_claim('claim-4');
 SELECT idem_complete('claim-4', NULL), idem_complete('claim-4', '1'), idem_fail('claim-4', '2'), idem_release('claim-4');
 COMMIT;
 SELECT idem_complete('claim-4', '3'), idem_fail('claim-4', '4'), idem_release('claim-4');
-SELECT outcome, response FROM idem_claim('claim-4');
+SELECT outcome, response FROM claim('claim-4');
 SELECT idem_complete('claim-2', '3');
-SELECT outcome, response FROM idem_claim('claim-2');
+SELECT outcome, response FROM claim('claim-2');
 
 -- A second claim in the transaction gets what the row says.
 BEGIN;
@@ -94,7 +98,7 @@ SELECT outcome FROM idem_lookup('claim-5');
 ROLLBACK TO s;
 SELECT idem_complete('claim-5', '"done"');
 COMMIT;
-SELECT outcome, response FROM idem_claim('claim-5');
+SELECT outcome, response FROM claim('claim-5');
 
 -- Released, the key is as it was before: free,
 BEGIN;
@@ -121,7 +125,7 @@ FROM idem_claim('claim-10', '{"card": 1}', lease => '1 hour', ttl => '3 hours');
 -- Others, and we ourselves, learn that somebody is at it, and until when.
 SELECT outcome, response, fence, lease_until > clock_timestamp() AS held, expires_at > lease_until AS kept
 FROM idem_claim('claim-10', '{"card": 1}', lease => '1 hour');
-SELECT outcome, fence FROM idem_claim('claim-10', '{"card": 1}');
+SELECT outcome, fence FROM claim('claim-10', '{"card": 1}');
 SELECT outcome, response, fence, lease_until - created_at AS lease, expires_at - created_at AS kept
 FROM idem_lookup('claim-10');
 SELECT outcome FROM idem_claim('claim-10', '{"card": 2}', lease => '1 hour');
@@ -138,7 +142,7 @@ SELECT outcome, response FROM idem_lookup('claim-10');
 SELECT outcome FROM idem_claim('claim-11', lease => '1 hour');
 SELECT idem_fail('claim-11', '{"declined": true}', 1, ttl => '10 hours');
 SELECT outcome, response, round(extract(epoch FROM expires_at - clock_timestamp()) / 3600) AS hours
-FROM idem_claim('claim-11');
+FROM claim('claim-11');
 
 -- A live lease is never past its expiry.
 SELECT outcome, expires_at = lease_until AS kept_for_the_lease
@@ -277,7 +281,7 @@ BEGIN;
 SELECT outcome, fence FROM idem_claim('claim-33');
 SELECT idem_complete('claim-33', '"done"'), idem_complete('claim-33', '"again"');
 COMMIT;
-SELECT outcome, response FROM idem_claim('claim-33');
+SELECT outcome, response FROM claim('claim-33');
 
 --
 -- Look-up.

@@ -187,7 +187,9 @@ GRANT USAGE ON SCHEMA idem_test_claim_errors TO regress_idem_cat, regress_idem_d
 SET ROLE regress_idem_cat;
 SELECT (idem_claim('claim-e20', '{"secret": 1}', lease => '1 hour')).fence;
 SELECT (idem_claim('claim-e21', '{"secret": 1}', lease => '1 microsecond')).fence;
+BEGIN;
 SELECT (idem_claim('claim-e22')).outcome;
+COMMIT;
 SET ROLE regress_idem_dog;
 SELECT * FROM try($$idem_claim('claim-e20', '{"secret": 1}')$$);
 SELECT call, answer FROM unnest(ARRAY[

@@ -11,6 +11,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "alone.h"
 #include "error.h"
 #include "fingerprint.h"
 #include "lease.h"
@@ -45,13 +46,29 @@ fingerprint(Jsonb *request)
 }
 
 /*
+ * Refuses a claim without a lease that would be over at once: whoever makes it is
+ * told that the key is his, and before he has done anything it is completed.
+ */
+static void
+check_transaction(FunctionCallInfo fcinfo)
+{
+	if (idem_alone(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+				 errmsg("a claim without a lease needs a transaction block"),
+				 errdetail("It lasts as long as its transaction, which is this statement."),
+				 errhint("Send BEGIN first and COMMIT after the work, or give a lease.")));
+}
+
+/*
  * idem_claim(key text, request jsonb, lease interval, scope text, ttl interval,
  *			  wait boolean)
  *		-> outcome idem_outcome, response jsonb, fence bigint,
  *		   expires_at timestamptz, lease_until timestamptz
  *
  * Claims the key, for the transaction or under a lease, or tells how it stands.
- * Errors: those of idem_lease_claim, 22023 for a lease that is not positive.
+ * Errors: those of idem_lease_claim, 22023 for a lease that is not positive, 25P01
+ * without one where the transaction does nothing else.
  */
 Datum
 idem_claim(PG_FUNCTION_ARGS)
@@ -72,6 +89,8 @@ idem_claim(PG_FUNCTION_ARGS)
 		key.fingerprint = fingerprint(request);
 	}
 	key.lease = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
+	if (key.lease == NULL)
+		check_transaction(fcinfo);
 	if (PG_ARGISNULL(5))
 		idem_error_null("wait");
 

@@ -52,7 +52,7 @@ sub keys_by_outcome
 
 # While the planner knows the table to be small, it would rather read it whole.
 $node->safe_psql('postgres', q{
-	SELECT idem_claim('first');
+	SELECT idem_claim('first', lease => '1 hour');
 	VACUUM ANALYZE idem_key;
 	DELETE FROM idem_key;
 });

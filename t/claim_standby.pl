@@ -21,8 +21,10 @@ $primary->safe_psql('postgres', q{
 	SELECT idem_claim('held', lease => '1 hour');
 	SELECT idem_checkpoint('held', 1, 'half');
 	SELECT idem_claim('ran out', lease => '1 microsecond');
+	BEGIN;
 	SELECT idem_claim('done');
 	SELECT idem_claim('expired', ttl => '1 microsecond');
+	COMMIT;
 });
 $primary->wait_for_catchup($standby);
 
@@ -60,7 +62,7 @@ like(refusal($standby, q{SET ROLE other; SELECT idem_lookup('done')}), qr/^42501
 	'to its owner only');
 
 foreach my $call (
-	q{idem_claim('new')},
+	q{idem_claim('new', lease => '1 hour')},
 	q{idem_claim('held', lease => '1 hour', wait => false)},
 	q{idem_complete('held', '1', 1)},
 	q{idem_fail('held', '1', 1)},
@@ -95,7 +97,7 @@ is($standby->safe_psql('postgres', q{
 	'claimed|2', 'promoted, it takes over');
 like(refusal($standby, q{SELECT idem_complete('ran out', '1', 1)}), qr/^ID002/,
 	'from the holder of before');
-is($standby->safe_psql('postgres', q{SELECT outcome FROM idem_claim('held')}),
+is($standby->safe_psql('postgres', q{SELECT outcome FROM idem_claim('held', lease => '1 hour')}),
 	'completed', 'and knows what was done');
 
 $standby->stop;
