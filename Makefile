@@ -76,6 +76,7 @@ OBJS = \
 	src/rowjson.o \
 	src/rowkey.o \
 	src/rows.o \
+	src/scope.o \
 	src/settings.o \
 	src/shape.o \
 	src/shipped.o \

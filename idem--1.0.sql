@@ -189,6 +189,52 @@ COMMENT ON FUNCTION @extschema@.idem_derive_key(text[]) IS
 'the key that the same parts always give, a version 8 UUID made of their SHA-256 digest';
 
 --
+-- Scopes
+--
+
+CREATE TABLE @extschema@.idem_scope (
+	scope text COLLATE "C" NOT NULL,
+	owner @extschema@.idem_role NOT NULL,
+	CONSTRAINT idem_scope_pkey PRIMARY KEY (scope)
+);
+COMMENT ON TABLE @extschema@.idem_scope IS
+'scopes of keys that are some role''s own; others are for all';
+COMMENT ON COLUMN @extschema@.idem_scope.scope IS
+'scope of keys, such as a tenant';
+COMMENT ON COLUMN @extschema@.idem_scope.owner IS
+'role that defined it, whose members alone may use keys there';
+
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_scope', '');
+
+CREATE FUNCTION @extschema@._idem_scope_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_scope_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._idem_scope_changed() IS
+'tells all sessions that the definitions of scopes have changed';
+
+CREATE TRIGGER _idem_scope_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_scope
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_scope_changed();
+ALTER TABLE @extschema@.idem_scope
+	ENABLE ALWAYS TRIGGER _idem_scope_changed;
+COMMENT ON TRIGGER _idem_scope_changed ON @extschema@.idem_scope IS
+'tells all sessions that the definitions of scopes have changed';
+
+CREATE FUNCTION @extschema@.idem_scope_define(scope text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_scope_define'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_scope_define(text) IS
+'make a scope one''s own, so that only members of the role may use keys there';
+
+CREATE FUNCTION @extschema@.idem_scope_drop(scope text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_scope_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_scope_drop(text) IS
+'take the definition of a scope back, and leave its keys; false if there is none';
+
+--
 -- Claims
 --
 
@@ -1146,6 +1192,12 @@ CREATE TRIGGER _idem_copied
 ALTER TABLE @extschema@.idem_consumer ENABLE ALWAYS TRIGGER _idem_copied;
 COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_consumer IS
 'leaves out a consumer that a subscription brings and that is there already';
+CREATE TRIGGER _idem_copied
+	BEFORE INSERT ON @extschema@.idem_scope
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_copied();
+ALTER TABLE @extschema@.idem_scope ENABLE ALWAYS TRIGGER _idem_copied;
+COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_scope IS
+'leaves out a scope that a subscription brings and that is there already';
 
 --
 -- Rights, which are to come last, since they are about all that is above

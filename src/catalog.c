@@ -82,6 +82,10 @@ static const Table tables[] = {
 			{"response", JSONBOID},
 			{"request", JSONBOID},
 	}},
+	{TABLE("idem_scope", scope), {
+			{"scope", TEXTOID, true, 1},
+			{"owner", ROLE, true},
+	}},
 	{TABLE("idem_machine", machine), {
 			{"name", TEXTOID, true, 1},
 			{"initial", TEXTOID, true},

@@ -14,6 +14,7 @@
 #include "keyed.h"
 #include "machine.h"
 #include "owner.h"
+#include "scope.h"
 #include "settings.h"
 #include "twin.h"
 #include "worker.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 	idem_history_init();
 	idem_keyed_init();
 	idem_consumer_init();
+	idem_scope_init();
 	idem_twin_init();
 	idem_worker_init();
 }

@@ -32,10 +32,9 @@
 #include "key.h"
 #include "keyed.h"
 #include "lock.h"
+#include "scope.h"
 #include "settings.h"
 #include "span.h"
-
-#define MAX_KEY_LENGTH	255		/* bytes, of a key and of a scope */
 
 /* So often a row may be found as it was, and not be written. */
 #define MAX_MISSES		3
@@ -48,8 +47,8 @@ check_length(const char *argument, text *value, int least)
 {
 	int			length = VARSIZE_ANY_EXHDR(value);
 
-	if (length < least || length > MAX_KEY_LENGTH)
-		idem_error_length(argument, length, least, MAX_KEY_LENGTH);
+	if (length < least || length > IDEM_MAX_KEY_LENGTH)
+		idem_error_length(argument, length, least, IDEM_MAX_KEY_LENGTH);
 }
 
 static void
@@ -73,7 +72,7 @@ check_writable(const char *function)
  *
  * function is the name to complain with where nothing may be written, or NULL
  * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
- * of a wrong length, 25006 in a read-only transaction and on a standby.
+ * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only transaction and on a standby.
  */
 void
 idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
@@ -89,6 +88,7 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 		scope = cstring_to_text(idem_scope);
 	check_length("key", name, 1);
 	check_length("scope", scope, 0);
+	idem_scope_check(scope);
 
 	memset(key, 0, sizeof(IdemKey));
 	key->scope = scope;

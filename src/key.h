@@ -10,6 +10,8 @@
 
 #include "keyrow.h"
 
+#define IDEM_MAX_KEY_LENGTH	255 /* bytes, of a key and of a scope */
+
 /* A key as one call uses it. */
 typedef struct IdemKey
 {

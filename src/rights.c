@@ -17,9 +17,10 @@
 #include "compat.h"
 #include "rights.h"
 
-/* The columns that the right to define machines, or consumers, is about. */
+/* The columns that the right to define machines, consumers or scopes is about. */
 #define MACHINE_NAME	1
 #define CONSUMER_NAME	2
+#define SCOPE_NAME		1
 
 pg_noreturn static void
 refuse(const char *function, const char *privilege, const char *table)
@@ -70,4 +71,12 @@ idem_rights_define_consumer(const char *function)
 {
 	if (!may_insert(idem_catalog()->consumer_table, CONSUMER_NAME))
 		refuse(function, "INSERT the name into", "idem_consumer");
+}
+
+/* The same of scopes. */
+void
+idem_rights_define_scope(const char *function)
+{
+	if (!may_insert(idem_catalog()->scope_table, SCOPE_NAME))
+		refuse(function, "INSERT the scope into", "idem_scope");
 }

@@ -8,5 +8,6 @@
 extern void idem_rights_purge(const char *function);
 extern void idem_rights_define(const char *function);
 extern void idem_rights_define_consumer(const char *function);
+extern void idem_rights_define_scope(const char *function);
 
 #endif							/* IDEM_RIGHTS_H */

@@ -54,9 +54,11 @@ my $brief = q{SELECT * FROM keys.idem_upsert('k3', 'ware', '{"name": "old"}', tt
 $node->safe_psql('shop', $mine, extra_params => [ '-U', 'regress_owner' ]);
 $node->safe_psql('shop', $theirs, extra_params => [ '-U', 'regress_user' ]);
 $node->safe_psql('shop', $brief, extra_params => [ '-U', 'regress_owner' ]);
+$node->safe_psql('shop', q{SELECT keys.idem_scope_define('owner')}, extra_params => [ '-U', 'regress_owner' ]);
 
 my $everything = q{SELECT scope, key, outcome, fingerprint, response, fence, claimed_by,
-	created_at, expires_at, lease_until FROM keys.idem_key ORDER BY scope, key};
+	created_at, expires_at, lease_until, request FROM keys.idem_key ORDER BY scope, key;
+	SELECT * FROM keys.idem_scope};
 my $before = $node->safe_psql('shop', $everything);
 my $history = q{SELECT * FROM keys.idem_history WHERE target = '"The Shop".orders'::regclass ORDER BY id};
 my $history_before = $node->safe_psql('shop', $history);

@@ -34,6 +34,7 @@ my $definitions = $path . q{
 	SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["PROCESSING"],
 		"PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED", "RETURNED"]}');
 	SELECT idem_consumer_define('mail', '7 days');
+	SELECT idem_scope_define('tenant a');
 };
 
 # The SQLSTATE that a statement ends with.
@@ -83,6 +84,7 @@ my $everything = $path . q{
 	SELECT name, initial, states FROM idem_machine ORDER BY 1;
 	SELECT machine, from_state, to_state FROM idem_machine_edge ORDER BY 1, 2, 3;
 	SELECT consumer, ttl FROM idem_consumer ORDER BY 1;
+	SELECT scope, owner FROM idem_scope ORDER BY 1;
 	SELECT consumer, message_id FROM idem_message ORDER BY 1, 2;
 	SELECT consumer, topic, partition, next_offset FROM idem_offset ORDER BY 1, 2, 3;
 	SELECT row_key, version, from_state, to_state, key FROM idem_history ORDER BY 1, 2;
@@ -112,6 +114,7 @@ foreach my $way (@ways)
 		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON", "DIM"], "ON": ["OFF"]}');
 		SELECT idem_machine_define('order', 'PENDING', '{"PENDING": ["PROCESSING"],
 			"PROCESSING": ["SHIPPED", "LOST"], "SHIPPED": ["DELIVERED", "RETURNED"]}');
+		SELECT idem_scope_define('tenant b');
 		SELECT idem_consume('mail', 'm2');
 		SELECT idem_advance('mail', 'log', 0, 10, 19);
 		SELECT order_transition('orders', 1, 'SHIPPED', key => 'k3');
@@ -127,7 +130,7 @@ foreach my $way (@ways)
 	# that tell them.
 	$node->safe_psql('postgres', $path . join '', map { qq{
 		ALTER TABLE $_ DISABLE TRIGGER ALL;
-		ALTER TABLE $_ ENABLE TRIGGER ALL;} } ('idem_machine', 'idem_machine_edge', 'idem_consumer'));
+		ALTER TABLE $_ ENABLE TRIGGER ALL;} } ('idem_machine', 'idem_machine_edge', 'idem_consumer', 'idem_scope'));
 	is($session->query_safe("SELECT idem_machine_graph('lamp') ~ 'BRIGHT', late()"), 'f|late', "$way: so far");
 	$publisher->safe_psql($way, $path . q{
 		SELECT idem_machine_define('lamp', 'OFF', '{"OFF": ["ON", "DIM"], "ON": ["OFF", "BRIGHT"]}');
