@@ -187,6 +187,17 @@ SET search_path = idem_test_execute_2, public;
 SELECT result, replayed FROM idem_execute('execute-50', 'INSERT INTO place VALUES ($1) RETURNING id, pg_typeof($1) AS type', '["1"]');
 SET search_path = idem_test_execute, public;
 
+-- A view is read by its plan, too, also once it is made anew.
+CREATE VIEW seen AS SELECT 1 AS a;
+CREATE VIEW seen_twice AS SELECT s.a, t.a AS b FROM seen AS s, seen AS t;
+SELECT result FROM idem_execute('execute-54-1', 'SELECT * FROM seen');
+SELECT result FROM idem_execute('execute-54-2', 'SELECT * FROM seen');
+SELECT result FROM idem_execute('execute-54-3', 'SELECT * FROM seen_twice, seen AS c WHERE c.a = $1', '[1]');
+CREATE OR REPLACE VIEW seen AS SELECT 2 AS a, 3 AS added;
+SELECT result FROM idem_execute('execute-54-4', 'SELECT * FROM seen');
+SELECT result FROM idem_execute('execute-54-5', 'SELECT * FROM seen_twice, seen AS c WHERE c.a = $1', '[2]');
+DROP VIEW seen_twice, seen;
+
 -- The table is altered, or made anew.
 ALTER TABLE place ALTER id TYPE text, ADD note text DEFAULT 'new';
 SELECT result FROM idem_execute('execute-55', 'INSERT INTO place VALUES ($1) RETURNING *', '["x"]');

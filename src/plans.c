@@ -232,12 +232,15 @@ idem_plans_make_room(bool (*is_current) (const IdemPlan *plan))
 		remove_entry(dlist_tail_element(Entry, node, &by_use));
 }
 
-/* A subquery that was a view has the view's OID. */
+/*
+ * A subquery that was a view has the view's OID, and from 16 on the lock that it
+ * takes; before, the view has an entry of its own for that in the subquery.
+ */
 static void
 lock_table(RangeTblEntry *rte)
 {
 	if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
-		OidIsValid(rte->relid))
+		OidIsValid(rte->relid) && rte->rellockmode != NoLock)
 		LockRelationOid(rte->relid, rte->rellockmode);
 }
 
