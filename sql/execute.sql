@@ -182,10 +182,18 @@ DROP TABLE pg_temp.place;
 SELECT result FROM idem_execute('execute-54', 'INSERT INTO place VALUES ($1) RETURNING id, pg_typeof($1) AS type', '["1"]');
 SELECT (SELECT count(*) FROM idem_test_execute.place) AS first, (SELECT count(*) FROM idem_test_execute_2.place) AS second;
 
--- Where the names lead is no part of the request: it is the same from elsewhere.
+-- The schemas in which names are looked for are part of the request, unless they
+-- are not there or a session's own.
+\set VERBOSITY terse
 SET search_path = idem_test_execute_2, public;
 SELECT result, replayed FROM idem_execute('execute-50', 'INSERT INTO place VALUES ($1) RETURNING id, pg_typeof($1) AS type', '["1"]');
+SET search_path = idem_test_execute, idem_test_execute_2, public;
+SELECT result, replayed FROM idem_execute('execute-50', 'INSERT INTO place VALUES ($1) RETURNING id, pg_typeof($1) AS type', '["1"]');
+\set VERBOSITY default
+SET search_path = idem_test_nowhere, pg_temp, idem_test_execute, public;
+SELECT result, replayed FROM idem_execute('execute-50', 'INSERT INTO place VALUES ($1) RETURNING id, pg_typeof($1) AS type', '["1"]');
 SET search_path = idem_test_execute, public;
+SELECT result, replayed FROM idem_execute('execute-50', 'INSERT INTO place VALUES ($1) RETURNING id, pg_typeof($1) AS type', '["1"]');
 
 -- A view is read by its plan, too, also once it is made anew.
 CREATE VIEW seen AS SELECT 1 AS a;

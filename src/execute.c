@@ -4,10 +4,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
 #include "command.h"
@@ -20,9 +22,27 @@
 PG_FUNCTION_INFO_V1(idem_execute);
 
 /*
- * The command counts by its text.  Where its names lead, which is a matter of
- * search_path, is no part of the request.
+ * Adds the schemas in which names of the command are looked for, by their own
+ * names: tenants that have a schema each must not be answered each other's rows.
+ * A session's temporary schema is another one in the session that retries.
  */
+static void
+add_schemas(IdemFingerprint *fp)
+{
+	List	   *path = fetch_search_path(false);
+	ListCell   *lc;
+
+	foreach(lc, path)
+	{
+		char	   *name = get_namespace_name(lfirst_oid(lc));
+
+		if (name != NULL && !isTempNamespace(lfirst_oid(lc)))
+			idem_fingerprint_string(fp, name);
+	}
+	list_free(path);
+}
+
+/* The command counts by its text, and by where its names are looked for. */
 static pg_uuid_t
 fingerprint(const char *command, Jsonb *params)
 {
@@ -31,6 +51,7 @@ fingerprint(const char *command, Jsonb *params)
 	idem_fingerprint_init(&fp, "execute");
 	idem_fingerprint_string(&fp, command);
 	idem_fingerprint_jsonb(&fp, params);
+	add_schemas(&fp);
 	return idem_fingerprint_value(&fp);
 }
 
