@@ -37,7 +37,6 @@ typedef struct IdemCatalog
 	Oid			owner;			/* of the tables: who writes to them */
 	Oid			key_table;		/* idem_key */
 	Oid			scope_table;	/* idem_scope */
-	Oid			scope_index;	/* its primary key: (scope) */
 	Oid			machine_table;	/* idem_machine */
 	Oid			edge_table;		/* idem_machine_edge */
 	Oid			lifecycle;		/* idem_lifecycle(), the trigger function */

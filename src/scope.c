@@ -98,7 +98,7 @@ read_definition(Scope *scope)
 	ScanKeyInit(&key, COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(scope->name));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_latest_find(rel, idem_catalog()->scope_index, 1, &key);
+	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 1, &key);
 	scope->defined = HeapTupleIsValid(tuple);
 	if (scope->defined)
 	{
@@ -114,7 +114,7 @@ static bool
 find_any(void)
 {
 	Relation	rel = table_open(idem_catalog()->scope_table, AccessShareLock);
-	HeapTuple	tuple = idem_latest_find(rel, idem_catalog()->scope_index, 0, NULL);
+	HeapTuple	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 0, NULL);
 
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
