@@ -39,9 +39,6 @@
 /* So often a row may be found as it was, and not be written. */
 #define MAX_MISSES		3
 
-/* So often a row that is being updated is looked for. */
-#define MAX_LOOKS		10
-
 static void
 check_length(const char *argument, text *value, int least)
 {
@@ -277,12 +274,12 @@ idem_key_unlock(const IdemKey *key)
  * it is busy and another role's, so that nobody waits for what is not his.
  */
 static IdemFound
-find_row(IdemKey *key, bool with_values, IdemKeyRow *row)
+find_row(IdemKey *key, int options, IdemKeyRow *row)
 {
 	IdemFound	found;
 
 	set_clock(key);
-	found = idem_keyrow_find(key->scope, key->key, key->now, with_values,
+	found = idem_keyrow_find(key->scope, key->key, key->now, options,
 							 row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
@@ -308,7 +305,7 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 	key->claims = true;
 	for (;;)
 	{
-		IdemFound	found = find_row(key, true, row);
+		IdemFound	found = find_row(key, IDEM_WITH_VALUES, row);
 
 		if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_BUSY)
 		{
@@ -346,7 +343,7 @@ idem_key_hold(IdemKey *key, IdemKeyRow *row)
 
 		if (!lock_key(key, false))
 			wait_for_others(key, NULL);
-		found = find_row(key, false, row);
+		found = find_row(key, 0, row);
 		if (found != IDEM_FOUND_BUSY)
 			return found;
 		idem_key_unlock(key);
@@ -396,26 +393,23 @@ is_locked(const IdemKey *key)
  * some moment of the call.  Raises 40001 as idem_key_find does.
  *
  * Where there is no row, the work may be under way, which the key's lock tells.
- * If nobody has it, a row that comes later is found, unless somebody updates it at
- * the very moment at which we look for it.
+ * If nobody has it, a row that comes later is found, unless it is being updated at
+ * the very moment at which we look for it: that one has been committed before.
  */
 IdemFound
 idem_key_peek(IdemKey *key, IdemKeyRow *row)
 {
-	IdemFound	found = find_row(key, true, row);
+	IdemFound	found = find_row(key, IDEM_WITH_VALUES, row);
 
-	for (int looks = 1; found == IDEM_FOUND_NOTHING && !RecoveryInProgress();
-		 looks++)
+	if (found == IDEM_FOUND_NOTHING && !RecoveryInProgress())
 	{
 		bool		locked = is_locked(key);
 
-		found = find_row(key, true, row);
-		if (found != IDEM_FOUND_NOTHING)
-			break;
-		if (locked)
+		found = find_row(key, IDEM_WITH_VALUES, row);
+		if (found == IDEM_FOUND_NOTHING && locked)
 			return IDEM_FOUND_BUSY;
-		if (looks == MAX_LOOKS || !idem_keyrow_was_updated(key->scope, key->key))
-			return IDEM_FOUND_NOTHING;
+		if (found == IDEM_FOUND_NOTHING)
+			found = find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
 	}
 	/* what is expired and about to go is as good as gone */
 	return found == IDEM_FOUND_BUSY && row->leaving ? IDEM_FOUND_EXPIRED : found;
@@ -463,7 +457,7 @@ error_not_renewed(IdemKey *key)
 {
 	IdemKeyRow	row;
 
-	if (find_row(key, false, &row) == IDEM_FOUND_EXPIRED)
+	if (find_row(key, 0, &row) == IDEM_FOUND_EXPIRED)
 		idem_error_prevented("idem_key");
 	idem_error_serialization(key->name);
 }

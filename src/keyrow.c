@@ -31,6 +31,7 @@
 #include "direct.h"
 #include "error.h"
 #include "keyrow.h"
+#include "latest.h"
 #include "query.h"
 #include "role.h"
 
@@ -161,7 +162,7 @@ copy_value(const Datum *values, int column)
  */
 static void
 read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
-		   bool with_values, IdemKeyRow *row)
+		   int options, IdemKeyRow *row)
 {
 	Datum		values[MaxHeapAttributeNumber];
 	bool		isnull[MaxHeapAttributeNumber];
@@ -182,7 +183,7 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->claimed_by = DatumGetObjectId(values[COLUMN_CLAIMED_BY - 1]);
 	row->response_isnull = isnull[COLUMN_RESPONSE - 1];
 	row->request_isnull = isnull[COLUMN_REQUEST - 1];
-	if (with_values && row->expires_at > now)
+	if ((options & IDEM_WITH_VALUES) != 0 && row->expires_at > now)
 	{
 		if (!row->response_isnull)
 			row->response = copy_value(values, COLUMN_RESPONSE);
@@ -224,26 +225,48 @@ read_busy_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->claimed_by = DatumGetObjectId(value);
 }
 
-/*
- * Reads the table of keys for the versions of a key's row that a snapshot sees.
- *
- * In a transaction under way, news of a change may not have come in yet.  With
- * the lock come the last of them, so the index is asked for after it: REINDEX
- * CONCURRENTLY puts a new one in its place.
- */
-static SysScanDesc
-begin_scan(Relation *rel, text *scope, text *key, Snapshot snapshot)
+/* Tells of a committed row what is found. */
+static IdemFound
+judge(const IdemKeyRow *row, TimestampTz now)
 {
-	ScanKeyData keys[2];
+	if (row->expires_at <= now)
+		return IDEM_FOUND_EXPIRED;
+	if (row->outcome == IDEM_ABANDONED ||
+		(row->outcome == IDEM_IN_PROGRESS && row->leased &&
+		 row->lease_until <= now))
+		return IDEM_FOUND_LAPSED;
+	return IDEM_FOUND_LIVE;
+}
 
-	AcceptInvalidationMessages();
-	*rel = table_open(idem_catalog()->key_table, AccessShareLock);
-	ScanKeyInit(&keys[0], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(key));
-	ScanKeyInit(&keys[1], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(scope));
-	return systable_beginscan(*rel, idem_catalog_key_of(*rel), true, snapshot,
-							  2, keys);
+/* Finds a row, be it one that a running transaction writes. */
+static IdemFound
+find_now(Relation rel, ScanKey keys, TimestampTz now, int options,
+		 IdemKeyRow *row)
+{
+	SnapshotData dirty;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	IdemFound	found;
+
+	InitDirtySnapshot(dirty);
+	scan = systable_beginscan(rel, idem_catalog_key_of(rel), true, &dirty, 2,
+							  keys);
+	tuple = systable_getnext(scan);
+	if (!HeapTupleIsValid(tuple))
+		found = IDEM_FOUND_NOTHING;
+	else if (TransactionIdIsValid(dirty.xmin) ||
+			 TransactionIdIsValid(dirty.xmax))
+	{
+		found = IDEM_FOUND_BUSY;
+		read_busy_tuple(tuple, RelationGetDescr(rel), now, &dirty, row);
+	}
+	else
+	{
+		read_tuple(tuple, RelationGetDescr(rel), now, options, row);
+		found = judge(row, now);
+	}
+	systable_endscan(scan);
+	return found;
 }
 
 /*
@@ -254,78 +277,50 @@ begin_scan(Relation *rel, text *scope, text *key, Snapshot snapshot)
  *
  * Found without the key's lock, nothing may be a row that was just updated: its
  * new version may enter the index after we have read there, and the old one be
- * dead when we get to it.  On a standby an MVCC snapshot does, which misses no
- * row: there are no serializable transactions there.
+ * dead when we get to it.  What has committed is found without fail, if told to
+ * look for that only; on a standby that is all there is.
  *
  * One function, since an engine that spreads the table over machines will need
  * a query in its place.
+ *
+ * In a transaction under way, news of a change may not have come in yet.  With
+ * the lock come the last of them, so the index is asked for after it: REINDEX
+ * CONCURRENTLY puts a new one in its place.
  */
 IdemFound
-idem_keyrow_find(text *scope, text *key, TimestampTz now, bool with_values,
+idem_keyrow_find(text *scope, text *key, TimestampTz now, int options,
 				 IdemKeyRow *row)
 {
 	Relation	rel;
-	bool		standby = RecoveryInProgress();
-	SnapshotData dirty;
-	Snapshot	latest = NULL;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	ScanKeyData keys[2];
 	IdemFound	found;
 
 	memset(row, 0, sizeof(IdemKeyRow));
 	row->scope = scope;
 	row->key = key;
-	InitDirtySnapshot(dirty);
-	if (standby)
-		latest = RegisterSnapshot(GetLatestSnapshot());
-	scan = begin_scan(&rel, scope, key, standby ? latest : &dirty);
-	tuple = systable_getnext(scan);
+	ScanKeyInit(&keys[0], COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(key));
+	ScanKeyInit(&keys[1], COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(scope));
 
-	if (!HeapTupleIsValid(tuple))
-		found = IDEM_FOUND_NOTHING;
-	else if (!standby && (TransactionIdIsValid(dirty.xmin) ||
-						  TransactionIdIsValid(dirty.xmax)))
+	AcceptInvalidationMessages();
+	rel = table_open(idem_catalog()->key_table, AccessShareLock);
+	if ((options & IDEM_COMMITTED) != 0 || RecoveryInProgress())
 	{
-		found = IDEM_FOUND_BUSY;
-		read_busy_tuple(tuple, RelationGetDescr(rel), now, &dirty, row);
+		HeapTuple	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 2,
+											 keys);
+
+		found = IDEM_FOUND_NOTHING;
+		if (tuple != NULL)
+		{
+			read_tuple(tuple, RelationGetDescr(rel), now, options, row);
+			found = judge(row, now);
+		}
 	}
 	else
-	{
-		read_tuple(tuple, RelationGetDescr(rel), now, with_values, row);
-		if (row->expires_at <= now)
-			found = IDEM_FOUND_EXPIRED;
-		else if (row->outcome == IDEM_ABANDONED ||
-				 (row->outcome == IDEM_IN_PROGRESS && row->leased &&
-				  row->lease_until <= now))
-			found = IDEM_FOUND_LAPSED;
-		else
-			found = IDEM_FOUND_LIVE;
-	}
-
-	systable_endscan(scan);
-	if (standby)
-		UnregisterSnapshot(latest);
+		found = find_now(rel, keys, now, options, row);
 	table_close(rel, AccessShareLock);
 	return found;
-}
-
-/*
- * Has a row of this key been updated lately, so that it may be there though it
- * was not found?  Any version that is still in the table tells.
- */
-bool
-idem_keyrow_was_updated(text *scope, text *key)
-{
-	Relation	rel;
-	SysScanDesc scan = begin_scan(&rel, scope, key, SnapshotAny);
-	HeapTuple	tuple;
-	bool		updated = false;
-
-	while (!updated && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		updated = !ItemPointerEquals(&tuple->t_self, &tuple->t_data->t_ctid);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return updated;
 }
 
 /* Waits for the end of the transaction that writes a busy row. */

@@ -21,6 +21,10 @@ typedef enum IdemFound
 	IDEM_FOUND_LIVE				/* any other row */
 } IdemFound;
 
+/* How to look for a row. */
+#define IDEM_WITH_VALUES	1	/* read its response and its request, too */
+#define IDEM_COMMITTED		2	/* only what has committed, without fail */
+
 /* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
 typedef struct IdemKeyVersion
 {
@@ -57,8 +61,7 @@ typedef struct IdemKeyRow
 } IdemKeyRow;
 
 extern IdemFound idem_keyrow_find(text *scope, text *key, TimestampTz now,
-								  bool with_values, IdemKeyRow *row);
-extern bool idem_keyrow_was_updated(text *scope, text *key);
+								  int options, IdemKeyRow *row);
 extern void idem_keyrow_wait(const IdemKeyRow *row);
 extern int	idem_keyrow_writer(const IdemKeyRow *row);
 extern void idem_keyrow_check_owner(const IdemKeyRow *row, const char *key);

@@ -112,7 +112,7 @@ has_moved(const IdemKeyRow *row)
 {
 	IdemKeyRow	now;
 
-	return idem_keyrow_find(row->scope, row->key, 0, false,
+	return idem_keyrow_find(row->scope, row->key, 0, 0,
 							&now) != IDEM_FOUND_BUSY &&
 		!idem_keyrow_same_version(&row->version, &now.version);
 }
