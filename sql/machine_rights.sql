@@ -22,6 +22,16 @@ SET ROLE regress_idem_ann;
 SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
 SELECT idem_machine_drop('test mine');
 RESET ROLE;
+-- a superuser may also grant the function itself
+GRANT EXECUTE ON FUNCTION idem_machine_define TO regress_idem_ann;
+SET ROLE regress_idem_ann;
+SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
+SELECT idem_machine_drop('test mine');
+SET ROLE regress_idem_bob;
+SELECT idem_machine_define('test bobs', 'a', '{"a": ["b"]}');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION idem_machine_define FROM regress_idem_ann;
+SELECT idem_machine_drop('test mine');
 GRANT INSERT (name) ON idem_machine TO regress_idem_ann, regress_idem_bob;
 SET ROLE regress_idem_ann;
 INSERT INTO idem_machine (name) VALUES ('test mine');

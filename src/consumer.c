@@ -277,7 +277,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	char		nulls[] = "    ";
 	Datum		args[4];
 
-	idem_rights_define_consumer("idem_consumer_define");
+	idem_rights_define_consumer(fcinfo, "idem_consumer_define");
 	PreventCommandDuringRecovery("idem_consumer_define()");
 	PreventCommandIfReadOnly("idem_consumer_define()");
 
@@ -320,7 +320,7 @@ idem_consumer_drop(PG_FUNCTION_ARGS)
 	HeapTuple	row;
 	Datum		args[2];
 
-	idem_rights_define_consumer("idem_consumer_drop");
+	idem_rights_define_consumer(fcinfo, "idem_consumer_drop");
 	PreventCommandDuringRecovery("idem_consumer_drop()");
 	PreventCommandIfReadOnly("idem_consumer_drop()");
 

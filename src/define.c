@@ -184,7 +184,7 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	const IdemMachine *machine;
 	Oid			owner;
 
-	idem_rights_define("idem_machine_define");
+	idem_rights_define(fcinfo, "idem_machine_define");
 	PreventCommandIfReadOnly("idem_machine_define()");
 	for (int i = 0; i < lengthof(arguments); i++)
 	{
@@ -227,7 +227,7 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 	List	   *followers;
 	Datum		args[1];
 
-	idem_rights_define("idem_machine_drop");
+	idem_rights_define(fcinfo, "idem_machine_drop");
 	PreventCommandIfReadOnly("idem_machine_drop()");
 	if (PG_ARGISNULL(0))
 		idem_error_null("name");

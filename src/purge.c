@@ -348,7 +348,7 @@ idem_purge(PG_FUNCTION_ARGS)
 	int64		max_rows = PG_ARGISNULL(0) ? PG_INT64_MAX : PG_GETARG_INT64(0);
 	IdemPurge	purge = {0};
 
-	idem_rights_purge("idem_purge");
+	idem_rights_purge(fcinfo, "idem_purge");
 	PreventCommandIfReadOnly("idem_purge()");
 	PreventCommandDuringRecovery("idem_purge()");
 	if (max_rows <= 0)

@@ -5,9 +5,13 @@
 #ifndef IDEM_RIGHTS_H
 #define IDEM_RIGHTS_H
 
-extern void idem_rights_purge(const char *function);
-extern void idem_rights_define(const char *function);
-extern void idem_rights_define_consumer(const char *function);
-extern void idem_rights_define_scope(const char *function);
+#include "fmgr.h"
+
+extern void idem_rights_purge(FunctionCallInfo fcinfo, const char *function);
+extern void idem_rights_define(FunctionCallInfo fcinfo, const char *function);
+extern void idem_rights_define_consumer(FunctionCallInfo fcinfo,
+										const char *function);
+extern void idem_rights_define_scope(FunctionCallInfo fcinfo,
+									 const char *function);
 
 #endif							/* IDEM_RIGHTS_H */

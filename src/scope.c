@@ -216,7 +216,7 @@ begin(FunctionCallInfo fcinfo, const char *function, const char *call,
 {
 	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 
-	idem_rights_define_scope(function);
+	idem_rights_define_scope(fcinfo, function);
 	PreventCommandDuringRecovery(call);
 	PreventCommandIfReadOnly(call);
 	if (name == NULL)

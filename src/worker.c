@@ -206,7 +206,7 @@ idem_worker_start(PG_FUNCTION_ARGS)
 	BackgroundWorkerHandle *handle;
 	pid_t		pid;
 
-	idem_rights_purge("idem_worker_start");
+	idem_rights_purge(fcinfo, "idem_worker_start");
 	PreventCommandDuringRecovery("idem_worker_start()");
 	lock_start();
 	if (launcher_pid(InvalidOid) != 0 || launcher_pid(MyDatabaseId) != 0)
@@ -240,7 +240,7 @@ idem_worker_stop(PG_FUNCTION_ARGS)
 	int			pid;
 	int			stopped = 0;
 
-	idem_rights_purge("idem_worker_stop");
+	idem_rights_purge(fcinfo, "idem_worker_stop");
 	lock_start();
 	while ((pid = launcher_pid(MyDatabaseId)) != 0)
 	{
