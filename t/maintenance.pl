@@ -78,13 +78,15 @@ sub run_client
 # What is done to each table in a round.  Of the extension's, no columns.
 my @tables = split /\n/, $node->safe_psql('postgres', q{
 	SELECT concat_ws(' ', c.relname, c.relkind, d.objid IS NOT NULL,
+		(SELECT quote_ident(max(attname)) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0
+			AND atttypid IN ('text'::regtype, 'int8'::regtype, 'int4'::regtype, 'timestamptz'::regtype)),
 		(SELECT string_agg(indexrelid::regclass::text, ' ') FROM pg_index WHERE indrelid = c.oid))
 	FROM pg_class AS c
 		LEFT JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 	WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace ORDER BY 1});
 sub work_on
 {
-	my ($round, $table, $kind, $of_extension, @indexes) = @_;
+	my ($round, $table, $kind, $of_extension, $column, @indexes) = @_;
 	my @work = (
 		"VACUUM FULL $table", "VACUUM $table", "VACUUM (FREEZE) $table", "ANALYZE $table",
 		"REINDEX TABLE $table", "REINDEX TABLE CONCURRENTLY $table");
@@ -96,9 +98,6 @@ sub work_on
 	}
 	if ($kind eq 'r')
 	{
-		my $column = { idem_key => 'created_at', idem_history => 'version', idem_message => 'message_id',
-			idem_offset => 'updated_at', idem_consumer => 'late', idem_machine => 'initial',
-			idem_machine_edge => 'to_state', account => 'balance', applied => 'part' }->{$table} // 'key';
 		push @work, "ALTER TABLE $table SET (fillfactor = " . (50 + int rand 50) . ')',
 			"CREATE INDEX CONCURRENTLY ${table}_extra ON $table ($column);\n"
 				. "DROP INDEX CONCURRENTLY ${table}_extra",
@@ -115,7 +114,7 @@ sub stir
 	my @some = (grep({ /^idem_key / } @tables), $tables[int rand @tables]);
 
 	return map {
-		my ($table, undef, undef, @indexes) = split / /;
+		my ($table, undef, undef, undef, @indexes) = split / /;
 		@indexes ? "CLUSTER $table USING $indexes[int rand @indexes]" : "VACUUM FULL $table";
 	} @some;
 }
@@ -251,8 +250,9 @@ foreach my $check (
 			regexp_replace(regexp_replace(key, '^place', 'orders'), '^(named \d+) \d+$', '\1')
 			AND key !~ '^(merge|write) '} ],
 	[ 'by the index as by the table', q{
-		SELECT count(*) FROM idem_key AS k, idem_lookup(k.key) AS l
-		WHERE k.expires_at > now() + interval '1 hour' AND k.response IS DISTINCT FROM l.response HAVING count(*) > 0} ])
+		SELECT count(*) FROM idem_key AS k, idem_lookup(k.key, k.scope) AS l
+		WHERE k.expires_at > now() + interval '1 hour'
+			AND k.response IS DISTINCT FROM l.response HAVING count(*) > 0} ])
 {
 	my ($name, $sql) = @$check;
 

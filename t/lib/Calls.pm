@@ -40,6 +40,7 @@ our $schema = q{
 	CREATE TABLE effect (what text, key text);
 	CREATE TABLE applied (part int, "offset" bigint);
 	SELECT idem_consumer_define('defined', '1 day');
+	SELECT idem_scope_define('defined');
 	INSERT INTO doc SELECT i, 'doc ' || i FROM generate_series(0, } . (ROWS - 1) . q{) AS i;
 	INSERT INTO plain SELECT i, 'plain ' || i FROM generate_series(0, } . (ROWS - 1) . q{) AS i;
 	INSERT INTO ticket SELECT i % 2, i, 'ticket ' || i FROM generate_series(0, } . (ROWS - 1) . q{) AS i;
@@ -218,7 +219,7 @@ sub execute
 	my $key = 'execute ' . $self->number;
 	my $rows = $self->ask(qq{SELECT outcome, replayed, processed, result
 		FROM idem_execute('$key', 'INSERT INTO effect VALUES (''execute'', \$1) RETURNING key',
-			'["$key"]')}) // return;
+			'["$key"]', scope => 'defined')}) // return;
 
 	$self->answered($rows->[0], qr/^executed [tf] 1 \[\{"key": "$key"\}\]$/);
 	$self->tally('effect', "execute $key") if $rows->[0][1] eq 'f';
@@ -502,6 +503,7 @@ sub define
 
 	$self->expect($rows->[0][0] eq 'f', $rows->[0][0]);
 	$self->ask(q{SELECT idem_consumer_define('defined', '1 day')});
+	$self->ask(q{SELECT idem_scope_define('defined')});
 }
 
 sub purge
