@@ -133,6 +133,21 @@ UPDATE former SET status = 'SHIPPED' WHERE id = 3;
 SELECT count(*) FROM idem_history('former', 3);
 SET search_path = test_history_rights, public;
 
+-- Whoever only looks lends his rights to nobody's domain.
+CREATE FUNCTION whose(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'checked by %', CASE current_user WHEN 'regress_idem_reader' THEN 'the owner of the table' ELSE 'another' END;
+	RETURN true;
+END $$;
+CREATE DOMAIN own_id AS text CHECK (whose(value));
+SET ROLE regress_idem_reader;
+CREATE TABLE mine (id own_id PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+SELECT idem_attach('mine', 'order', history => true);
+INSERT INTO mine VALUES ('a');
+UPDATE mine SET status = 'PROCESSING';
+RESET ROLE;
+SELECT version, to_state FROM idem_history('mine', 'a');
+
 DELETE FROM idem_history WHERE target IN
 	(SELECT oid FROM pg_class WHERE relnamespace = 'test_history_rights'::regnamespace);
 SET client_min_messages = warning;

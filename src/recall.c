@@ -35,6 +35,7 @@
 #include "catalog.h"
 #include "error.h"
 #include "follow.h"
+#include "owner.h"
 #include "partition.h"
 #include "query.h"
 #include "result.h"
@@ -583,6 +584,7 @@ recall(FunctionCallInfo fcinfo, const IdemRowId *id)
 	Tables		tables;
 	Oid			types[INDEX_MAX_KEYS];
 	Datum		values[INDEX_MAX_KEYS];
+	IdemCaller	caller;
 	bool		visible;
 
 	if (PG_ARGISNULL(0))
@@ -591,7 +593,10 @@ recall(FunctionCallInfo fcinfo, const IdemRowId *id)
 
 	rel = open_target(PG_GETARG_OID(0));
 	idem_unique_need_primary(&key, rel);
+	/* the caller only looks: what the key's types check is the owner's code */
+	idem_owner_enter(&caller, rel->rd_rel->relowner);
 	idem_rowid_bind(id, rel, &key, types, values);
+	idem_owner_leave(&caller);
 	followed = idem_follow_find_any(&lifecycle, rel) ? &lifecycle : NULL;
 	visible = find_row(rel, followed, &key, types, values) ||
 		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED;
