@@ -38,6 +38,7 @@ BEGIN
 	RAISE EXCEPTION 'sprung as %', current_user;
 END $$;
 CREATE TRIGGER spring BEFORE INSERT ON trap FOR EACH ROW EXECUTE FUNCTION pg_temp.spring();
+CREATE TRIGGER clear BEFORE TRUNCATE ON trap EXECUTE FUNCTION pg_temp.spring();
 CREATE FUNCTION pg_temp.snap(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE EXCEPTION 'snapped as %', current_user;
@@ -57,6 +58,7 @@ END $$;
 SELECT step, pg_temp.walk(step) FROM unnest(ARRAY[
 	'INSERT INTO trap VALUES (1)',
 	'INSERT INTO pg_temp.trap VALUES (1)',
+	'TRUNCATE trap',
 	'WITH t AS (DELETE FROM trap RETURNING i) SELECT (SELECT count(*) FROM t)',
 	'SELECT * FROM snare',
 	'SELECT (SELECT i FROM snare)',
@@ -97,6 +99,27 @@ SELECT outcome FROM idem_upsert('own-4', 't', '{"id": 4}', scope => 'test_own_ta
 RESET ROLE;
 SET search_path = test_own_tables, public;
 ALTER TABLE idem_key DROP CONSTRAINT own_tables_check;
+
+-- A domain, too, which checks a column that is left null, and what belongs to a
+-- table that inherits.
+CREATE DOMAIN checked AS text CHECK (whose(coalesce(value, 'none')) IS NOT NULL);
+BEGIN;
+SET LOCAL client_min_messages = warning;
+ALTER TABLE idem_key ADD COLUMN more checked;
+SET LOCAL client_min_messages = notice;
+SET LOCAL ROLE regress_idem_mallory;
+SET LOCAL search_path = pg_temp, test_own_tables, public;
+SELECT outcome FROM idem_claim('own-9', lease => '1 hour', scope => 'test_own_tables');
+ROLLBACK;
+BEGIN;
+SET LOCAL client_min_messages = warning;
+CREATE TABLE heir (CHECK (whose('own-9') < key)) INHERITS (idem_key);
+SET LOCAL client_min_messages = notice;
+SET LOCAL ROLE regress_idem_mallory;
+SET LOCAL search_path = pg_temp, test_own_tables, public;
+SELECT outcome FROM idem_claim('own-9', lease => '1 hour', scope => 'test_own_tables');
+SELECT idem_complete('own-9', '1', 1, scope => 'test_own_tables');
+ROLLBACK;
 
 -- A deferred trigger cannot fire within a call, since it would fire without
 -- the restriction: it is refused.

@@ -15,8 +15,10 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -77,8 +79,28 @@ has_expressions(Relation rel)
 }
 
 /*
+ * Is a column that was added of a domain?  One that a statement leaves null is
+ * checked, too.
+ */
+static bool
+has_domains(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Does writing to a table of idem's, which is open and locked, run no code but
- * the server's?  What is found of a few tables is kept until one of idem's may
+ * the server's?  Of tables that inherit from it, statements read the rows, and may
+ * run what is attached to those.  What is found of a few tables is kept until one of idem's may
  * have changed.
  */
 bool
@@ -95,8 +117,9 @@ idem_direct_runs_nothing(Relation rel)
 
 	if (known[i].table != RelationGetRelid(rel) || known[i].reloads != reloads)
 	{
-		known[i].answer = idem_direct_is_plain(rel) && !has_conditions(rel) &&
-			!has_expressions(rel);
+		known[i].answer = idem_direct_is_plain(rel) &&
+			!rel->rd_rel->relhassubclass && !has_conditions(rel) &&
+			!has_domains(rel) && !has_expressions(rel);
 		known[i].table = RelationGetRelid(rel);
 		/* of before, so that what has come in meanwhile is not lost */
 		known[i].reloads = reloads;

@@ -13,13 +13,15 @@
  * else might lead to a table of his, and its triggers would run with the owner's
  * rights.  So as long as we act as an owner, statements that use temporary
  * objects of somebody else's are refused: before they are planned, which may
- * already run functions, and again before they are run.
+ * already run functions, and again before they are run.  TRUNCATE, which is not
+ * planned but fires triggers, is refused, too.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -42,6 +44,7 @@ static int	nsections = 0;
 
 static planner_hook_type next_planner = NULL;
 static ExecutorCheckPerms_hook_type next_check_perms = NULL;
+static object_access_hook_type next_access = NULL;
 
 /*
  * Becomes the owner of a table until idem_owner_leave(), to run what no code of
@@ -208,6 +211,21 @@ check_perms(IDEM_CHECK_PERMS_ARGS)
 	return next_check_perms == NULL || next_check_perms(IDEM_CHECK_PERMS_PASS);
 }
 
+static void
+object_accessed(ObjectAccessType access, Oid class, Oid object, int column,
+				void *arg)
+{
+	if (access == OAT_TRUNCATE)
+	{
+		Oid			schema = foreign_schema();
+
+		if (OidIsValid(schema))
+			check_relation(object, schema);
+	}
+	if (next_access != NULL)
+		next_access(access, class, object, column, arg);
+}
+
 /* Watches statements and transactions.  To be called once, from _PG_init. */
 void
 idem_owner_init(void)
@@ -218,4 +236,6 @@ idem_owner_init(void)
 	planner_hook = plan;
 	next_check_perms = ExecutorCheckPerms_hook;
 	ExecutorCheckPerms_hook = check_perms;
+	next_access = object_access_hook;
+	object_access_hook = object_accessed;
 }
