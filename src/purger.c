@@ -40,11 +40,16 @@
 #define ATTENTION_MS	100		/* the longest sleep between looks around */
 #define BATCH_MS		(2 * TURN_MS)	/* the longest batch, with what is attached
 										 * to the tables */
+#define GRACE_MS		(2 * 1000)	/* to end one that is cancelled */
+#define TICK_MS			500
 #define LOCK_WAIT		"1s"	/* the longest wait for a lock */
 #define LOOKS_A_ROW		100		/* rows looked at for each that may be deleted */
 
 static char *database_name;		/* for messages */
 static TimestampTz turn_end;	/* of the visit to the database */
+static TimeoutId watch;			/* over a batch */
+static int	ticks_left;			/* of the batch */
+static int	ticks_to_leave;		/* once we are told to */
 static emit_log_hook_type previous_log_hook;
 
 /*
@@ -92,6 +97,34 @@ may_stay(void)
 		GetCurrentTimestamp() < turn_end && idem_worker_is_welcome(MyDatabaseId);
 }
 
+/*
+ * Code on the tables may handle the error that cancels it, and go on.  So the
+ * process is ended that does not leave a batch in time, or not when told to: no
+ * database is to have the launcher, or the server's shutdown, wait for it.
+ */
+static void
+tick(void)
+{
+	ticks_left--;
+	if (ShutdownRequestPending)
+		ticks_to_leave--;
+	if (ticks_left > 0 && ticks_to_leave > 0)
+		return;
+	ProcDiePending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+begin_watch(void)
+{
+	ticks_left = (BATCH_MS + GRACE_MS) / TICK_MS;
+	ticks_to_leave = GRACE_MS / TICK_MS;
+	enable_timeout_every(watch,
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 TICK_MS), TICK_MS);
+}
+
 /* One batch of a pass, in a transaction; whether idem is there. */
 static bool
 run_batch(IdemPurge *purge)
@@ -109,11 +142,13 @@ run_batch(IdemPurge *purge)
 	debug_query_string = "purging what has expired";
 	pgstat_report_activity(STATE_RUNNING, debug_query_string);
 	enable_timeout_after(STATEMENT_TIMEOUT, BATCH_MS);
+	begin_watch();
 
 	installed = idem_catalog_installed();
 	if (installed)
 		idem_purge_batch(purge, &bounds);
 
+	disable_timeout(watch, false);
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -270,6 +305,7 @@ make_visit(Oid database, IdemReport *report)
 	report->visit = IDEM_VISIT_FAILED;
 	override_settings();
 	connect_to(database);
+	watch = RegisterTimeout(USER_TIMEOUT, tick);
 	report->visit = lock_purge() ? purge_database(&report->purge) :
 		IDEM_VISIT_FINISHED;
 }

@@ -107,6 +107,36 @@ is_purged('one', 'idem_message', 'and for the table it is on alone');
 $node->safe_psql('one', 'DROP TRIGGER hang ON idem_key');
 is_purged('one', 'idem_key', 'which is purged when it is gone');
 
+# One that cannot be cancelled, either.
+$node->safe_psql('one', q{
+	CREATE FUNCTION cling() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		LOOP
+			BEGIN
+				PERFORM pg_sleep(1000);
+			EXCEPTION WHEN query_canceled THEN
+				NULL;
+			END;
+		END LOOP;
+	END $$;
+	CREATE TRIGGER cling BEFORE DELETE ON idem_key FOR EACH ROW EXECUTE FUNCTION cling()});
+use_keys('one');
+my $clings = q{
+	SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE datname = 'one' AND backend_type = 'idem purger' AND wait_event = 'PgSleep'};
+ok($node->poll_query_until('postgres', $clings), 'a trigger keeps the purger');
+use_keys('two');
+is_purged('two', 'idem_key', 'a trigger that is not to be cancelled keeps none from the other database');
+use_keys('one');
+ok($node->poll_query_until('postgres', $clings), 'it keeps the next purger, too');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET idem.worker = off');
+my $start = time;
+$node->restart;
+cmp_ok(time - $start, '<', 15, 'which does not keep the server from stopping');
+$node->safe_psql('one', 'DROP TRIGGER cling ON idem_key');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET idem.worker; SELECT pg_reload_conf()');
+is_purged('one', 'idem_key', 'without it keys are purged again');
+
 # Templates are purged as any other.
 $node->safe_psql('postgres', 'ALTER DATABASE one IS_TEMPLATE true');
 use_keys('one');
