@@ -136,6 +136,31 @@ END $$;
 BEGIN;
 SELECT idempotent, second -> 'error' ->> 'sqlstate' AS error FROM idem_check('SELECT open_cursor()');
 SELECT count(*) FROM pg_cursors WHERE name LIKE 'idem%';
+DECLARE idem_test_check_own CURSOR FOR SELECT generate_series(1, 3);
+FETCH idem_test_check_own;
+SELECT idempotent FROM idem_check('UPDATE item SET stock = 5');
+FETCH idem_test_check_own;
 COMMIT;
+
+-- A retry comes from another transaction, and often another session: settings that
+-- the first run has made are not there in the second.
+SELECT idempotent FROM idem_check($$UPDATE item SET stock = stock + 1
+	WHERE current_setting('idem_test.done', true) IS DISTINCT FROM '1' AND id = 1
+	AND set_config('idem_test.done', '1', true) = '1'$$);
+SELECT idempotent FROM idem_check($$UPDATE item SET stock = stock + 1
+	WHERE current_setting('idem_test.done', true) IS DISTINCT FROM '1' AND id = 1
+	AND set_config('idem_test.done', '1', false) = '1'$$);
+SELECT nullif(current_setting('idem_test.done', true), '') AS left_behind;
+
+-- Rows are the same in another order, in which the first run may have put them.
+CREATE TABLE heap (id int);
+INSERT INTO heap VALUES (1), (2), (3);
+CREATE FUNCTION turn() RETURNS SETOF int LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE heap SET id = id WHERE id = (SELECT id FROM heap LIMIT 1);
+	RETURN QUERY SELECT id FROM heap;
+END $$;
+SELECT idempotent, same_answer, first -> 'rows' = second -> 'rows' AS same_order FROM idem_check('SELECT turn()');
+SELECT same_answer FROM idem_check('WITH t AS (INSERT INTO heap VALUES (1)) SELECT id FROM heap');
 
 DROP SCHEMA idem_test_check_transaction CASCADE;

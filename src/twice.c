@@ -5,6 +5,8 @@
  * Everything happens in a subtransaction that is rolled back in the end, the
  * second run in one of its own within that.  Each begins with its constraints
  * deferred or not as a transaction does, and has checked them all by its end.
+ * What ends with a transaction, or with the session of a client that is gone, the
+ * first run does not leave to the second: settings, and open cursors.
  *
  * Whoever calls us may handle an error in a subtransaction of his own, which
  * has to be the innermost again by then.
@@ -12,14 +14,19 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/portal.h"
 #include "utils/resowner.h"
 
 #include "command.h"
@@ -125,15 +132,70 @@ fire_deferred(void)
 	idem_query_command("SET CONSTRAINTS ALL IMMEDIATE");
 }
 
+/* The names of the cursors that are open, as text[]; NULL if there are none. */
+static ArrayType *
+open_cursors(void)
+{
+	Datum		names;
+	bool		isnull;
+
+	(void) idem_query_once("SELECT pg_catalog.array_agg(name) FROM pg_catalog.pg_cursors",
+						   0, NULL, NULL, 1, &names, &isnull);
+	return isnull ? NULL : DatumGetArrayTypeP(names);
+}
+
+static bool
+is_among(Datum name, ArrayType *names)
+{
+	Datum	   *elements;
+	int			count = 0;
+
+	if (names != NULL)
+		deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements,
+						  NULL, &count);
+	while (count-- > 0)
+	{
+		if (DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, name,
+												 elements[count])))
+			return true;
+	}
+	return false;
+}
+
+/* Closes the cursors that have been opened since those were all. */
+static void
+close_cursors(ArrayType *former)
+{
+	ArrayType  *open = open_cursors();
+	Datum	   *names;
+	int			count;
+
+	if (open == NULL)
+		return;
+	deconstruct_array(open, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &count);
+	for (int i = 0; i < count; i++)
+	{
+		Portal		portal = GetPortalByName(TextDatumGetCString(names[i]));
+
+		if (PortalIsValid(portal) && !portal->portalPinned &&
+			!is_among(names[i], former))
+			PortalDrop(portal, false);
+	}
+}
+
 /* Runs the command, and what it puts off, and returns its answer. */
 static Datum
 run(const Check *check)
 {
+	ArrayType  *cursors = open_cursors();
+	int			settings = NewGUCNestLevel();
 	Datum		answer;
 
 	reset_constraints();
 	answer = idem_command_run(check->command, check->params, false);
 	fire_deferred();
+	AtEOXact_GUC(false, settings);
+	close_cursors(cursors);
 	return answer;
 }
 
@@ -230,6 +292,69 @@ run_twice(Check *check)
 	undo(&origin);
 }
 
+static int
+row_compare(const void *a, const void *b)
+{
+	return compareJsonbContainers(&(*(Jsonb *const *) a)->root,
+								  &(*(Jsonb *const *) b)->root);
+}
+
+/* The rows of an answer, sorted; NULL if it has none. */
+static Jsonb **
+sorted_rows(Datum answer, int *count)
+{
+	JsonbValue	rows;
+	JsonbValue	row;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	Jsonb	  **sorted;
+
+	*count = 0;
+	if (getKeyJsonValueFromContainer(&DatumGetJsonbP(answer)->root, "rows", 4,
+									 &rows) == NULL ||
+		rows.type != jbvBinary)
+		return NULL;
+	sorted = palloc(sizeof(Jsonb *) * (JsonContainerSize(rows.val.binary.data) + 1));
+	it = JsonbIteratorInit(rows.val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &row, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM)
+			sorted[(*count)++] = JsonbValueToJsonb(&row);
+	}
+	qsort(sorted, *count, sizeof(Jsonb *), row_compare);
+	return sorted;
+}
+
+/*
+ * Do two answers have the same rows, in whatever order?  Without ORDER BY that is
+ * a matter of where they lie, which the first run may have changed.
+ */
+static bool
+same_answer(Datum first, Datum second)
+{
+	int			nfirst;
+	int			nsecond;
+	Jsonb	  **a;
+	Jsonb	  **b;
+	Datum		name = CStringGetTextDatum("rows");
+
+	if (DatumGetBool(DirectFunctionCall2(jsonb_eq, first, second)))
+		return true;
+	a = sorted_rows(first, &nfirst);
+	b = sorted_rows(second, &nsecond);
+	if (a == NULL || b == NULL || nfirst != nsecond ||
+		!DatumGetBool(DirectFunctionCall2(jsonb_eq,
+										  DirectFunctionCall2(jsonb_delete, first, name),
+										  DirectFunctionCall2(jsonb_delete, second, name))))
+		return false;
+	for (int i = 0; i < nfirst; i++)
+	{
+		if (row_compare(&a[i], &b[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
 /*
  * idem_check(command text, params jsonb)
  *		-> idempotent boolean, same_answer boolean, differences jsonb,
@@ -261,7 +386,7 @@ idem_check(PG_FUNCTION_ARGS)
 
 	values[0] = BoolGetDatum(!check.failed && check.differences.differing == 0);
 	nulls[0] = DatumGetBool(values[0]) && check.differences.unseen;
-	values[1] = DirectFunctionCall2(jsonb_eq, check.first, check.second);
+	values[1] = BoolGetDatum(same_answer(check.first, check.second));
 	values[2] = DirectFunctionCall1(jsonb_in,
 									CStringGetDatum(psprintf("[%s]", check.differences.json.data)));
 	values[3] = Int64GetDatum((int64) check.differences.rewritten);

@@ -98,6 +98,8 @@ $node->safe_psql('shop', $path . q{
 	SELECT order_transition('orders', 1, 'PROCESSING', key => 'k5');
 	UPDATE orders SET status = 'SHIPPED';
 	SELECT idem_history('orders', 1);
+	SELECT idem_scope_define('shop');
+	SELECT idem_execute('k6', 'SELECT 1', scope => 'shop');
 	SELECT idem_consumer_define('mail');
 	SELECT idem_consume('mail', 'm1');
 	SELECT idem_consume('post', 'm1', '1 microsecond');
