@@ -39,6 +39,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "unique.h"
 
 static const char *const outcome_names[IDEM_OUTCOMES] = {
 	"inserted", "updated", "unchanged", "executed", "claimed",
@@ -244,18 +245,15 @@ is_key(const Table *table, Form_pg_index index)
 static Oid
 find_key(const Table *table, Relation rel)
 {
-	Oid			found;
-	Relation	index;
-	bool		good;
+	Relation	index = idem_unique_open_primary(rel);
+	Oid			found = InvalidOid;
 
-	list_free(RelationGetIndexList(rel));	/* sets rd_pkindex */
-	found = rel->rd_pkindex;
-	if (!OidIsValid(found))
+	if (index == NULL)
 		return InvalidOid;
-	index = index_open(found, AccessShareLock);
-	good = is_key(table, index->rd_index);
+	if (is_key(table, index->rd_index))
+		found = RelationGetRelid(index);
 	index_close(index, AccessShareLock);
-	return good ? found : InvalidOid;
+	return found;
 }
 
 static Oid

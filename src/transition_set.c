@@ -26,6 +26,7 @@
 #include "record.h"
 #include "request.h"
 #include "result.h"
+#include "unique.h"
 
 PG_FUNCTION_INFO_V1(idem_transition_batch);
 
@@ -138,11 +139,8 @@ fingerprint(const IdemRequest *request, const Row *rows, int count)
 static void
 read_order(const IdemStage *stage, Order *order)
 {
-	Relation	index;
+	Relation	index = idem_unique_open_primary(stage->rel);
 
-	/* sets rd_pkindex anew: any look into a catalog since may have reset it */
-	list_free(RelationGetIndexList(stage->rel));
-	index = index_open(stage->rel->rd_pkindex, AccessShareLock);
 	order->ncolumns = stage->key.ncolumns;
 	for (int i = 0; i < order->ncolumns; i++)
 	{

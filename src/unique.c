@@ -50,20 +50,44 @@ idem_unique_read(IdemUnique *unique, Relation index)
 	return true;
 }
 
+/*
+ * Opens the index of a table's primary key; NULL if it has none.  The table is to
+ * be open and locked.
+ */
+Relation
+idem_unique_open_primary(Relation rel)
+{
+	Oid			former = InvalidOid;
+
+	for (;;)
+	{
+		Oid			primary;
+		Relation	index;
+
+		/* sets rd_pkindex, which is good only until an invalidation is accepted */
+		list_free(RelationGetIndexList(rel));
+		primary = rel->rd_pkindex;
+		if (!OidIsValid(primary))
+			return NULL;
+		index = index_open(primary, AccessShareLock);
+		if (index->rd_index->indisvalid || primary == former)
+			return index;
+
+		/* until we had it open, REINDEX CONCURRENTLY put another in its place */
+		index_close(index, AccessShareLock);
+		former = primary;
+	}
+}
+
 /* Reads the primary key of a table; false if it has none of that kind. */
 bool
 idem_unique_primary(IdemUnique *unique, Relation rel)
 {
-	Relation	index;
-	Oid			primary;
+	Relation	index = idem_unique_open_primary(rel);
 	bool		good;
 
-	/* sets rd_pkindex, which is good only until an invalidation is accepted */
-	list_free(RelationGetIndexList(rel));
-	primary = rel->rd_pkindex;
-	if (!OidIsValid(primary))
+	if (index == NULL)
 		return false;
-	index = index_open(primary, AccessShareLock);
 	good = idem_unique_read(unique, index);
 	index_close(index, AccessShareLock);
 	return good;

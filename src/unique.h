@@ -19,6 +19,7 @@ typedef struct IdemUnique
 } IdemUnique;
 
 extern bool idem_unique_read(IdemUnique *unique, Relation index);
+extern Relation idem_unique_open_primary(Relation rel);
 extern bool idem_unique_primary(IdemUnique *unique, Relation rel);
 extern void idem_unique_need_primary(IdemUnique *unique, Relation rel);
 extern const char *idem_unique_operator(const IdemUnique *unique, int column);
