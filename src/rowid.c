@@ -4,7 +4,8 @@
  *
  * Whatever type an id is given in, what counts is its text, read as a literal
  * would be by the type of the column.  So 5, '5' and the jsonb 5 name the same
- * row, and a retry may send any of them.
+ * row, and a retry may send any of them.  Only where the column is of type jsonb
+ * does a JSON string name another row than its text.
  */
 #include "postgres.h"
 
@@ -16,6 +17,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
@@ -45,6 +47,7 @@ idem_rowid_value(const char *value)
 	id->count = 1;
 	id->values = palloc(sizeof(char *));
 	id->values[0] = value;
+	id->strings = palloc0(sizeof(bool));
 	return id;
 }
 
@@ -94,7 +97,9 @@ idem_rowid_jsonb(Jsonb *json)
 	if (JB_ROOT_IS_SCALAR(json))
 	{
 		(void) JsonbExtractScalar(&json->root, &v);
-		return idem_rowid_value(scalar_text(&v));
+		id = idem_rowid_value(scalar_text(&v));
+		id->strings[0] = (v.type == jbvString);
+		return id;
 	}
 	if (!JB_ROOT_IS_OBJECT(json))
 		json_error(text);
@@ -103,6 +108,7 @@ idem_rowid_jsonb(Jsonb *json)
 	id->text = text;
 	id->names = palloc(sizeof(char *) * room);
 	id->values = palloc(sizeof(char *) * room);
+	id->strings = palloc(sizeof(bool) * room);
 
 	it = JsonbIteratorInit(&json->root);
 	(void) JsonbIteratorNext(&it, &v, false);
@@ -115,6 +121,7 @@ idem_rowid_jsonb(Jsonb *json)
 			id->values[id->count] = scalar_text(&v);
 			if (id->values[id->count] == NULL)
 				json_error(text);
+			id->strings[id->count] = (v.type == jbvString);
 			id->count++;
 		}
 	}
@@ -175,6 +182,33 @@ column_of(const IdemRowId *id, int i, Oid relid)
 }
 
 /*
+ * A value of an id as the literal that a column of this type reads.  Of jsonb, a
+ * JSON string is a value as it is, and no other than the number that it spells.
+ */
+static const char *
+literal(const IdemRowId *id, int i, Oid type)
+{
+	StringInfoData buf;
+
+	if (!id->strings[i] || getBaseType(type) != JSONBOID)
+		return id->values[i];
+	initStringInfo(&buf);
+	escape_json(&buf, id->values[i]);
+	return buf.data;
+}
+
+/*
+ * May a JSON string's text be the literal of another JSON value?  It is asked before
+ * the column is looked for, which takes longer.
+ */
+static bool
+may_be_json(const IdemRowId *id, int i)
+{
+	return id->strings[i] && id->values[i][0] != '\0' &&
+		strchr("-0123456789tfn\"[{ \t\r\n", id->values[i][0]) != NULL;
+}
+
+/*
  * A value of an id as it counts: a UUID may be written in many ways, but is one
  * only where the column says so.
  */
@@ -184,12 +218,16 @@ settled_value(const IdemRowId *id, int i, Oid relid)
 	const char *value = id->values[i];
 	const char *uuid = idem_value_uuid(value, strlen(value));
 	AttrNumber	column;
+	Oid			type;
 
-	if (uuid == NULL)
+	if (uuid == NULL && !may_be_json(id, i))
 		return value;
 	column = column_of(id, i, relid);
-	return column > 0 && getBaseType(get_atttype(relid, column)) == UUIDOID ?
-		uuid : value;
+	if (column <= 0)
+		return value;
+	type = get_atttype(relid, column);
+	return uuid != NULL && getBaseType(type) == UUIDOID ? uuid :
+		literal(id, i, type);
 }
 
 /* Adds an id of a row of a table to a fingerprint: however it was given. */
@@ -239,14 +277,12 @@ mismatch_error(const IdemRowId *id, Relation rel, const IdemUnique *key)
 
 /* The value that an id gives for a column of the key, or NULL. */
 static const char *
-value_for(const IdemRowId *id, const char *name)
+value_for(const IdemRowId *id, Form_pg_attribute att)
 {
-	if (id->names == NULL)
-		return id->values[0];
 	for (int i = 0; i < id->count; i++)
 	{
-		if (strcmp(id->names[i], name) == 0)
-			return id->values[i];
+		if (id->names == NULL || strcmp(id->names[i], NameStr(att->attname)) == 0)
+			return literal(id, i, att->atttypid);
 	}
 	return NULL;
 }
@@ -266,7 +302,7 @@ idem_rowid_bind(const IdemRowId *id, Relation rel, const IdemUnique *key,
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
 											  key->columns[i] - 1);
-		const char *value = value_for(id, NameStr(att->attname));
+		const char *value = value_for(id, att);
 		Oid			function;
 		Oid			ioparam;
 

@@ -20,6 +20,7 @@ typedef struct IdemRowId
 	int			count;			/* of values */
 	const char **names;			/* of the columns, if named; else NULL */
 	const char **values;		/* as a literal would give them */
+	bool	   *strings;		/* is the value a JSON string? */
 } IdemRowId;
 
 extern IdemRowId *idem_rowid_value(const char *value);
