@@ -346,8 +346,7 @@ repeat_update(void *state)
 static bool
 is_as_patched(Table *table, const Found *found)
 {
-	return (table->altered ||
-			table->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+	return table->altered &&
 		idem_probe_keeps(found->row, table->names, repeat_update, table);
 }
 
@@ -388,13 +387,10 @@ kept_error(const Table *table)
 			 errmsg("row %s of \"%s\" was kept from being updated",
 					table->patch->id->text,
 					RelationGetRelationName(table->rel)),
-			 errhint("A trigger of the table suppresses the update.")));
+			 errhint("A trigger of the table suppresses the update, or makes of it what the row is already. In that case give \"key\" or \"expected_version\", by which a retry is known.")));
 }
 
-/*
- * Updates the row; false if it is not as expected, or as wanted already.  A trigger
- * of a partition that returns the old row shows by the version, if any.
- */
+/* Updates the row; false if it is not as expected, or as wanted already. */
 static bool
 update_row(const Table *table, Found *found)
 {
@@ -402,6 +398,7 @@ update_row(const Table *table, Found *found)
 
 	if (!run(table, UPDATE_ROW, found))
 		return false;
+	/* a disabled trigger has not raised it, or another has put the row back */
 	if (patch->versioned && found->has_version &&
 		found->version == patch->expected_version)
 		kept_error(table);

@@ -322,8 +322,7 @@ is_written(const IdemTarget *target, IdemShapeStatement which)
 			return updates_only(target);
 		case IDEM_SHAPE_REPEAT:
 			return sets_columns(target) && updates_only(target) &&
-				(target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
-				 idem_table_alters(target->rel));
+				idem_table_alters(target->rel);
 	}
 	return false;				/* keep compiler quiet */
 }
