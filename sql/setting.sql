@@ -74,6 +74,10 @@ SELECT idem_release('long', 1, 'setting');
 RESET idem.ttl;
 CREATE ROLE regress_idem_ann;
 SET ROLE regress_idem_ann;
+-- also for messages, unless the consumer is defined so
+SELECT idem_consume('setting-max', 'm', '49 hours');
+SELECT * FROM idem_consume_batch('setting-max', '{m}', '1000 years');
+SELECT idem_consume('setting-max', 'm', '48 hours');
 SET idem.max_ttl = 0;
 RESET ROLE;
 DROP ROLE regress_idem_ann;

@@ -226,7 +226,7 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
  * consumer, for as long as the call says, or else idem.ttl.  One that is defined
  * has a window that every call keeps to, its own or else idem.ttl: a call may make
  * it longer for its messages, but cannot have others rely on that.  Raises 22023
- * when the call says something that is not positive.
+ * when the call says something that is not positive, or longer than idem.max_ttl.
  */
 void
 idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
@@ -235,6 +235,9 @@ idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
 	window->late_us = consumer->window_us != 0 ? consumer->window_us :
 		idem_settings_ttl_us();
 	window->keep_us = ttl != NULL ? idem_span_us(ttl, "ttl") : window->late_us;
+	/* a definition is not the caller's */
+	if (ttl != NULL || consumer->window_us == 0)
+		idem_settings_check_ttl(window->keep_us, "ttl");
 	if (consumer->defined)
 		window->keep_us = Max(window->keep_us, window->late_us);
 	else

@@ -100,24 +100,11 @@ idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
 									VARSIZE_ANY_EXHDR(name), scope_hash);
 }
 
-/* Raises 22023 for a time that is longer than idem.max_ttl. */
-static void
-check_longest(int64 us, const char *name)
-{
-	if (idem_max_ttl_s == 0 || us <= idem_max_ttl_s * USECS_PER_SEC)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%s\" must not be longer than idem.max_ttl", name),
-			 errdetail("idem.max_ttl is %d seconds.", idem_max_ttl_s),
-			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
-}
-
 /* The moment so long after the clock. */
 static TimestampTz
 later(TimestampTz now, int64 us, const char *name)
 {
-	check_longest(us, name);
+	idem_settings_check_ttl(us, name);
 	return idem_span_end(now, us);
 }
 

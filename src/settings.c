@@ -15,6 +15,7 @@
 
 #include "access/parallel.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 
 #include "settings.h"
 #include "span.h"
@@ -92,6 +93,19 @@ idem_settings_ttl_us(void)
 	return ttl_us;
 }
 
+/* Raises 22023 for a time, called name, that is longer than idem.max_ttl. */
+void
+idem_settings_check_ttl(int64 us, const char *name)
+{
+	if (idem_max_ttl_s == 0 || us <= idem_max_ttl_s * USECS_PER_SEC)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must not be longer than idem.max_ttl", name),
+			 errdetail("idem.max_ttl is %d seconds.", idem_max_ttl_s),
+			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
+}
+
 /*
  * Defines the parameters and reserves the prefix, so that a misspelt one is an
  * error.  To be called once, from _PG_init.
@@ -122,7 +136,7 @@ idem_settings_init(void)
 	defining = false;
 
 	DefineCustomIntVariable("idem.max_ttl",
-							"Longest time for which a key may be kept, or a lease be held.",
+							"Longest time for which a key or a message may be kept, or a lease be held.",
 							"A call that asks for more is refused, be it by idem.ttl. "
 							"Zero sets no limit.",
 							&idem_max_ttl_s,

@@ -16,6 +16,7 @@ extern int	idem_purge_delay_ms;	/* idem.purge_delay: between batches */
 extern bool idem_worker_enabled;	/* idem.worker: purge in the background? */
 
 extern int64 idem_settings_ttl_us(void);
+extern void idem_settings_check_ttl(int64 us, const char *name);
 extern void idem_settings_init(void);
 
 #endif							/* IDEM_SETTINGS_H */
