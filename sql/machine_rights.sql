@@ -374,6 +374,11 @@ CREATE TRIGGER wrong_4 BEFORE UPDATE ON broken FOR EACH ROW EXECUTE FUNCTION pub
 RESET ROLE;
 SELECT idem_machine_define('test mine', 'a',
 	'{"a": [{"to": "b", "guard": "test_machine_guards.general"}, "c", "e"], "b": ["a"]}');
+SELECT idem_machine_define('test lone', 'a', '{"a": ["b"]}');
+SET ROLE regress_idem_eve;
+CREATE TRIGGER wrong_5 BEFORE UPDATE ON broken FOR EACH ROW EXECUTE FUNCTION public.idem_lifecycle('test lone');
+RESET ROLE;
+SELECT idem_machine_drop('test lone');
 DROP TABLE broken;
 -- Nor has one with rows that no guard of the machine takes, unless the guard is new.
 SELECT idem_machine_define('test mine', 'a',

@@ -241,7 +241,7 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("state machine \"%s\" cannot be dropped", name),
 				 errdetail("It comes with extension idem.")));
-	followers = idem_followers_find(name);
+	followers = idem_followers_working(name);
 	if (followers != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),

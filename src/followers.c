@@ -59,8 +59,8 @@ names_machine(HeapTuple trigger, TupleDesc desc, const char *machine)
  * The OIDs of the tables that follow a machine, partitions left out, in order.
  * They are read under a snapshot of the moment, as catalogs are.
  */
-List *
-idem_followers_find(const char *machine)
+static List *
+find_followers(const char *machine)
 {
 	Oid			function = idem_catalog()->lifecycle;
 	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
@@ -190,10 +190,45 @@ survey_column(Survey *survey, Relation rel, AttrNumber status)
 						 survey->unfit.len ? "\n" : "", name, found);
 }
 
+/*
+ * Reads a trigger of a table if it names the machine.  Anybody may make a trigger.
+ * One that cannot work refuses every write to its table, but has no say in what
+ * becomes of the machine: false, with a warning.
+ */
+static bool
+read_trigger(IdemLifecycle *lifecycle, Relation rel, int i, const char *machine)
+{
+	const Trigger *trigger = &rel->trigdesc->triggers[i];
+	char	   *name;
+
+	if (trigger->tgfoid != idem_catalog()->lifecycle || trigger->tgnargs == 0 ||
+		strcmp(trigger->tgargs[0], machine) != 0)
+		return false;
+
+	/* the look-ups may rebuild the triggers of an open relation */
+	name = pstrdup(trigger->tgname);
+	if (idem_follow_try(lifecycle, rel, trigger))
+		return true;
+	ereport(WARNING,
+			(errmsg("trigger \"%s\" of table %s is passed over",
+					name, table_name(RelationGetRelid(rel))),
+			 errdetail("It names state machine \"%s\", but no column for its states and no integer column for a version.",
+					   machine)));
+	return false;
+}
+
+/* How many triggers a table has; those of other sessions' tables do not count. */
+static int
+count_triggers(Relation rel)
+{
+	/* rows that only another session can see end with it */
+	return rel->trigdesc == NULL || RELATION_IS_OTHER_TEMP(rel) ? 0 :
+		rel->trigdesc->numtriggers;
+}
+
 static void
 survey_table(Survey *survey, Oid relid)
 {
-	Oid			function = idem_catalog()->lifecycle;
 	Bitmapset  *seen = NULL;
 	Relation	rel;
 
@@ -205,34 +240,12 @@ survey_table(Survey *survey, Oid relid)
 							ShareRowExclusiveLock : AccessShareLock);
 	if (rel == NULL)
 		return;
-	/* Rows that only another session can see end with it. */
-	for (int i = 0; !RELATION_IS_OTHER_TEMP(rel) && rel->trigdesc != NULL &&
-		 i < rel->trigdesc->numtriggers; i++)
+	for (int i = 0; i < count_triggers(rel); i++)
 	{
-		const Trigger *trigger = &rel->trigdesc->triggers[i];
 		IdemLifecycle lifecycle;
-		char	   *name;
 
-		if (trigger->tgfoid != function || trigger->tgnargs == 0 ||
-			strcmp(trigger->tgargs[0], survey->definition->name) != 0)
-			continue;
-
-		/*
-		 * Anybody may make a trigger.  One that cannot work refuses every
-		 * write to its table, but has no say in what becomes of the machine.
-		 * The look-ups may rebuild the triggers of an open relation.
-		 */
-		name = pstrdup(trigger->tgname);
-		if (!idem_follow_try(&lifecycle, rel, trigger))
-		{
-			ereport(WARNING,
-					(errmsg("trigger \"%s\" of table %s is passed over",
-							name, table_name(relid)),
-					 errdetail("It names state machine \"%s\", but no column for its states and no integer column for a version.",
-							   survey->definition->name)));
-			continue;
-		}
-		if (bms_is_member(lifecycle.status, seen))
+		if (!read_trigger(&lifecycle, rel, i, survey->definition->name) ||
+			bms_is_member(lifecycle.status, seen))
 			continue;
 		seen = bms_add_member(seen, lifecycle.status);
 		survey_column(survey, rel, lifecycle.status);
@@ -240,6 +253,40 @@ survey_table(Survey *survey, Oid relid)
 	if (seen != NULL)
 		idem_guard_accept(rel, survey->edges);
 	relation_close(rel, NoLock);
+}
+
+/*
+ * Those of the tables that follow a machine whose triggers could work, with it, or
+ * could not be looked at; and those of other sessions.  Raises a warning for each
+ * of the other triggers.
+ */
+List *
+idem_followers_working(const char *machine)
+{
+	List	   *working = NIL;
+	ListCell   *lc;
+
+	foreach(lc, find_followers(machine))
+	{
+		Oid			relid = lfirst_oid(lc);
+		Relation	rel = try_relation_open(relid, AccessShareLock);
+		bool		works = false;
+
+		if (rel == NULL)
+			continue;
+		if (RELATION_IS_OTHER_TEMP(rel))
+			works = true;
+		for (int i = 0; i < count_triggers(rel) && !works; i++)
+		{
+			IdemLifecycle lifecycle;
+
+			works = read_trigger(&lifecycle, rel, i, machine);
+		}
+		relation_close(rel, NoLock);
+		if (works)
+			working = lappend_oid(working, relid);
+	}
+	return working;
 }
 
 /*
@@ -261,7 +308,7 @@ idem_followers_check(const IdemDefinition *definition,
 	survey.edges = edges_changed(definition, machine);
 	initStringInfo(&survey.stranded);
 	initStringInfo(&survey.unfit);
-	foreach(lc, idem_followers_find(definition->name))
+	foreach(lc, find_followers(definition->name))
 		survey_table(&survey, lfirst_oid(lc));
 
 	if (survey.stranded.len > 0)

@@ -7,7 +7,7 @@
 
 #include "definition.h"
 
-extern List *idem_followers_find(const char *machine);
+extern List *idem_followers_working(const char *machine);
 extern const char *idem_followers_names(List *followers);
 extern void idem_followers_check(const IdemDefinition *definition,
 								 const IdemMachine *machine);
