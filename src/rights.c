@@ -109,7 +109,7 @@ idem_rights_define_consumer(FunctionCallInfo fcinfo, const char *function)
 {
 	if (!may_insert(idem_catalog()->consumer_table, CONSUMER_NAME) &&
 		!is_granted(fcinfo->flinfo->fn_oid))
-		refuse(function, "INSERT the name into", "idem_consumer");
+		refuse(function, "INSERT the consumer into", "idem_consumer");
 }
 
 /* The same of scopes. */

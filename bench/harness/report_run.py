@@ -136,7 +136,7 @@ CONTENDERS = """## Contenders
 | plpgsql, at its best | one for these orders alone: typed arguments, a digest for the request, the key looked for under an advisory lock and inserted once |
 | **idem_upsert**, **idem_execute** | one call |
 | **idem_claim** | BEGIN, claim, insert the order, complete, COMMIT |
-| node-idempotency | `@node-idempotency/core` with its Redis adapter (it has none for PostgreSQL), in front of the same INSERT |
+| node-idempotency | `@node-idempotency/core` with its Redis adapter (of its own, none for PostgreSQL is published; its repository has one), in front of the same INSERT |
 | Powertools | `@aws-lambda-powertools/idempotency` with its cache layer on Redis, the same |
 | pg-boss | `send` with a singleton key in the transaction of the order |
 
