@@ -25,6 +25,10 @@ BEGIN
 	RETURN NULL;
 END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON idem_key FOR EACH ROW EXECUTE FUNCTION audit_key();
+CREATE FUNCTION peep() RETURNS bigint STABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN (SELECT count(*) FROM snare);
+END $$;
 SET ROLE regress_idem_mallory;
 SELECT outcome FROM idem_upsert('own-1', 't', '{"id": 1, "v": 1}', scope => 'test_own_tables');
 SELECT outcome FROM idem_claim('own-2', lease => '1 hour', scope => 'test_own_tables');
@@ -63,6 +67,10 @@ SELECT step, pg_temp.walk(step) FROM unnest(ARRAY[
 	'SELECT * FROM snare',
 	'SELECT (SELECT i FROM snare)',
 	'SELECT 1::pit']) AS step;
+-- nor in a parallel worker
+SET force_parallel_mode = regress;
+SELECT pg_temp.walk('SELECT test_own_tables.peep() FROM pg_catalog.pg_class WHERE oid = 1259');
+RESET force_parallel_mode;
 -- in his own name he may (the context has the number of his temporary schema)
 \set SHOW_CONTEXT never
 INSERT INTO trap VALUES (1);

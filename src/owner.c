@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
@@ -108,14 +109,21 @@ transaction_ends(XactEvent event, void *arg)
 		nsections = 0;
 }
 
-/* The session's temporary schema, if we act as an owner. */
+/*
+ * The session's temporary schema, if we act as an owner.
+ *
+ * A parallel worker is given the leader's user, search_path and temporary schema,
+ * but does not know why the restriction is there.  Whatever the reason is, the code
+ * is somebody else's.
+ */
 static Oid
 foreign_schema(void)
 {
 	Oid			schema = InvalidOid;
 	Oid			toast;
 
-	if (nsections > 0)
+	if (nsections > 0 ||
+		(IsParallelWorker() && InSecurityRestrictedOperation()))
 		GetTempNamespaceState(&schema, &toast);
 	return schema;
 }
