@@ -68,9 +68,11 @@ SELECT step, pg_temp.walk(step) FROM unnest(ARRAY[
 	'SELECT (SELECT i FROM snare)',
 	'SELECT 1::pit']) AS step;
 -- nor in a parallel worker
-SET force_parallel_mode = regress;
+SELECT set_config(name, 'regress', false) FROM pg_settings
+WHERE name IN ('force_parallel_mode', 'debug_parallel_query'); -- until 15, since 16
 SELECT pg_temp.walk('SELECT test_own_tables.peep() FROM pg_catalog.pg_class WHERE oid = 1259');
-RESET force_parallel_mode;
+SELECT set_config(name, 'off', false) FROM pg_settings
+WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 -- in his own name he may (the context has the number of his temporary schema)
 \set SHOW_CONTEXT never
 INSERT INTO trap VALUES (1);
