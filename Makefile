@@ -38,6 +38,7 @@ OBJS = \
 	src/followers.o \
 	src/graph.o \
 	src/guard.o \
+	src/helper.o \
 	src/history.o \
 	src/idem.o \
 	src/images.o \

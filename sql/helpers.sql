@@ -104,6 +104,43 @@ SELECT * FROM idem_upsert('helpers-6', 'outer_', '{"id": 1, "v": 2}');
 SELECT * FROM idem_upsert('helpers-7', 'outer_', '{"id": 2, "v": 5}');
 
 RESET ROLE;
+
+-- Whoever may create in the extension's schema cannot pass a function of her own
+-- off as one of idem's, though it fits the arguments better.
+BEGIN;
+GRANT CREATE ON SCHEMA public TO regress_idem_stranger;
+CREATE TABLE row_of (id int PRIMARY KEY, tags text[], status order_status NOT NULL DEFAULT 'PENDING', version bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('row_of', 'order');
+GRANT SELECT ON row_of TO regress_idem_stranger;
+SET ROLE regress_idem_stranger;
+CREATE FUNCTION public._idem_row_jsonb(row_of) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'captured as %', current_user;
+END $$;
+CREATE FUNCTION public._idem_upsert_union(text[], text[]) RETURNS text[] LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'captured as %', current_user;
+END $$;
+CREATE FUNCTION public._idem_change_met(bigint, order_status, bigint, oid DEFAULT NULL, tid DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'captured as %', current_user;
+END $$;
+RESET ROLE;
+SAVEPOINT s;
+SELECT idem_upsert('helpers-8', 'row_of', '{"id": 1}');
+ROLLBACK TO s;
+DROP FUNCTION public._idem_row_jsonb(row_of);
+SAVEPOINT s;
+SELECT idem_upsert('helpers-8', 'row_of', '{"id": 1, "tags": ["a"]}', merge => '{"tags": "union"}');
+ROLLBACK TO s;
+DROP FUNCTION public._idem_upsert_union(text[], text[]);
+SELECT outcome FROM idem_upsert('helpers-8', 'row_of', '{"id": 1, "tags": ["a"]}', merge => '{"tags": "union"}');
+SAVEPOINT s;
+SELECT idem_transition('row_of', 1, 'PROCESSING');
+ROLLBACK TO s;
+DROP FUNCTION public._idem_change_met(bigint, order_status, bigint, oid, tid);
+SELECT outcome FROM idem_transition('row_of', 1, 'PROCESSING');
+ROLLBACK;
 DELETE FROM idem_key WHERE starts_with(key, 'helpers-');
 DROP SCHEMA idem_test_helpers CASCADE;
 DROP ROLE regress_idem_stranger;

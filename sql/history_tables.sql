@@ -239,6 +239,12 @@ ROLLBACK TO s;
 SELECT version, changed_at::date = current_date AS today FROM idem_history('kept', 1);
 ROLLBACK;
 SELECT version, to_state FROM idem_history('kept', 1);
+-- what cannot be recorded is not done
+BEGIN;
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER nothing BEFORE INSERT ON idem_history FOR EACH ROW EXECUTE FUNCTION nothing();
+UPDATE kept SET status = 'SHIPPED';
+ROLLBACK;
 
 DELETE FROM idem_history WHERE target::text LIKE 'test\_history\_tables.%';
 SET client_min_messages = warning;

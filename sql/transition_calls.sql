@@ -33,6 +33,11 @@ SELECT (SELECT _idem_change_met(0, o.status, p.version) FROM orders p WHERE p.id
 SELECT _idem_change_met(0, status, v) FROM (SELECT max(status) AS status, max(version) AS v FROM orders) s;
 SELECT _idem_change_met(0, s, v) FROM (VALUES ('a', 1)) AS t (s, v);
 SELECT * FROM orders WHERE _idem_change_met(0, 1, 1);
+MERGE INTO orders AS a USING (VALUES (1, 'PENDING'::order_status)) AS b (id, status) ON a.id = b.id
+	WHEN MATCHED AND _idem_change_met(1, b.status, a.version) THEN DELETE;
+MERGE INTO orders AS a USING orders AS b ON a.id = b.id AND _idem_change_met(1, b.status, a.version)
+	WHEN MATCHED THEN DELETE;
+UPDATE orders AS a SET id = a.id FROM orders AS b WHERE a.id = b.id AND _idem_change_met(1, b.status, a.version);
 
 -- as what other things call
 CREATE AGGREGATE met(bigint, oid, tid) (sfunc = _idem_change_met, stype = bigint);

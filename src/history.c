@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "error.h"
 #include "history.h"
 #include "keyed.h"
 #include "partition.h"
@@ -171,7 +172,8 @@ idem_history_write(Relation rel, const IdemPassage *passage)
 	nulls[9] = passage->note == NULL ? 'n' : ' ';
 	args[9] = JsonbPGetDatum(passage->note);
 	args[10] = copy_or_null(known.partition, &nulls[10]);
-	(void) idem_query_own(&insert_history, args, nulls, 0, NULL, NULL);
+	if (idem_query_own(&insert_history, args, nulls, 0, NULL, NULL) == 0)
+		idem_error_prevented("idem_history");
 }
 
 static void

@@ -10,6 +10,7 @@
 #include "catalog.h"
 #include "consumer.h"
 #include "guard.h"
+#include "helper.h"
 #include "history.h"
 #include "keyed.h"
 #include "machine.h"
@@ -29,6 +30,7 @@ _PG_init(void)
 	idem_settings_init();
 	idem_catalog_init();
 	idem_owner_init();
+	idem_helper_init();
 	idem_guard_init();
 	idem_machine_init();
 	idem_history_init();

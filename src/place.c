@@ -76,8 +76,10 @@ idem_place(PG_FUNCTION_ARGS)
 	if (nargs < 2 || !is_missing(list_nth(args, nargs - 2), OIDOID) ||
 		!is_missing(list_nth(args, nargs - 1), TIDOID))
 		PG_RETURN_POINTER(NULL);
+	/* in idem's statements it is the row that an UPDATE is to change */
 	varno = row_varno(simplify->root, args);
-	if (varno == 0)
+	if (varno == 0 || simplify->root->parse->commandType != CMD_UPDATE ||
+		varno != simplify->root->parse->resultRelation)
 		PG_RETURN_POINTER(NULL);
 
 	lfirst(list_nth_cell(args, nargs - 2)) =

@@ -25,6 +25,7 @@
 
 #include "catalog.h"
 #include "direct.h"
+#include "helper.h"
 #include "owner.h"
 #include "plans.h"
 #include "query.h"
@@ -149,6 +150,7 @@ run_plan(IdemPlan *plan, const Execution *how)
 	volatile uint64 rows;
 
 	idem_plans_begin(plan);
+	idem_helper_begin();
 	PG_TRY();
 	{
 		rows = how->dest != NULL ? send_rows(plan->plan, how) :
@@ -156,6 +158,7 @@ run_plan(IdemPlan *plan, const Execution *how)
 	}
 	PG_FINALLY();
 	{
+		idem_helper_end();
 		idem_plans_end(plan);
 	}
 	PG_END_TRY();
