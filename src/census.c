@@ -21,7 +21,6 @@
 #include "utils/snapmgr.h"
 
 #include "census.h"
-#include "compat.h"
 #include "owner.h"
 #include "query.h"
 

@@ -24,7 +24,6 @@
 
 #include "catalog.h"
 #include "census.h"
-#include "error.h"
 #include "follow.h"
 #include "followers.h"
 #include "guard.h"

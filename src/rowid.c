@@ -38,8 +38,8 @@ clip(const char *text)
 }
 
 /* An id that is one value. */
-IdemRowId *
-idem_rowid_value(const char *value)
+static IdemRowId *
+make_value(const char *value)
 {
 	IdemRowId  *id = palloc0(sizeof(IdemRowId));
 
@@ -97,7 +97,7 @@ idem_rowid_jsonb(Jsonb *json)
 	if (JB_ROOT_IS_SCALAR(json))
 	{
 		(void) JsonbExtractScalar(&json->root, &v);
-		id = idem_rowid_value(scalar_text(&v));
+		id = make_value(scalar_text(&v));
 		id->strings[0] = (v.type == jbvString);
 		return id;
 	}
@@ -152,13 +152,12 @@ idem_rowid_argument(FunctionCallInfo fcinfo, int argument)
 	switch (type)
 	{
 		case TEXTOID:
-			return idem_rowid_value(TextDatumGetCString(value));
+			return make_value(TextDatumGetCString(value));
 		case INT8OID:
-			return idem_rowid_value(psprintf(INT64_FORMAT,
-											 DatumGetInt64(value)));
+			return make_value(psprintf(INT64_FORMAT, DatumGetInt64(value)));
 		case UUIDOID:
-			return idem_rowid_value(DatumGetCString(DirectFunctionCall1(uuid_out,
-																		value)));
+			return make_value(DatumGetCString(DirectFunctionCall1(uuid_out,
+																value)));
 		case JSONBOID:
 			return idem_rowid_jsonb(DatumGetJsonbP(value));
 	}

@@ -23,9 +23,9 @@ typedef struct IdemRowId
 	bool	   *strings;		/* is the value a JSON string? */
 } IdemRowId;
 
-extern IdemRowId *idem_rowid_value(const char *value);
 extern IdemRowId *idem_rowid_jsonb(Jsonb *id);
-extern const IdemRowId *idem_rowid_argument(FunctionCallInfo fcinfo, int argument);
+extern const IdemRowId *idem_rowid_argument(FunctionCallInfo fcinfo,
+											 int argument);
 extern void idem_rowid_fingerprint(const IdemRowId *id, Oid relid,
 								   IdemFingerprint *fp);
 extern void idem_rowid_bind(const IdemRowId *id, Relation rel,

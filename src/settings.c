@@ -23,7 +23,6 @@
 #define MAX_SCOPE_LENGTH	255		/* bytes */
 
 char	   *idem_scope;
-int			idem_max_ttl_s = 0;
 int			idem_wait_timeout_ms = 0;
 int			idem_history_retention_s = -1;
 int			idem_purge_naptime_ms = 10 * 1000;
@@ -33,6 +32,7 @@ bool		idem_worker_enabled = true;
 
 static char *ttl;				/* idem.ttl, as it was set */
 static int64 ttl_us;			/* what that says; 0: nothing */
+static int	max_ttl_s = 0;		/* idem.max_ttl: seconds, or 0 */
 static bool defining = false;	/* are the parameters being defined? */
 
 /*
@@ -97,12 +97,12 @@ idem_settings_ttl_us(void)
 void
 idem_settings_check_ttl(int64 us, const char *name)
 {
-	if (idem_max_ttl_s == 0 || us <= idem_max_ttl_s * USECS_PER_SEC)
+	if (max_ttl_s == 0 || us <= max_ttl_s * USECS_PER_SEC)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("\"%s\" must not be longer than idem.max_ttl", name),
-			 errdetail("idem.max_ttl is %d seconds.", idem_max_ttl_s),
+			 errdetail("idem.max_ttl is %d seconds.", max_ttl_s),
 			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
 }
 
@@ -139,7 +139,7 @@ idem_settings_init(void)
 							"Longest time for which a key or a message may be kept, or a lease be held.",
 							"A call that asks for more is refused, be it by idem.ttl. "
 							"Zero sets no limit.",
-							&idem_max_ttl_s,
+							&max_ttl_s,
 							0, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);

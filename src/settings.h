@@ -6,7 +6,6 @@
 #define IDEM_SETTINGS_H
 
 extern char *idem_scope;		/* idem.scope: of keys whose call gives none */
-extern int	idem_max_ttl_s;		/* idem.max_ttl: seconds, or 0 */
 extern int	idem_wait_timeout_ms;	/* idem.wait_timeout: for others, or 0 */
 extern int	idem_history_retention_s;	/* idem.history_retention: seconds, or
 											 * -1 */

@@ -48,8 +48,8 @@ idem_target_has_field(const IdemTarget *target, AttrNumber number)
 }
 
 /* Is the column one of those that tell which row is the same? */
-bool
-idem_target_arbitrates(const IdemTarget *target, AttrNumber number)
+static bool
+arbitrates(const IdemTarget *target, AttrNumber number)
 {
 	for (int i = 0; i < target->arbiter.ncolumns; i++)
 	{
@@ -63,7 +63,7 @@ idem_target_arbitrates(const IdemTarget *target, AttrNumber number)
 bool
 idem_target_updates(const IdemTarget *target, AttrNumber number)
 {
-	return number != target->managed && !idem_target_arbitrates(target, number);
+	return number != target->managed && !arbitrates(target, number);
 }
 
 /* Number of the column of that name, which must be a user's. */
@@ -254,7 +254,7 @@ find_rules(IdemTarget *target)
 		Form_pg_attribute att = idem_target_attribute(target, target->fields[i]);
 
 		if (rule != IDEM_MERGE_NONE &&
-			idem_target_arbitrates(target, target->fields[i]))
+			arbitrates(target, target->fields[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" cannot have a merge rule",

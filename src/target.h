@@ -41,7 +41,5 @@ extern const char *idem_target_name(const IdemTarget *target,
 extern bool idem_target_has_field(const IdemTarget *target,
 								  AttrNumber number);
 extern bool idem_target_updates(const IdemTarget *target, AttrNumber number);
-extern bool idem_target_arbitrates(const IdemTarget *target,
-								   AttrNumber number);
 
 #endif							/* IDEM_TARGET_H */

@@ -8,7 +8,6 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
-#include "error.h"
 #include "record.h"
 #include "request.h"
 #include "result.h"

@@ -21,7 +21,6 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
-#include "compat.h"
 #include "error.h"
 #include "record.h"
 #include "request.h"
