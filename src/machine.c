@@ -11,7 +11,6 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -340,13 +339,7 @@ idem_machine_refuse(const IdemMachine *machine, Relation rel,
 Datum
 idem_machine_changed(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by trigger manager",
-						"_idem_machine_changed")));
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
-	return PointerGetDatum(NULL);
+	return idem_told_tell(fcinfo, "_idem_machine_changed");
 }
 
 static void

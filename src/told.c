@@ -1,6 +1,6 @@
 /*
  * told.c
- *	  Whether sessions are told of every change of a table.
+ *	  Telling all sessions of changes of a table, and whether they are told.
  *
  * A trigger of idem's on each table of definitions tells all sessions, which keep
  * definitions, that one has changed: ALWAYS, since changes that a subscription
@@ -14,10 +14,27 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "common/string.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "told.h"
+
+/*
+ * What such a trigger, whose function has that name, does: once the transaction
+ * commits, every session drops its table from the relation cache.
+ */
+Datum
+idem_told_tell(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						function)));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
+}
 
 /* Is it a trigger that tells sessions of the rows that are written? */
 static bool
