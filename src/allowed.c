@@ -32,6 +32,7 @@
 #include "query.h"
 #include "revision.h"
 #include "rowid.h"
+#include "table.h"
 #include "unique.h"
 
 PG_FUNCTION_INFO_V1(idem_allowed);
@@ -83,8 +84,7 @@ write_sql(Relation rel, const IdemLifecycle *lifecycle, const IdemUnique *key,
 						 format_type_be_qualified(rel->rd_rel->reltype));
 	appendStringInfo(&buf, " FROM %s%s AS idem_row WHERE ",
 					 rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)));
+					 idem_table_name(rel));
 	idem_rowid_condition(&buf, rel, key);
 	return buf.data;
 }

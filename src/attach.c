@@ -32,6 +32,7 @@
 #include "machine.h"
 #include "query.h"
 #include "status.h"
+#include "table.h"
 #include "unique.h"
 
 PG_FUNCTION_INFO_V1(idem_attach);
@@ -79,13 +80,6 @@ open_own_table(Oid relid)
 	return rel;
 }
 
-static const char *
-qualified_name(Relation rel)
-{
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-									  RelationGetRelationName(rel));
-}
-
 /* The names (char *) of the triggers by which a table follows a machine. */
 static List *
 trigger_names(Relation rel)
@@ -116,7 +110,7 @@ need_column(Relation rel, const char *name, const char *definition)
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						name, RelationGetRelationName(rel)),
 				 errhint("Add it: ALTER TABLE %s ADD COLUMN %s %s.",
-						 qualified_name(rel), quote_identifier(name),
+						 idem_table_name(rel), quote_identifier(name),
 						 definition)));
 	att = TupleDescAttr(RelationGetDescr(rel), number - 1);
 	if (att->attgenerated != '\0')
@@ -154,7 +148,7 @@ check_version(Relation rel, Form_pg_attribute att)
 				 errmsg("column \"%s\" of relation \"%s\" must be NOT NULL to hold a version",
 						NameStr(att->attname), RelationGetRelationName(rel)),
 				 errhint("Give the rows a version, then ALTER TABLE %s ALTER COLUMN %s SET NOT NULL.",
-						 qualified_name(rel),
+						 idem_table_name(rel),
 						 quote_identifier(NameStr(att->attname)))));
 }
 
@@ -206,7 +200,7 @@ check_children(Relation rel, const char *machine, const char *status)
 					 errmsg("table \"%s\" cannot follow a state machine before its children do",
 							RelationGetRelationName(rel)),
 					 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
-							   qualified_name(child), RelationGetRelationName(rel)),
+							   idem_table_name(child), RelationGetRelationName(rel)),
 					 errhint("Call idem_attach() for the children first, or make them partitions.")));
 		relation_close(child, NoLock);
 	}
@@ -301,7 +295,7 @@ idem_attach(PG_FUNCTION_ARGS)
 		check_rows(rel, column, machine_name, states);
 	}
 
-	table = qualified_name(rel);
+	table = idem_table_name(rel);
 	relation_close(rel, NoLock);
 	call = psprintf("ON %s FOR EACH ROW EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
 					table, idem_catalog()->schema,
@@ -344,7 +338,7 @@ idem_detach(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" does not follow a state machine",
 						RelationGetRelationName(rel))));
-	table = qualified_name(rel);
+	table = idem_table_name(rel);
 	relation_close(rel, NoLock);		/* DROP TRIGGER wants it unused */
 
 	foreach(lc, names)

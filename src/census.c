@@ -23,6 +23,7 @@
 #include "census.h"
 #include "owner.h"
 #include "query.h"
+#include "table.h"
 
 /* So many states are told of at most. */
 #define MAX_STATES	10
@@ -49,8 +50,7 @@ write_sql(Relation rel, AttrNumber status, const char *test)
 					" GROUP BY s.state ORDER BY s.state LIMIT %d) AS c",
 					column, column,
 					rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-											   RelationGetRelationName(rel)),
+					idem_table_name(rel),
 					test, MAX_STATES);
 }
 

@@ -1,11 +1,34 @@
 /*
  * error.c
- *	  Reporters of the errors that more than one room raises.
+ *	  Reporters of the errors that more than one room raises, and what errors of
+ *	  others are about.
  */
 #include "postgres.h"
 
-#include "error.h"
 #include "utils/lsyscache.h"
+
+#include "error.h"
+
+/*
+ * Is an error about the circumstances, rather than about what was
+ * tried?  Then it says nothing about what the same would do at another time.
+ */
+bool
+idem_error_is_circumstance(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
 
 /* An argument that must not be NULL was. */
 void

@@ -28,6 +28,7 @@
 #include "followers.h"
 #include "guard.h"
 #include "status.h"
+#include "tableref.h"
 
 /* What is to be found out about the tables, and what has been. */
 typedef struct Survey
@@ -81,13 +82,6 @@ find_followers(const char *machine)
 	return followers;
 }
 
-static const char *
-table_name(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
 /* Their names, for people. */
 const char *
 idem_followers_names(List *followers)
@@ -98,7 +92,7 @@ idem_followers_names(List *followers)
 	initStringInfo(&buf);
 	foreach(lc, followers)
 		appendStringInfo(&buf, "%s%s", buf.len ? ", " : "",
-						 table_name(lfirst_oid(lc)));
+						 idem_tableref_name(lfirst_oid(lc)));
 	return buf.data;
 }
 
@@ -170,7 +164,7 @@ may_read(Relation rel, AttrNumber status)
 static void
 survey_column(Survey *survey, Relation rel, AttrNumber status)
 {
-	const char *name = table_name(RelationGetRelid(rel));
+	const char *name = idem_tableref_name(RelationGetRelid(rel));
 	const char *found;
 
 	if (survey->removed != NIL)
@@ -210,7 +204,7 @@ read_trigger(IdemLifecycle *lifecycle, Relation rel, int i, const char *machine)
 		return true;
 	ereport(WARNING,
 			(errmsg("trigger \"%s\" of table %s is passed over",
-					name, table_name(RelationGetRelid(rel))),
+					name, idem_tableref_name(RelationGetRelid(rel))),
 			 errdetail("It names state machine \"%s\", but no column for its states and no integer column for a version.",
 					   machine)));
 	return false;

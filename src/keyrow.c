@@ -22,7 +22,6 @@
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -34,6 +33,7 @@
 #include "latest.h"
 #include "query.h"
 #include "role.h"
+#include "settings.h"
 
 /* Columns of idem_key. */
 enum
@@ -194,8 +194,7 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->version.ctid = tuple->t_self;
 	row->version.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	row->ours = TransactionIdIsCurrentTransactionId(xmin);
-	row->unseen = IsolationUsesXactSnapshot() && !row->ours &&
-		XidInMVCCSnapshot(xmin, GetTransactionSnapshot());
+	row->unseen = idem_latest_is_unseen(xmin);
 }
 
 /*
@@ -434,18 +433,15 @@ run_found(IdemStatement *statement, Datum *args, const char *nulls, int first,
 		{"enable_seqscan", "off"},
 		{"enable_tidscan", "on"},
 	};
-	int			nestlevel = NewGUCNestLevel();
+	int			nestlevel = idem_settings_begin(settings, lengthof(settings));
 	uint64		rows;
 
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	args[first] = PointerGetDatum(&row->version.ctid);
 	args[first + 1] = TransactionIdGetDatum(row->version.xmin);
 	args[first + 2] = PointerGetDatum(row->key);
 	args[first + 3] = PointerGetDatum(row->scope);
 	rows = idem_query_own(statement, args, nulls, 0, NULL, NULL);
-	AtEOXact_GUC(true, nestlevel);
+	idem_settings_end(nestlevel);
 	return rows > 0;
 }
 

@@ -47,6 +47,7 @@
 
 #include "movement.h"
 #include "partition.h"
+#include "rowjson.h"
 
 struct IdemPlacement
 {
@@ -546,11 +547,8 @@ lost_error(const Departure *departure)
 static bool
 is_of(const Departure *departure, Oid root, const IdemPassage *arrived)
 {
-	const Jsonb *row = departure->passage->row;
-
 	return departure->root == root &&
-		VARSIZE(row) == VARSIZE(arrived->row) &&
-		memcmp(row, arrived->row, VARSIZE(row)) == 0;
+		idem_rowjson_same(departure->passage->row, arrived->row);
 }
 
 /*
@@ -597,6 +595,7 @@ idem_movement_arrive(const IdemPlacement *placement, Relation rel,
 		TransactionId xid;
 		CommandId	command;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!is_of(departure, placement->root, arrived) ||
 			!has_left(departure, &xid, &command) ||
 			!came_by(rel, row, xid, command))

@@ -28,6 +28,7 @@
 #include "patch.h"
 #include "probe.h"
 #include "query.h"
+#include "rowjson.h"
 #include "table.h"
 #include "unique.h"
 #include "value.h"
@@ -246,8 +247,7 @@ write_sql(const Table *table, Statement which)
 
 	/* The rows of tables that inherit from this one have not its primary key. */
 	only = table->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ";
-	name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table->rel)),
-									  RelationGetRelationName(table->rel));
+	name = idem_table_name(table->rel);
 
 	initStringInfo(&buf);
 	if (which != LOCK_ROW)
@@ -372,13 +372,6 @@ check_version(Table *table, const Found *found)
 					   patch->expected_version);
 }
 
-/* Are the rows the same, in all that the caller may read? */
-static bool
-is_same(Jsonb *a, Jsonb *b)
-{
-	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
-}
-
 static void
 kept_error(const Table *table)
 {
@@ -414,7 +407,7 @@ update_locked(const Table *table, Found *found)
 {
 	Jsonb	   *before = found->row;
 
-	if (!update_row(table, found) || is_same(before, found->row))
+	if (!update_row(table, found) || idem_rowjson_same(before, found->row))
 		kept_error(table);
 }
 

@@ -13,7 +13,9 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "error.h"
 #include "probe.h"
+#include "rowjson.h"
 
 /* Is a field the same in both, be it in neither? */
 static bool
@@ -21,15 +23,11 @@ is_same(Jsonb *a, Jsonb *b, const char *name)
 {
 	JsonbValue	va;
 	JsonbValue	vb;
-	Jsonb	   *ja;
-	Jsonb	   *jb;
 
 	if (getKeyJsonValueFromContainer(&a->root, name, strlen(name), &va) == NULL ||
 		getKeyJsonValueFromContainer(&b->root, name, strlen(name), &vb) == NULL)
 		return false;
-	ja = JsonbValueToJsonb(&va);
-	jb = JsonbValueToJsonb(&vb);
-	return VARSIZE(ja) == VARSIZE(jb) && memcmp(ja, jb, VARSIZE(ja)) == 0;
+	return idem_rowjson_same(JsonbValueToJsonb(&va), JsonbValueToJsonb(&vb));
 }
 
 /* Are all these fields (char *) the same in both? */
@@ -44,19 +42,6 @@ are_same(Jsonb *a, Jsonb *b, const List *names)
 			return false;
 	}
 	return true;
-}
-
-/* An error that says nothing of the write itself. */
-static bool
-is_accident(int sqlstate)
-{
-	int			category = ERRCODE_TO_CATEGORY(sqlstate);
-
-	return category == ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK) ||
-		category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES) ||
-		category == ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) ||
-		category == ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR) ||
-		category == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR);
 }
 
 /*
@@ -95,7 +80,7 @@ idem_probe_keeps(Jsonb *row, const List *names,
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(memory);
 	CurrentResourceOwner = owner;
-	if (error != NULL && is_accident(error->sqlerrcode))
+	if (error != NULL && idem_error_is_circumstance(error->sqlerrcode))
 		ReThrowError(error);
 	return keeps;
 }

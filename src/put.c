@@ -313,12 +313,6 @@ keep_row(Put *put, IdemAnswer *answer)
 		JsonbPGetDatum(seen->row);
 }
 
-static bool
-is_same(Jsonb *a, Jsonb *b)
-{
-	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
-}
-
 /*
  * Runs a statement that writes the row; false if it wrote none.  A trigger that
  * returns the old row has it written, but declines the update all the same.
@@ -342,7 +336,7 @@ write_row(Put *put, IdemPlan *plan, IdemAnswer *answer)
 
 	answer->outcome = put->seen.met ? IDEM_UPDATED : IDEM_INSERTED;
 	if (rows > 0 && put->seen.before != NULL && !answer->response_isnull &&
-		is_same(put->seen.before, DatumGetJsonbP(answer->response)))
+		idem_rowjson_same(put->seen.before, DatumGetJsonbP(answer->response)))
 		answer->outcome = IDEM_UNCHANGED;
 	return rows > 0;
 }

@@ -26,7 +26,6 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -41,6 +40,8 @@
 #include "result.h"
 #include "rowid.h"
 #include "rowkey.h"
+#include "settings.h"
+#include "table.h"
 #include "tableref.h"
 #include "unique.h"
 
@@ -212,8 +213,7 @@ write_sql(Relation rel, const IdemLifecycle *lifecycle, const IdemUnique *key)
 	appendStringInfo(&sql, "SELECT %s FROM %s%s AS idem_row WHERE ",
 					 columns.data,
 					 rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												RelationGetRelationName(rel)));
+					 idem_table_name(rel));
 	idem_rowid_condition(&sql, rel, key);
 	return sql.data;
 }
@@ -527,13 +527,10 @@ find_entries(const Tables *tables, DestReceiver *dest)
 	};
 	Datum		args[5] = {tables->places, tables->oids, tables->names,
 	tables->rows, tables->unknown};
-	int			nestlevel = NewGUCNestLevel();
+	int			nestlevel = idem_settings_begin(settings, lengthof(settings));
 
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	idem_query_own_send(&select_history, args, dest);
-	AtEOXact_GUC(true, nestlevel);
+	idem_settings_end(nestlevel);
 }
 
 /* Sends the transitions of a row; false if there are none. */

@@ -117,6 +117,13 @@ set_other(JsonbValue *v, Datum value, Oid type)
 	set_container(v, DatumGetJsonbP(FunctionCall1(&function, value)));
 }
 
+/* Are two values the same, to the byte? */
+bool
+idem_rowjson_same(const Jsonb *a, const Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
 /* Adds the name of a field to an object; it is not copied. */
 void
 idem_rowjson_name(IdemJsonbState *state, const char *name)

@@ -23,12 +23,12 @@
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "rowkey.h"
+#include "settings.h"
 #include "tableref.h"
 
 PG_FUNCTION_INFO_V1(idem_history_place);
@@ -56,14 +56,11 @@ settled_output(Oid type, Datum value)
 		{"search_path", ""},
 		{"TimeZone", "UTC"},
 	};
-	int			nestlevel = NewGUCNestLevel();
+	int			nestlevel = idem_settings_begin(settings, lengthof(settings));
 	char	   *text;
 
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	text = output(type, value);
-	AtEOXact_GUC(true, nestlevel);
+	idem_settings_end(nestlevel);
 	return text;
 }
 

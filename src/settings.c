@@ -107,6 +107,27 @@ idem_settings_check_ttl(int64 us, const char *name)
 }
 
 /*
+ * Sets parameters, of idem's or the server's, given by names and values, until
+ * idem_settings_end() is called with what this returns, or an error ends it.
+ */
+int
+idem_settings_begin(const char *const settings[][2], int count)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	for (int i = 0; i < count; i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nestlevel;
+}
+
+void
+idem_settings_end(int nestlevel)
+{
+	AtEOXact_GUC(true, nestlevel);
+}
+
+/*
  * Defines the parameters and reserves the prefix, so that a misspelt one is an
  * error.  To be called once, from _PG_init.
  */

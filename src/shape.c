@@ -340,8 +340,7 @@ idem_shape_sql(const IdemShape *shape, IdemShapeStatement which)
 	const char *table;
 
 	idem_target_open(&target, shape);
-	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(target.rel)),
-									   RelationGetRelationName(target.rel));
+	table = idem_table_name(target.rel);
 
 	initStringInfo(&buf);
 	if (!is_written(&target, which))

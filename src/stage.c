@@ -26,6 +26,7 @@
 #include "machine.h"
 #include "query.h"
 #include "stage.h"
+#include "table.h"
 
 /* The name of the table, for messages. */
 const char *
@@ -274,8 +275,7 @@ write_sql(const IdemStage *stage, IdemStageStatement which)
 	 * key nor its triggers.
 	 */
 	only = stage->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ";
-	name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stage->rel)),
-									  idem_stage_name(stage));
+	name = idem_table_name(stage->rel);
 	columns = psprintf("idem_row.%s, idem_row.%s::pg_catalog.int8",
 					   status, column_name(stage, stage->lifecycle.version));
 

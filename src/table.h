@@ -15,6 +15,7 @@ typedef enum IdemTableUse
 	IDEM_TABLE_UPDATE
 } IdemTableUse;
 
+extern const char *idem_table_name(Relation rel);
 extern void idem_table_check(Relation rel, IdemTableUse use, bool keyed);
 extern AttrNumber idem_table_version(Relation rel, bool expected,
 									 bool *unraised);

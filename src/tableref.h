@@ -1,6 +1,6 @@
 /*
  * tableref.h
- *	  A table, as the history keeps it.
+ *	  A table, as the history keeps it, and its name.
  */
 #ifndef IDEM_TABLEREF_H
 #define IDEM_TABLEREF_H

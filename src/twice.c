@@ -199,27 +199,6 @@ run(const Check *check)
 	return answer;
 }
 
-/*
- * Is an error about the circumstances, rather than about the command?  Then it
- * says nothing about what a second run does.
- */
-static bool
-is_circumstance(int sqlstate)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_CONNECTION_EXCEPTION:
-		case ERRCODE_TRANSACTION_ROLLBACK:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_SYSTEM_ERROR:
-		case ERRCODE_INTERNAL_ERROR:
-			return true;
-		default:
-			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
 /* What is told of an error, as jsonb. */
 static Datum
 describe_error(const ErrorData *error)
@@ -255,7 +234,7 @@ run_again(Check *check)
 	{
 		ErrorData  *error = take_error(&origin);
 
-		if (is_circumstance(error->sqlerrcode))
+		if (idem_error_is_circumstance(error->sqlerrcode))
 			ReThrowError(error);
 		check->second = describe_error(error);
 		check->failed = true;
