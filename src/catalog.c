@@ -38,7 +38,6 @@
 #include "utils/syscache.h"
 
 #include "catalog.h"
-#include "compat.h"
 #include "unique.h"
 
 static const char *const outcome_names[IDEM_OUTCOMES] = {
@@ -155,9 +154,9 @@ extension_schema(void)
 	return schema;
 }
 
-/* An object of idem's own is not there, or no longer what was made. */
-pg_noreturn static void
-error_altered(const char *kind, const char *name)
+/* Raises 55000: an object of idem's own is not there, or not what was made. */
+void
+idem_catalog_error_altered(const char *kind, const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -178,7 +177,7 @@ trigger_function(Oid schema, const char *name)
 							   PointerGetDatum(noargs),
 							   ObjectIdGetDatum(schema));
 	if (!OidIsValid(function))
-		error_altered("function", name);
+		idem_catalog_error_altered("function", name);
 	return function;
 }
 
@@ -190,7 +189,7 @@ own_type(Oid schema, const char *name)
 									   ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(type))
-		error_altered("type", name);
+		idem_catalog_error_altered("type", name);
 	return type;
 }
 
@@ -263,7 +262,7 @@ relation_owner(Oid relid)
 	Oid			owner;
 
 	if (!HeapTupleIsValid(tuple))
-		error_altered("table", "idem_key");
+		idem_catalog_error_altered("table", "idem_key");
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
@@ -278,7 +277,7 @@ load_outcomes(IdemCatalog *cat)
 										  ObjectIdGetDatum(cat->outcome_type),
 										  CStringGetDatum(outcome_names[i]));
 		if (!OidIsValid(cat->outcome[i]))
-			error_altered("type", "idem_outcome");
+			idem_catalog_error_altered("type", "idem_outcome");
 	}
 }
 
@@ -293,7 +292,7 @@ catalog_load(Oid schema)
 	memset(&new, 0, sizeof(new));	/* the padding, too */
 	/* dropped since we found the extension */
 	if (name == NULL)
-		error_altered("schema", "?");
+		idem_catalog_error_altered("schema", "?");
 	new.schema_oid = schema;
 	strlcpy(new.schema, quote_identifier(name), sizeof(new.schema));
 	new.outcome_type = own_type(schema, "idem_outcome");
@@ -304,7 +303,7 @@ catalog_load(Oid schema)
 		Oid			table = get_relname_relid(tables[i].name, schema);
 
 		if (!OidIsValid(table))
-			error_altered("table", tables[i].name);
+			idem_catalog_error_altered("table", tables[i].name);
 		*(Oid *) ((char *) &new + tables[i].oid) = table;
 	}
 	new.owner = relation_owner(new.key_table);
@@ -409,10 +408,10 @@ idem_catalog_key_of(Relation rel)
 			return keys[i];
 		if (rel->rd_rel->relkind != RELKIND_RELATION ||
 			!has_columns(&tables[i], RelationGetDescr(rel)))
-			error_altered("table", tables[i].name);
+			idem_catalog_error_altered("table", tables[i].name);
 		key = find_key(&tables[i], rel);
 		if (!OidIsValid(key))
-			error_altered("primary key of table", tables[i].name);
+			idem_catalog_error_altered("primary key of table", tables[i].name);
 		/* what has come in meanwhile is for the next to heed */
 		if (catalog_valid)
 			keys[i] = key;
@@ -433,7 +432,7 @@ idem_catalog_outcome(Oid value)
 		if (cat->outcome[i] == value)
 			return (IdemOutcome) i;
 	}
-	error_altered("type", "idem_outcome");
+	idem_catalog_error_altered("type", "idem_outcome");
 }
 
 /* Is it one of the tables, as they were when they were looked up last? */

@@ -7,6 +7,8 @@
 
 #include "utils/relcache.h"
 
+#include "compat.h"
+
 /*
  * The values of the enum idem_outcome, in its order.  They are what a call
  * reports and what a key row says of itself.
@@ -57,6 +59,8 @@ extern bool idem_catalog_installed(void);
 extern Oid	idem_catalog_key_of(Relation rel);
 extern const char *idem_catalog_outcome_name(IdemOutcome outcome);
 extern IdemOutcome idem_catalog_outcome(Oid value);
+pg_noreturn extern void idem_catalog_error_altered(const char *kind,
+												   const char *name);
 extern void idem_catalog_watch(IdemRelationCallback callback);
 extern void idem_catalog_init(void);
 

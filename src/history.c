@@ -105,7 +105,7 @@ know_type(void)
 						   CStringGetDatum("idem_table"),
 						   ObjectIdGetDatum(cat->schema_oid));
 	if (!OidIsValid(type))
-		elog(ERROR, "idem has no type \"idem_table\"");
+		idem_catalog_error_altered("type", "idem_table");
 	insert_history.argtypes[2] = type;
 	insert_history.argtypes[10] = type;
 	generation = cat->generation;
@@ -134,7 +134,8 @@ check_key(Relation rel, const Jsonb *row)
 
 /*
  * Records what has become of a row of a table, or of a partition.  Raises 55000
- * where the table has no primary key.
+ * where the table has no primary key, 27000 when a trigger keeps the record from
+ * being written.
  */
 void
 idem_history_write(Relation rel, const IdemPassage *passage)

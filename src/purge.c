@@ -14,8 +14,8 @@
  * is in its way, and as late as makes walking past the rest a small share of
  * the time, but within MAX_CYCLE_S.
  *
- * Rows that others have locked are skipped, so purging waits for nobody, any
- * number of passes may run side by side without doing anything twice.
+ * Rows that others have locked are skipped, so purging waits for nobody, and
+ * any number of passes may run side by side without doing anything twice.
  */
 #include "postgres.h"
 
@@ -161,7 +161,7 @@ open_table(const Store *store, bool wait, Relation *rel)
 										  idem_catalog()->schema_oid);
 
 	if (!OidIsValid(table))
-		elog(ERROR, "idem has no table \"%s\"", store->table);
+		idem_catalog_error_altered("table", store->table);
 	if (wait)
 		*rel = table_open(table, RowExclusiveLock);
 	else
@@ -339,8 +339,9 @@ purge_in_session(IdemPurge *purge, int64 limit)
  * are there when it comes to a table, so that a trigger that adds some does not
  * keep it for ever.
  *
- * Raises 22023 when max_rows is not positive, 25006 in a read-only transaction
- * and on a standby, 27000 when a trigger lets no row go.
+ * Raises 42501 unless the caller may purge, 22023 when max_rows is not positive,
+ * 25006 in a read-only transaction and on a standby, 27000 when a trigger lets no
+ * row go, 55000 when a table is not as it was installed.
  */
 Datum
 idem_purge(PG_FUNCTION_ARGS)
