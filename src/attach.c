@@ -221,6 +221,37 @@ lacks_history(Relation rel, const char *machine, const char *status,
 		!idem_follow_records(rel);
 }
 
+/* Refuses a table that could not live under the machine. */
+static void
+check_table(Relation rel, const char *name, const char *status,
+			const char *version)
+{
+	const IdemMachine *machine = idem_machine_find(name);
+	char	   *initial = pstrdup(idem_machine_initial(machine));
+	List	   *states = idem_machine_states(machine);
+	List	   *edges = idem_machine_edges(machine);
+	Form_pg_attribute att;
+	AttrNumber	column;
+
+	check_children(rel, name, status);
+	att = need_column(rel, status,
+					  psprintf("text NOT NULL DEFAULT %s",
+							   quote_literal_cstr(initial)));
+	column = att->attnum;
+	check_status(rel, att, name, states);
+	check_version(rel, need_column(rel, version, "bigint NOT NULL DEFAULT 1"));
+	idem_guard_accept(rel, edges);
+	check_rows(rel, column, name, states);
+}
+
+/* Creates a trigger; event says when it fires. */
+static void
+create_trigger(const char *name, const char *event, const char *call)
+{
+	idem_query_command(psprintf("CREATE TRIGGER %s %s %s",
+								quote_identifier(name), event, call));
+}
+
 /*
  * idem_attach(target regclass, machine text, status name, version name,
  *			   history boolean) -> void
@@ -243,12 +274,6 @@ idem_attach(PG_FUNCTION_ARGS)
 	const char *version;
 	const char *call;
 	const char *table;
-	const IdemMachine *machine;
-	const char *initial;
-	List	   *states;
-	List	   *edges;
-	Form_pg_attribute att;
-	AttrNumber	column;
 	IdemUnique	key;
 	Relation	rel;
 	bool		history;
@@ -276,41 +301,25 @@ idem_attach(PG_FUNCTION_ARGS)
 						RelationGetRelationName(rel)),
 				 errhint("Call idem_detach() first.")));
 
-	machine = idem_machine_find(machine_name);
-	initial = pstrdup(idem_machine_initial(machine));
-	states = idem_machine_states(machine);
-	edges = idem_machine_edges(machine);
+	(void) idem_machine_find(machine_name);
 	idem_unique_need_primary(&key, rel);
 	if (!attached)
-	{
-		check_children(rel, machine_name, status);
-		att = need_column(rel, status,
-						  psprintf("text NOT NULL DEFAULT %s",
-								   quote_literal_cstr(initial)));
-		column = att->attnum;
-		check_status(rel, att, machine_name, states);
-		att = need_column(rel, version, "bigint NOT NULL DEFAULT 1");
-		check_version(rel, att);
-		idem_guard_accept(rel, edges);
-		check_rows(rel, column, machine_name, states);
-	}
+		check_table(rel, machine_name, status, version);
 
 	table = idem_table_name(rel);
 	relation_close(rel, NoLock);
-	call = psprintf("ON %s FOR EACH ROW EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
+	call = psprintf("ON %s FOR EACH ROW"
+					" EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
 					table, idem_catalog()->schema,
 					quote_literal_cstr(machine_name),
 					quote_literal_cstr(status), quote_literal_cstr(version));
 	if (!attached)
 	{
-		idem_query_command(psprintf("CREATE TRIGGER " BEFORE_TRIGGER "_update BEFORE UPDATE %s",
-									call));
-		idem_query_command(psprintf("CREATE TRIGGER \"" AFTER_TRIGGER "_insert\" AFTER INSERT %s",
-									call));
+		create_trigger(BEFORE_TRIGGER "_update", "BEFORE UPDATE", call);
+		create_trigger(AFTER_TRIGGER "_insert", "AFTER INSERT", call);
 	}
 	if (history)
-		idem_query_command(psprintf("CREATE TRIGGER \"" AFTER_TRIGGER "_history\" AFTER UPDATE %s",
-									call));
+		create_trigger(AFTER_TRIGGER "_history", "AFTER UPDATE", call);
 	PG_RETURN_VOID();
 }
 

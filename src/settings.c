@@ -4,10 +4,10 @@
  *
  * What concerns one call (idem.ttl, idem.scope, idem.wait_timeout) may be set by
  * anyone, anywhere; what bounds all calls, by superusers; what concerns the
- * background worker is read from the configuration file, since
- * the worker has no session of the user's to read it from.  How long a history
- * is kept is the worker's, too, but may differ between databases, and is not for
- * whoever may purge to decide.
+ * background worker is read from the configuration file, since the worker has no
+ * session of the user's to read it from.  How long a history is kept is the
+ * worker's, too, but may differ between databases, and is not for whoever may
+ * purge to decide.
  */
 #include "postgres.h"
 
@@ -17,10 +17,9 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "key.h"
 #include "settings.h"
 #include "span.h"
-
-#define MAX_SCOPE_LENGTH	255		/* bytes */
 
 char	   *idem_scope;
 int			idem_wait_timeout_ms = 0;
@@ -70,9 +69,9 @@ assign_ttl(const char *value, void *extra)
 static bool
 check_scope(char **value, void **extra, GucSource source)
 {
-	if (strlen(*value) <= MAX_SCOPE_LENGTH || !may_refuse(source))
+	if (strlen(*value) <= IDEM_MAX_KEY_LENGTH || !may_refuse(source))
 		return true;
-	GUC_check_errdetail("A scope has at most %d bytes.", MAX_SCOPE_LENGTH);
+	GUC_check_errdetail("A scope has at most %d bytes.", IDEM_MAX_KEY_LENGTH);
 	return false;
 }
 
@@ -127,12 +126,9 @@ idem_settings_end(int nestlevel)
 	AtEOXact_GUC(true, nestlevel);
 }
 
-/*
- * Defines the parameters and reserves the prefix, so that a misspelt one is an
- * error.  To be called once, from _PG_init.
- */
-void
-idem_settings_init(void)
+/* Defines what concerns calls. */
+static void
+define_for_calls(void)
 {
 	defining = true;
 	DefineCustomStringVariable("idem.ttl",
@@ -172,7 +168,12 @@ idem_settings_init(void)
 							0, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+}
 
+/* Defines what concerns the worker, and idem_purge(). */
+static void
+define_for_purging(void)
+{
 	DefineCustomIntVariable("idem.history_retention",
 							"How long the history of transitions is kept.",
 							"What is older is purged with the expired keys. "
@@ -214,6 +215,16 @@ idem_settings_init(void)
 							 true,
 							 PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
+}
 
+/*
+ * Defines the parameters and reserves the prefix, so that a misspelt one is an
+ * error.  To be called once, from _PG_init.
+ */
+void
+idem_settings_init(void)
+{
+	define_for_calls();
+	define_for_purging();
 	MarkGUCPrefixReserved("idem");
 }
