@@ -182,7 +182,8 @@ idem_release(PG_FUNCTION_ARGS)
  *		-> timestamptz
  *
  * Prolongs a lease, from now on, and returns until when it is held, which is not
- * earlier than before.  Errors: those of idem_lease_extend, 22023 for a lease that is not positive.
+ * earlier than before.  Errors: those of idem_lease_extend, 22023 for a lease that
+ * is not positive.
  */
 Datum
 idem_extend(PG_FUNCTION_ARGS)

@@ -1,7 +1,7 @@
 /*
  * consume.c
- *	  SQL: idem_consume(), which tells whether a message is new, and remembers
- *	  it.
+ *	  SQL: idem_consume() and idem_consume_batch(), which tell whether messages
+ *	  are new, and remember them; idem_seen(), which only asks.
  *
  * A message is remembered for its consumer's window, counted from the clock at
  * the call, or from when it was sent if that lies ahead; or for longer, if the
@@ -48,7 +48,7 @@ typedef struct Message
 	TimestampTz sent_at;		/* DT_NOEND: not known */
 } Message;
 
-/* Takes what both functions have in common from their arguments. */
+/* Takes from the arguments what those of one message and of many have in common. */
 static void
 begin_call(FunctionCallInfo fcinfo, const char *function, Call *call)
 {
@@ -118,7 +118,8 @@ check_still(Call *call, text *id, TimestampTz sent_at)
  * Raises ID301 for a message that may have been forgotten, 40001 for one that
  * was consumed after our snapshot was taken, 42501 when the consumer is another
  * role's, 22004 and 22023 for arguments that are none, 25006 in a read-only
- * transaction and on a standby.
+ * transaction and on a standby, 27000 when a trigger keeps the row from being
+ * written.
  */
 Datum
 idem_consume(PG_FUNCTION_ARGS)
@@ -249,8 +250,8 @@ heed_times(Call *call, Message *messages, int count, ArrayType *sent_at,
 }
 
 /*
- * Consumes the messages of a batch, so many of the given ids, and marks those that
- * are new.
+ * Consumes the messages of a batch, so many of the given ids, and marks those
+ * that are new.
  */
 static void
 consume_batch(Call *call, int batch, const Datum *batch_ids, const bool *isnull,
@@ -289,7 +290,7 @@ consume_batch(Call *call, int batch, const Datum *batch_ids, const bool *isnull,
 
 /*
  * idem_consume_batch(consumer text, message_ids text[], ttl interval,
- *				sent_at timestamptz[]) -> SETOF text
+ *					  sent_at timestamptz[]) -> SETOF text
  *
  * The same for a batch: returns the ids of those messages that are new, in the
  * order in which they are given, each once.  All of them are consumed, and put

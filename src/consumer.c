@@ -123,7 +123,8 @@ read_definition(IdemConsumer *consumer)
 	if (consumer->defined)
 	{
 		value = heap_getattr(tuple, COLUMN_TTL, desc, &isnull);
-		consumer->window_us = isnull ? 0 : idem_span_us(DatumGetIntervalP(value), "ttl");
+		consumer->window_us = isnull ? 0 :
+			idem_span_us(DatumGetIntervalP(value), "ttl");
 		value = heap_getattr(tuple, COLUMN_LATE, desc, &isnull);
 		consumer->takes_late = !isnull &&
 			strcmp(TextDatumGetCString(value), "apply") == 0;
@@ -263,9 +264,9 @@ parse_late(text *late)
  * idem_consumer_define(consumer text, ttl interval, late text) -> void
  *
  * Defines a consumer, which becomes the caller's, or changes its definition.
- * Raises 42501 when it is another role's or the caller may define none, 22004 and 22023 for arguments that
- * are none, 25006 in a read-only transaction and on a standby, 27000 when a
- * trigger keeps the definition from being written.
+ * Raises 42501 when it is another role's or the caller may define none, 22004 and
+ * 22023 for arguments that are none, 25006 in a read-only transaction and on a
+ * standby, 27000 when a trigger keeps the definition from being written.
  */
 Datum
 idem_consumer_define(PG_FUNCTION_ARGS)

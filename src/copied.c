@@ -3,8 +3,8 @@
  *	  SQL: _idem_copied(), for definitions that are on both sides already.
  *
  * Whoever sets up a logical subscriber runs the same scripts there as on the
- * publisher, so machines and consumers are defined when the subscription brings
- * their rows.  One that is there just as it comes is no conflict.
+ * publisher, so machines, consumers and scopes are defined when the subscription
+ * brings their rows.  One that is there just as it comes is no conflict.
  */
 #include "postgres.h"
 

@@ -170,8 +170,8 @@ own_machine(const char *name)
  *					   force boolean) -> boolean
  *
  * Makes a machine, or changes it; false if it is as described already.  Raises
- * 22023 and 42883 for a description that will not do, 42501 unless the caller
- * owns the machine; then, unless forced, what idem_followers_check raises for
+ * what idem_definition_read raises for a description that will not do, 42501
+ * unless the caller may define machines and owns this one; then, unless forced, what idem_followers_check raises for
  * the tables that follow it.
  */
 Datum

@@ -88,7 +88,7 @@ string_of(const JsonbValue *v)
 static IdemEdge *
 read_edge(const char *from, JsonbValue *v)
 {
-	IdemEdge *edge = palloc0(sizeof(IdemEdge));
+	IdemEdge   *edge = palloc0(sizeof(IdemEdge));
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	field;
@@ -173,6 +173,18 @@ place_state(IdemDefinition *definition, HTAB *states, const char *name)
 	definition->states = lappend(definition->states, unconstify(char *, name));
 }
 
+/* Gives places to all states that have none: those listed, and those led to. */
+static void
+place_rest(IdemDefinition *definition, HTAB *states, List *listed)
+{
+	ListCell   *lc;
+
+	foreach(lc, listed)
+		place_state(definition, states, lfirst(lc));
+	foreach(lc, definition->edges)
+		place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
+}
+
 /*
  * Puts the states in order: as they are reached from the initial one, step by
  * step and as listed, then those that are not.
@@ -190,10 +202,7 @@ order_states(IdemDefinition *definition, HTAB *states, List *listed)
 			place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
 	}
 	definition->nreached = list_length(definition->states);
-	foreach(lc, listed)
-		place_state(definition, states, lfirst(lc));
-	foreach(lc, definition->edges)
-		place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
+	place_rest(definition, states, listed);
 }
 
 static void
@@ -202,10 +211,7 @@ initial_error(IdemDefinition *definition, HTAB *states, List *listed)
 	StringInfoData buf;
 	ListCell   *lc;
 
-	foreach(lc, listed)
-		place_state(definition, states, lfirst(lc));
-	foreach(lc, definition->edges)
-		place_state(definition, states, ((IdemEdge *) lfirst(lc))->to);
+	place_rest(definition, states, listed);
 	initStringInfo(&buf);
 	foreach(lc, definition->states)
 		appendStringInfo(&buf, "%s\"%s\"", buf.len ? ", " : "",
@@ -232,8 +238,8 @@ make_states(void)
 }
 
 /*
- * Reads a description.  Raises 22023 for one that is none, 42883 for a guard
- * that does not exist.
+ * Reads a description.  Raises 22023 for one that is none, and what
+ * idem_signature_resolve raises for guards.
  */
 IdemDefinition *
 idem_definition_read(const char *name, const char *initial, Jsonb *transitions)

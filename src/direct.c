@@ -98,10 +98,10 @@ has_domains(Relation rel)
 }
 
 /*
- * Does writing to a table of idem's, which is open and locked, run no code but
- * the server's?  Of tables that inherit from it, statements read the rows, and may
- * run what is attached to those.  What is found of a few tables is kept until one of idem's may
- * have changed.
+ * Does writing to a table of idem's, which is open and locked, run no code but the
+ * server's?  Of tables that inherit from it, statements read the rows, and may run
+ * what is attached to those.  What is found of a few tables is kept until one of
+ * idem's may have changed.
  */
 bool
 idem_direct_runs_nothing(Relation rel)

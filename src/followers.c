@@ -283,9 +283,10 @@ idem_followers_working(const char *machine)
 }
 
 /*
- * Raises 23514 if a new definition of a machine (NULL: there is none yet, else not
- * to be used afterwards) would leave rows in states that it does not have, 42804 if it has states that a
- * table cannot hold, or a new guard that does not take rows of a table.
+ * Raises 23514 if a new definition would leave rows in states that it does not
+ * have, 42804 if it has states that a table cannot hold, or a new guard that does
+ * not take rows of a table.  machine is what there is so far, not to be used
+ * afterwards; NULL: nothing.
  */
 void
 idem_followers_check(const IdemDefinition *definition,

@@ -69,7 +69,8 @@ check_writable(const char *function)
  *
  * function is the name to complain with where nothing may be written, or NULL
  * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
- * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only transaction and on a standby.
+ * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only
+ * transaction and on a standby.
  */
 void
 idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
@@ -266,8 +267,7 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 	IdemFound	found;
 
 	set_clock(key);
-	found = idem_keyrow_find(key->scope, key->key, key->now, options,
-							 row);
+	found = idem_keyrow_find(key->scope, key->key, key->now, options, row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
 	if (found == IDEM_FOUND_BUSY && row->claimer_known)
@@ -281,8 +281,11 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
  * found, and is not if a live one was, which stands for itself.
  *
  * Waits for others who are at the same key, or, told not to wait, returns that
- * it is busy.  Raises 40001 when the row was committed after our snapshot was
- * taken.
+ * it is busy.
+ *
+ * Raises 40001 when the row was committed after our snapshot was taken, 42501 when
+ * it is busy and another role's, 55006 when a call that we run inside of has the
+ * key, 55P03 when the wait takes too long, 22023 for times that are none.
  */
 IdemFound
 idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
@@ -319,7 +322,7 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 /*
  * Finds out how a key stands, for somebody who will write its row if it is
  * live: the lock is held on return, and the key not busy.  Response and request
- * are not read.  Raises 40001 as idem_key_find does.
+ * are not read.  Raises what idem_key_find does.
  */
 IdemFound
 idem_key_hold(IdemKey *key, IdemKeyRow *row)
@@ -357,7 +360,7 @@ idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 
 /*
  * Is somebody at work under a key, be it a call that we are running inside of?
- * Its lock need not be taken to know, so that nobody else who comes meets us there.
+ * Its lock need not be taken to know, so that nobody who comes meets us there.
  */
 static bool
 is_locked(const IdemKey *key)
@@ -377,7 +380,7 @@ is_locked(const IdemKey *key)
 /*
  * Finds out how a key stands, for somebody who only wants to know: waits for
  * nobody and takes no lock that anybody could meet.  It is as the key stood at
- * some moment of the call.  Raises 40001 as idem_key_find does.
+ * some moment of the call.  Raises 40001 and 42501 as idem_key_find does.
  *
  * Where there is no row, the work may be under way, which the key's lock tells.
  * If nobody has it, a row that comes later is found, unless it is being updated at
@@ -410,7 +413,7 @@ idem_key_peek(IdemKey *key, IdemKeyRow *row)
  * for others who are at the same key.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
- * different request, 40001 when it was used after our snapshot was taken.
+ * different request, and what idem_key_find does.
  */
 bool
 idem_key_claim(IdemKey *key, IdemAnswer *answer)

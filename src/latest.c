@@ -15,6 +15,7 @@
 #include "access/relscan.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -39,6 +40,7 @@ idem_latest_find(Relation rel, Oid index, int nkeys, ScanKey keys)
 
 	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (table_tuple_satisfies_snapshot(rel, scan->slot, latest))
 			found = heap_copytuple(tuple);
 	}

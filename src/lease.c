@@ -15,8 +15,8 @@
  *
  * As long as lease_until is set, response is the last checkpoint.  That holds
  * for a row in progress or abandoned, and for a claim without a lease that took
- * over such a row: until it is answered it shows no response, and if it is released, the
- * checkpoint is there for the next.
+ * over such a row: until it is answered it shows no response, and if it is
+ * released, the checkpoint is there for the next.
  *
  * Whoever writes a row has held the lock of its key since finding it, and
  * writes over the very version that was found.
@@ -125,7 +125,8 @@ has_moved(const IdemKeyRow *row)
  * another transaction is at the key.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
- * different request, 40001 when it was used after our snapshot was taken.
+ * different request, 27000 when a trigger keeps its row from being written, and
+ * what idem_key_find does.
  */
 bool
 idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
@@ -191,7 +192,8 @@ error_lost(const IdemKey *key, const char *detail)
  *
  * Raises ID003 when there is none, ID002 when its fence is another or it was
  * released, 42501 when it is another role's, 55000 when the key belongs to no
- * claim, 22004 when a fence is needed and none is given.
+ * claim, 22004 when a fence is needed and none is given, and what idem_key_hold
+ * does.
  */
 static Standing
 find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)

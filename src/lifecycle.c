@@ -44,12 +44,6 @@ protocol_error(const char *message)
 			 errhint("Let idem_attach() create the triggers.")));
 }
 
-static Datum
-column(HeapTuple tuple, Relation rel, AttrNumber number, bool *isnull)
-{
-	return heap_getattr(tuple, number, RelationGetDescr(rel), isnull);
-}
-
 static void
 null_error(Relation rel, AttrNumber number)
 {
@@ -66,7 +60,7 @@ static char *
 state_of(HeapTuple tuple, Relation rel, AttrNumber number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, rel, number, &isnull);
+	Datum		value = heap_getattr(tuple, number, RelationGetDescr(rel), &isnull);
 	Oid			function;
 	bool		isvarlena;
 
@@ -127,7 +121,8 @@ is_overruled(const TriggerData *trigdata, FmgrInfo *flinfo)
 	Kept	   *mine = kept(flinfo);
 	const TriggerDesc *triggers = trigdata->tg_relation->trigdesc;
 
-	for (int i = 0; !mine->asked && triggers != NULL && i < triggers->numtriggers; i++)
+	for (int i = 0;
+		 !mine->asked && triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
 
@@ -321,8 +316,8 @@ after_insert(const TriggerData *trigdata, const IdemLifecycle *lifecycle,
  * Errors: ID201 for a change of state that the machine does not allow, ID204 for
  * one that its guard refuses, and what the guard raises itself, 27000 for a row
  * that arrives in another partition with another state or version than it left
- * with, 23502 where state or version is null, 22003 when the version overflows, 39P01 for a trigger of
- * another kind, and those of idem_follow_read.
+ * with, 23502 where state or version is null, 22003 when the version overflows,
+ * 39P01 for a trigger of another kind, and those of idem_follow_read.
  */
 Datum
 idem_lifecycle(PG_FUNCTION_ARGS)
@@ -343,8 +338,7 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 		 trigdata->tg_trigger->tgqual != NULL))
 		protocol_error("function \"idem_lifecycle\" must be fired by every update");
 
-	idem_follow_read(&lifecycle, trigdata->tg_relation,
-						   trigdata->tg_trigger);
+	idem_follow_read(&lifecycle, trigdata->tg_relation, trigdata->tg_trigger);
 	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
 		TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 		return PointerGetDatum(before_update(trigdata, &lifecycle,

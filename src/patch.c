@@ -5,8 +5,9 @@
  * Most often the row is as expected, so one UPDATE is tried first, whose
  * condition says what has to hold: the version, and that there is something to
  * change.  Where it finds no such row, or the table has triggers that might make
- * something else of it, the row is locked and judged by what it is then; should it turn out that the update can be made after all, since
- * others have changed the row in between, it is made under that lock.
+ * something else of it, the row is locked and judged by what it is then; should it
+ * turn out that the update can be made after all, since others have changed the
+ * row in between, it is made under that lock.
  *
  * The statements are what a person would write and run with the caller's
  * rights.  They run under the caller's search_path, hence every name in them is

@@ -68,7 +68,8 @@ idem_place(PG_FUNCTION_ARGS)
 	int			nargs;
 	int			varno;
 
-	if (request == NULL || !IsA(request, SupportRequestSimplify) || simplify->root == NULL)
+	if (request == NULL || !IsA(request, SupportRequestSimplify) ||
+		simplify->root == NULL)
 		PG_RETURN_POINTER(NULL);
 
 	args = list_copy(simplify->fcall->args);

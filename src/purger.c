@@ -89,7 +89,7 @@ lock_purge(void)
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-/* Is there reason to leave the database? */
+/* Is there no reason to leave the database? */
 static bool
 may_stay(void)
 {
@@ -203,6 +203,7 @@ try_batch(IdemPurge *purge, int *failures)
 	PG_END_TRY();
 	return installed;
 }
+
 /*
  * Waits for idem.purge_delay, or less if there is reason to leave.  Always
  * lets signals in.

@@ -194,12 +194,7 @@ is_empty(SPIPlanPtr plan)
 	return source->query_list == NIL;
 }
 
-/*
- * Makes the statement's plan fit the catalog; needs a connection.
- *
- * The plan cache alone would not do: a plan that a rule has left nothing of
- * depends on no table, and so stays valid when the rule is dropped.
- */
+/* Makes the statement's plan fit the catalog; needs a connection. */
 static void
 ready_own(IdemStatement *statement, const IdemCatalog *cat)
 {
@@ -246,7 +241,6 @@ is_bare(const IdemStatement *statement)
 	return bare;
 }
 
-/* Runs a statement of idem's own as the owner of idem's tables. */
 static uint64
 run_own(IdemStatement *statement, const Execution *how)
 {

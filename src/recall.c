@@ -297,7 +297,8 @@ find_keys(Relation rel, const IdemLifecycle *followed, const IdemUnique *key,
 {
 	List	   *keys = list_make1(idem_rowkey_form(rel, followed, key, values));
 
-	for (int i = 0; followed == NULL && key->ncolumns > 1 && i < key->ncolumns; i++)
+	for (int i = 0;
+		 followed == NULL && key->ncolumns > 1 && i < key->ncolumns; i++)
 	{
 		IdemLifecycle former = {0};
 
@@ -553,6 +554,7 @@ send_history(FunctionCallInfo fcinfo, const Tables *tables)
 	slot = MakeSingleTupleTableSlot(rsinfo->setDesc, &TTSOpsMinimalTuple);
 	for (int i = 0; i < entries.count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		ExecStoreMinimalTuple(entries.all[i].row, slot, false);
 		tuplestore_puttupleslot(rsinfo->setResult, slot);
 	}

@@ -284,7 +284,9 @@ find_version(IdemTarget *target)
 /*
  * Opens the target of a shape, to be closed by the caller, and checks the shape
  * against it.  Raises 42809, 42501 or 0A000 for what is not a table to upsert
- * into, 42703 for unknown fields, 42P10 for want of a unique index.
+ * into, 42703 for unknown fields, 42P10 for want of a unique index, 22023 for
+ * columns of conflict or merge rules that will not do, 22004 where only a key could
+ * tell a repeat, and what idem_table_version and idem_merge_check raise.
  */
 void
 idem_target_open(IdemTarget *target, const IdemShape *shape)

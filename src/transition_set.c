@@ -102,6 +102,7 @@ read_rows(FunctionCallInfo fcinfo, const IdemWish *common, int *count)
 	{
 		Row		   *row = &rows[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (id_nulls[i])
 			idem_error_null("ids[]");
 		row->number = i;
@@ -185,6 +186,7 @@ sort_rows(IdemStage *stage, Row *rows, int count, Row **current)
 
 	for (int i = 0; i < count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		*current = &rows[i];
 		idem_stage_aim(stage, rows[i].wish.id);
 		rows[i].key = memcpy(palloc(size), stage->args, size);

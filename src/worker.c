@@ -198,6 +198,9 @@ error_not_started(void)
  * Starts a launcher for the current database.  False: one is at work already,
  * for this database or for all.  It is there when the call returns, even if
  * the transaction rolls back; it begins when the transaction has ended.
+ *
+ * Raises 42501 unless the caller may purge, 25006 on a standby, 53000 when the
+ * server has no place for it.
  */
 Datum
 idem_worker_start(PG_FUNCTION_ARGS)
@@ -232,7 +235,8 @@ idem_worker_start(PG_FUNCTION_ARGS)
  * idem_worker_stop() -> boolean
  *
  * Ends the launcher that idem_worker_start() started in this database, and
- * its purger.  False: there is none.  It has ended when the call returns.
+ * its purger.  False: there is none.  It has ended when the call returns.  Raises
+ * 42501 unless the caller may purge.
  */
 Datum
 idem_worker_stop(PG_FUNCTION_ARGS)
