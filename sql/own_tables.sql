@@ -212,6 +212,12 @@ SELECT change, answer FROM unnest(ARRAY[
 	'ALTER TYPE test_own_tables.idem_execute_result ADD ATTRIBUTE more int',
 	'ALTER TYPE test_own_tables.idem_execute_result ALTER ATTRIBUTE processed TYPE text']) AS change, attempt(change) AS answer
 ORDER BY change, answer;
+-- a table that calls do without until it is to be purged
+BEGIN;
+ALTER TABLE test_own_tables.idem_history RENAME TO other_name;
+SET LOCAL idem.history_retention = '1h';
+SELECT idem_purge();
+ROLLBACK;
 -- nothing of that is left
 SELECT outcome FROM idem_execute('own-8', 'SELECT 1', scope => 'test_own_tables');
 

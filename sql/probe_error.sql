@@ -44,6 +44,11 @@ END $$;
 SELECT try();
 SELECT * FROM doc ORDER BY id;
 
+-- So does a lock that was not to be had.
+CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN RAISE 'not in time' USING ERRCODE = '55P03'; END$$;
+SELECT * FROM idem_update('doc', 1, '{"body": "b"}', expected_version => 1);
+
 -- An error that is about the row says that this write was not made before.
 CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
 	$$BEGIN RAISE 'not that'; END$$;
