@@ -102,7 +102,7 @@ COMMENT ON COLUMN @extschema@.idem_upsert_result.outcome IS
 COMMENT ON COLUMN @extschema@.idem_upsert_result.replayed IS
 'whether the call was made before, and this is the answer it got then';
 COMMENT ON COLUMN @extschema@.idem_upsert_result.result IS
-'the row, or the rows of the command';
+'the row as it then was';
 
 CREATE FUNCTION @extschema@.idem_upsert(
 	key text, target regclass, data jsonb,
@@ -160,7 +160,7 @@ COMMENT ON COLUMN @extschema@.idem_execute_result.outcome IS
 COMMENT ON COLUMN @extschema@.idem_execute_result.replayed IS
 'whether the call was made before, and this is the answer it got then';
 COMMENT ON COLUMN @extschema@.idem_execute_result.result IS
-'the row, or the rows of the command';
+'the rows of the statement; null if it returns none';
 COMMENT ON COLUMN @extschema@.idem_execute_result.processed IS
 'number of rows that the command processed';
 
@@ -330,9 +330,9 @@ COMMENT ON TYPE @extschema@.idem_lookup_result IS
 COMMENT ON COLUMN @extschema@.idem_lookup_result.outcome IS
 'what came of the call';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.response IS
-'what the claim was completed or failed with; the last checkpoint while it is in progress';
+'what a retry is answered; the last checkpoint of a claim that is in progress or abandoned';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.fence IS
-'number of the claim, for its holder';
+'number of the claim';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.created_at IS
 'when the key was claimed';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.expires_at IS
@@ -896,7 +896,7 @@ COMMENT ON COLUMN @extschema@.idem_update_result.outcome IS
 COMMENT ON COLUMN @extschema@.idem_update_result.replayed IS
 'whether the call was made before, and this is the answer it got then';
 COMMENT ON COLUMN @extschema@.idem_update_result.result IS
-'the row, or the rows of the command';
+'the row as it then was';
 COMMENT ON COLUMN @extschema@.idem_update_result.version IS
 'version of the row';
 
