@@ -145,28 +145,26 @@ idem_consume(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(added);
 }
 
-/* By their bytes, as the primary key has them; the first of equals first. */
+/* By their bytes, as the primary key has them. */
+static int
+id_compare(const text *a, const text *b)
+{
+	int			la = VARSIZE_ANY_EXHDR(a);
+	int			lb = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(la, lb));
+
+	return order != 0 ? order : la - lb;
+}
+
+/* By their ids, the first of equals first. */
 static int
 message_compare(const void *a, const void *b)
 {
 	const Message *ma = a;
 	const Message *mb = b;
-	int			la = VARSIZE_ANY_EXHDR(ma->id);
-	int			lb = VARSIZE_ANY_EXHDR(mb->id);
-	int			order = memcmp(VARDATA_ANY(ma->id), VARDATA_ANY(mb->id),
-							   Min(la, lb));
+	int			order = id_compare(ma->id, mb->id);
 
-	if (order == 0)
-		order = la - lb;
 	return order != 0 ? order : ma->place - mb->place;
-}
-
-static bool
-same_id(const Message *a, const Message *b)
-{
-	return VARSIZE_ANY_EXHDR(a->id) == VARSIZE_ANY_EXHDR(b->id) &&
-		memcmp(VARDATA_ANY(a->id), VARDATA_ANY(b->id),
-			   VARSIZE_ANY_EXHDR(a->id)) == 0;
 }
 
 /*
@@ -195,7 +193,7 @@ sort_messages(Message *messages, int count, const Datum *ids,
 	qsort(messages, count, sizeof(Message), message_compare);
 	for (int i = 0; i < count; i++)
 	{
-		if (kept == 0 || !same_id(&messages[kept - 1], &messages[i]))
+		if (kept == 0 || id_compare(messages[kept - 1].id, messages[i].id) != 0)
 			messages[kept++] = messages[i];
 	}
 	return kept;
