@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "batch.h"

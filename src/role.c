@@ -20,7 +20,6 @@
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/syscache.h"
 
 #include "role.h"

@@ -13,7 +13,6 @@
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
