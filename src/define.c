@@ -171,8 +171,8 @@ own_machine(const char *name)
  *
  * Makes a machine, or changes it; false if it is as described already.  Raises
  * what idem_definition_read raises for a description that will not do, 42501
- * unless the caller may define machines and owns this one; then, unless forced, what idem_followers_check raises for
- * the tables that follow it.
+ * unless the caller may define machines and owns this one; then, unless forced,
+ * what idem_followers_check raises for the tables that follow it.
  */
 Datum
 idem_machine_define(PG_FUNCTION_ARGS)

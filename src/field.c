@@ -23,6 +23,7 @@
 
 #include "catalog.h"
 #include "field.h"
+#include "rowjson.h"
 #include "value.h"
 
 /*
@@ -43,8 +44,7 @@ idem_field_names(Jsonb *object, const char *argument, IdemSpelling *spelling)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" must be a JSON object", argument),
 				 errdetail("It is of type %s.",
-						   TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
-																   JsonbPGetDatum(object)))),
+						   idem_rowjson_type(object)),
 				 errhint("Name each column with its value: {\"total\": 12.50, \"status\": \"PENDING\"}.")));
 
 	it = JsonbIteratorInit(&object->root);

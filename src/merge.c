@@ -20,6 +20,7 @@
 
 #include "catalog.h"
 #include "merge.h"
+#include "rowjson.h"
 
 static const char *const rule_names[] = {
 	[IDEM_MERGE_SET] = "set",
@@ -66,8 +67,7 @@ idem_merge_rules(Jsonb *merge, const List *fields)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"merge\" must be a JSON object"),
 				 errdetail("It is of type %s.",
-						   TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
-																   JsonbPGetDatum(merge)))),
+						   idem_rowjson_type(merge)),
 				 errhint("Name columns with their rules: {\"seen_at\": \"max\", \"tags\": \"union\"}.")));
 
 	foreach(lc, fields)

@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "params.h"
+#include "rowjson.h"
 #include "value.h"
 
 /* Raises 22023 for parameters that are not an array. */
@@ -23,8 +24,7 @@ idem_params_check(Jsonb *params)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"params\" must be a JSON array"),
 				 errdetail("It is of type %s.",
-						   TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
-																   JsonbPGetDatum(params)))),
+						   idem_rowjson_type(params)),
 				 errhint("List the values of $1, $2, and so on: [10, \"text\", null].")));
 }
 

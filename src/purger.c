@@ -215,11 +215,10 @@ pause_between_batches(void)
 
 	for (;;)
 	{
+		TimestampTz end = TimestampTzPlusMilliseconds(start, idem_purge_delay_ms);
 		long		left_ms;
 
-		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-												  TimestampTzPlusMilliseconds(start,
-																			  idem_purge_delay_ms));
+		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 		idem_worker_wait(Min(left_ms, ATTENTION_MS));
 		if (left_ms <= ATTENTION_MS || !may_stay())
 			return;

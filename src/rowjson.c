@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -115,6 +116,15 @@ set_other(JsonbValue *v, Datum value, Oid type)
 											 InvalidOid, COERCE_EXPLICIT_CALL),
 					   &function);
 	set_container(v, DatumGetJsonbP(FunctionCall1(&function, value)));
+}
+
+/* What type a value is of, for people. */
+const char *
+idem_rowjson_type(const Jsonb *json)
+{
+	Datum		name = DirectFunctionCall1(jsonb_typeof, JsonbPGetDatum(json));
+
+	return TextDatumGetCString(name);
 }
 
 /* Are two values the same, to the byte? */

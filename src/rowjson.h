@@ -12,6 +12,7 @@
 #include "compat.h"
 
 extern bool idem_rowjson_same(const Jsonb *a, const Jsonb *b);
+extern const char *idem_rowjson_type(const Jsonb *json);
 extern void idem_rowjson_name(IdemJsonbState *state, const char *name);
 extern void idem_rowjson_push(IdemJsonbState *state, TupleDesc desc,
 							  HeapTuple tuple);

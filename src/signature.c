@@ -61,14 +61,15 @@ append_type(StringInfo buf, Oid type)
 {
 	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	Form_pg_type form;
+	char	   *schema = NULL;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for type %u", type);
 	form = (Form_pg_type) GETSTRUCT(tuple);
-	appendStringInfoString(buf,
-						   quote_qualified_identifier(form->typnamespace == PG_CATALOG_NAMESPACE ?
-													  NULL : get_namespace_name(form->typnamespace),
-													  NameStr(form->typname)));
+	if (form->typnamespace != PG_CATALOG_NAMESPACE)
+		schema = get_namespace_name(form->typnamespace);
+	appendStringInfoString(buf, quote_qualified_identifier(schema,
+														   NameStr(form->typname)));
 	ReleaseSysCache(tuple);
 }
 
@@ -78,13 +79,13 @@ write_down(Oid function)
 {
 	Oid		   *args;
 	int			nargs;
+	char	   *schema = get_namespace_name(get_func_namespace(function));
 	StringInfoData buf;
 
 	(void) get_func_signature(function, &args, &nargs);
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s(",
-					 quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
-												get_func_name(function)));
+					 quote_qualified_identifier(schema, get_func_name(function)));
 	for (int i = 0; i < nargs; i++)
 	{
 		if (i > 0)

@@ -18,6 +18,8 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "rowjson.h"
+
 PG_FUNCTION_INFO_V1(idem_upsert_union_array);
 PG_FUNCTION_INFO_V1(idem_upsert_union_jsonb);
 
@@ -240,13 +242,6 @@ write_jsonb(const Elements *elements)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
 }
 
-static const char *
-type_name(Jsonb *json)
-{
-	return TextDatumGetCString(DirectFunctionCall1(jsonb_typeof,
-												   JsonbPGetDatum(json)));
-}
-
 /*
  * _idem_upsert_union(old jsonb, new jsonb) -> jsonb
  *
@@ -280,8 +275,8 @@ idem_upsert_union_jsonb(PG_FUNCTION_ARGS)
 				 errmsg("cannot merge these jsonb values by \"union\""),
 				 base != new ?
 				 errdetail("The row has one of type %s, the data one of type %s.",
-						   type_name(base), type_name(new)) :
-				 errdetail("The data has one of type %s.", type_name(new)),
+						   idem_rowjson_type(base), idem_rowjson_type(new)) :
+				 errdetail("The data has one of type %s.", idem_rowjson_type(new)),
 				 errhint("The rule is for two objects or two arrays.")));
 
 	init_elements(&elements, JB_ROOT_COUNT(base) + JB_ROOT_COUNT(new),
