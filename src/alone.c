@@ -6,6 +6,9 @@
  * with the query; the query itself makes the call, and not a function, a command
  * or a cursor that it runs; and it does nothing else that could be the work.  That
  * cannot be told for certain: where it is not known, the answer is no.
+ *
+ * A client that sends queries ahead of their answers (a pipeline, a batch) needs no
+ * block to have them in one transaction: that ends where the client synchronizes.
  */
 #include "postgres.h"
 
@@ -19,6 +22,10 @@
 #include "utils/portal.h"
 
 #include "alone.h"
+#include "compat.h"
+
+/* The message by which a client synchronizes; it has a name from 17 on. */
+#define SYNC	'S'
 
 typedef struct Search
 {
@@ -81,6 +88,30 @@ search_plan(const Plan *plan, Search *search)
 	search_plan(plan->righttree, search);
 }
 
+/*
+ * May the transaction have more queries than this one?  A client that has not
+ * synchronized yet may send them: drivers do so in the same packet, so that where
+ * this query is the last, the next byte is here.
+ */
+static bool
+is_pipelined(const QueryDesc *query)
+{
+	int			next;
+
+	if ((MyXactFlags & XACT_FLAGS_PIPELINING) != 0)
+		return true;
+	/* a simple query is synchronized by itself */
+	if (query == NULL || query->dest == NULL ||
+		query->dest->mydest != DestRemoteExecute)
+		return false;
+	if (!IDEM_MORE_RECEIVED())
+		return true;
+	pq_startmsgread();
+	next = pq_peekbyte();
+	pq_endmsgread();
+	return next != SYNC;
+}
+
 /* Is that all of the transaction, as far as one can see? */
 bool
 idem_alone(FunctionCallInfo fcinfo)
@@ -100,5 +131,6 @@ idem_alone(FunctionCallInfo fcinfo)
 	if (stmt->commandType != CMD_SELECT || stmt->hasModifyingCTE)
 		return false;
 	search_plan(stmt->planTree, &search);
-	return search.found && !search.work;
+	return search.found && !search.work &&
+		!is_pipelined(ActivePortal->queryDesc);
 }

@@ -112,6 +112,22 @@
 #define IDEM_VXID_PROCESS(vxid)		BackendIdGetProc((vxid).backendId)
 #endif
 
+/*
+ * What has come in from the client beyond the message that is being dealt with.
+ * Declared here since libpq/libpq.h includes headers of GSSAPI and OpenSSL, which
+ * need not be there where extensions are built.
+ */
+extern void pq_startmsgread(void);
+extern void pq_endmsgread(void);
+extern int	pq_peekbyte(void);
+#if PG_VERSION_NUM >= 170000
+extern ssize_t pq_buffer_remaining_data(void);
+#define IDEM_MORE_RECEIVED()		(pq_buffer_remaining_data() > 0)
+#else
+extern bool pq_buffer_has_data(void);
+#define IDEM_MORE_RECEIVED()		pq_buffer_has_data()
+#endif
+
 /* Making a jsonb of its pieces; JsonbValueToJsonb() takes the state's result. */
 #if PG_VERSION_NUM >= 190000
 #define IdemJsonbState		JsonbInState

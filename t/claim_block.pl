@@ -63,5 +63,28 @@ foreach my $protocol ('simple', 'extended', 'prepared')
 		SELECT work(:n::text);}), '', 'in a function');
 }
 
+# A pipeline is one transaction up to where it is synchronized, without a block.
+foreach my $protocol ('extended', 'prepared')
+{
+	is(error($protocol, q{
+		\set n random(1, 1000000000)
+		\startpipeline
+		SELECT outcome FROM idem_claim(:n::text);
+		INSERT INTO done VALUES (1);
+		SELECT idem_complete(:n::text, '1');
+		\endpipeline}), '', "$protocol: in a pipeline");
+	is(error($protocol, q{
+		\set n random(1, 1000000000)
+		\startpipeline
+		INSERT INTO done VALUES (1);
+		SELECT outcome FROM idem_claim(:n::text);
+		\endpipeline}), '', 'at its end');
+	is(error($protocol, q{
+		\set n random(1, 1000000000)
+		\startpipeline
+		SELECT outcome FROM idem_claim(:n::text);
+		\endpipeline}), $refused, 'alone in it');
+}
+
 $node->stop;
 done_testing();
