@@ -140,6 +140,17 @@ SELECT idem_transition('row_of', 1, 'PROCESSING');
 ROLLBACK TO s;
 DROP FUNCTION public._idem_change_met(bigint, order_status, bigint, oid, tid);
 SELECT outcome FROM idem_transition('row_of', 1, 'PROCESSING');
+-- what others call by a name of that kind is their own business
+CREATE FUNCTION public._idem_audit(text) RETURNS text LANGUAGE sql AS 'SELECT $1';
+ALTER FUNCTION public._idem_audit(text) OWNER TO regress_idem_stranger;
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM public._idem_audit(new.tags[1]);
+	RETURN new;
+END $$;
+CREATE TRIGGER audit BEFORE INSERT OR UPDATE ON row_of FOR EACH ROW EXECUTE FUNCTION audit();
+SELECT outcome FROM idem_upsert('helpers-9', 'row_of', '{"id": 2, "tags": ["a"]}');
+SELECT result FROM idem_execute('helpers-10', 'SELECT public._idem_audit(''a'') AS audited');
 ROLLBACK;
 DELETE FROM idem_key WHERE starts_with(key, 'helpers-');
 DROP SCHEMA idem_test_helpers CASCADE;

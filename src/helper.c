@@ -27,23 +27,29 @@
 
 #define PREFIX	"_idem_"
 
-/* Statements of idem's under way; those that they bring about count as well. */
-static int	statements = 0;
+/* The text, as the plan cache has it, of the innermost statement of idem's. */
+static const char *statement = NULL;
 
 static planner_hook_type next_planner = NULL;
 
-/* Begins a statement of idem's, which is to be ended also on an error. */
-void
-idem_helper_begin(void)
+/*
+ * Begins a statement of idem's, or of somebody else's (NULL), and returns what is
+ * to be given to idem_helper_end(), also on an error.  Statements are known by where
+ * their text is: those that triggers and functions bring about have another.
+ */
+const char *
+idem_helper_begin(const char *text)
 {
-	statements++;
+	const char *outer = statement;
+
+	statement = text;
+	return outer;
 }
 
 void
-idem_helper_end(void)
+idem_helper_end(const char *outer)
 {
-	Assert(statements > 0);
-	statements--;
+	statement = outer;
 }
 
 /* Raises 42501 for a function that passes for one of idem's. */
@@ -84,7 +90,7 @@ check_functions(Node *node, void *schema)
 static PlannedStmt *
 plan(IDEM_PLANNER_ARGS)
 {
-	if (statements > 0)
+	if (statement != NULL && query_string == statement)
 	{
 		Oid			schema = idem_catalog()->schema_oid;
 

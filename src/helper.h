@@ -5,8 +5,8 @@
 #ifndef IDEM_HELPER_H
 #define IDEM_HELPER_H
 
-extern void idem_helper_begin(void);
-extern void idem_helper_end(void);
+extern const char *idem_helper_begin(const char *text);
+extern void idem_helper_end(const char *outer);
 extern void idem_helper_init(void);
 
 #endif							/* IDEM_HELPER_H */

@@ -108,6 +108,7 @@ typedef struct Execution
 	DestReceiver *dest;			/* NULL: they do not */
 	IdemBindCallback bind;
 	void	   *state;
+	bool		is_callers;		/* has the caller written the statement? */
 } Execution;
 
 static uint64
@@ -143,14 +144,25 @@ send_rows(SPIPlanPtr plan, const Execution *how)
 	return SPI_processed;
 }
 
+/* The text of a statement, as the plan cache has it and gives it to the planner. */
+static const char *
+text_of(SPIPlanPtr plan)
+{
+	List	   *sources = SPI_plan_get_plan_sources(plan);
+
+	return sources == NIL ? NULL :
+		((CachedPlanSource *) linitial(sources))->query_string;
+}
+
 /* Runs a plan; needs a connection.  Making arguments may run code of others. */
 static uint64
 run_plan(IdemPlan *plan, const Execution *how)
 {
 	volatile uint64 rows;
+	const char *outer;
 
 	idem_plans_begin(plan);
-	idem_helper_begin();
+	outer = idem_helper_begin(how->is_callers ? NULL : text_of(plan->plan));
 	PG_TRY();
 	{
 		rows = how->dest != NULL ? send_rows(plan->plan, how) :
@@ -158,7 +170,7 @@ run_plan(IdemPlan *plan, const Execution *how)
 	}
 	PG_FINALLY();
 	{
-		idem_helper_end();
+		idem_helper_end(outer);
 		idem_plans_end(plan);
 	}
 	PG_END_TRY();
@@ -430,7 +442,9 @@ uint64
 idem_query_caller_send(IdemPlan *plan, IdemBindCallback bind, void *state,
 					   DestReceiver *dest)
 {
-	Execution	how = {.dest = dest, .bind = bind, .state = state};
+	Execution	how = {
+		.dest = dest, .bind = bind, .state = state, .is_callers = true
+	};
 
 	return run_caller(plan, &how);
 }
@@ -440,7 +454,9 @@ uint64
 idem_query_once_send(const char *sql, int nargs, Oid *argtypes,
 					 IdemBindCallback bind, void *state, DestReceiver *dest)
 {
-	Execution	how = {.dest = dest, .bind = bind, .state = state};
+	Execution	how = {
+		.dest = dest, .bind = bind, .state = state, .is_callers = true
+	};
 	IdemPlan	plan = {0};
 	uint64		rows;
 
