@@ -173,7 +173,7 @@ open_table(Table *table, const IdemPatch *patch)
 		idem_error_no_relation(patch->target);
 	idem_table_check(table->rel, IDEM_TABLE_UPDATE, patch->keyed);
 	idem_unique_need_primary(&table->key, table->rel);
-	table->altered = idem_table_alters(table->rel);
+	table->altered = idem_table_alters_now(table->rel);
 	table->version = idem_table_version(table->rel, patch->versioned,
 										&table->raise_version);
 	find_fields(table);

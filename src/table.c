@@ -107,20 +107,14 @@ idem_table_version(Relation rel, bool expected, bool *unraised)
 	return column;
 }
 
-/*
- * May a trigger that is not idem's make something else of an updated row?
- * Partitions may have triggers of their own; to look for them would cost more than
- * what this spares.
- */
-bool
-idem_table_alters(Relation rel)
+/* Has a table a trigger, none of idem's, that an updated row is given to first? */
+static bool
+has_altering_trigger(Relation rel)
 {
 	Oid			lifecycle = idem_catalog()->lifecycle;
 	Oid			version = idem_catalog()->version;
 	TriggerDesc *triggers = rel->trigdesc;
 
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		return true;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
@@ -131,6 +125,44 @@ idem_table_alters(Relation rel)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * May a trigger that is not idem's make something else of an updated row?  What is
+ * said is to hold as long as a plan: a partition may get triggers of its own, which
+ * does not make plans for the whole table invalid.
+ */
+bool
+idem_table_alters(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		has_altering_trigger(rel);
+}
+
+/*
+ * The same as it is now, for an update that is to follow.  Partitions are looked at,
+ * and locked as the update locks them, before any of their rows is: a weaker lock
+ * that has to become a stronger one deadlocks with REINDEX.
+ */
+bool
+idem_table_alters_now(Relation rel)
+{
+	List	   *tables;
+	bool		alters = false;
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return has_altering_trigger(rel);
+	tables = find_all_inheritors(RelationGetRelid(rel), RowExclusiveLock, NULL);
+	foreach(lc, tables)
+	{
+		Relation	table = table_open(lfirst_oid(lc), NoLock);
+
+		alters = alters || has_altering_trigger(table);
+		table_close(table, NoLock);
+	}
+	list_free(tables);
+	return alters;
 }
 
 /*

@@ -20,6 +20,7 @@ extern void idem_table_check(Relation rel, IdemTableUse use, bool keyed);
 extern AttrNumber idem_table_version(Relation rel, bool expected,
 									 bool *unraised);
 extern bool idem_table_alters(Relation rel);
+extern bool idem_table_alters_now(Relation rel);
 extern bool idem_table_fills(Relation rel, bool partitions);
 
 #endif							/* IDEM_TABLE_H */

@@ -88,13 +88,16 @@ sub work_on
 {
 	my ($round, $table, $kind, $of_extension, $column, @indexes) = @_;
 	my @work = (
-		"VACUUM FULL $table", "VACUUM $table", "VACUUM (FREEZE) $table", "ANALYZE $table",
-		"REINDEX TABLE $table", "REINDEX TABLE CONCURRENTLY $table");
+		"VACUUM FULL $table", "VACUUM $table", "VACUUM (FREEZE) $table", "ANALYZE $table");
 
+	# Of a partitioned table REINDEX locks all partitions, or their indexes, one
+	# after the other, and so deadlocks with whatever statement writes to two of
+	# them in another order.  The partitions have their turn.
+	push @work, "REINDEX TABLE $table", "REINDEX TABLE CONCURRENTLY $table" if $kind eq 'r';
 	foreach my $index (@indexes)
 	{
-		push @work, "CLUSTER $table USING $index", "REINDEX INDEX CONCURRENTLY $index",
-			"REINDEX INDEX $index";
+		push @work, "CLUSTER $table USING $index";
+		push @work, "REINDEX INDEX CONCURRENTLY $index", "REINDEX INDEX $index" if $kind eq 'r';
 	}
 	if ($kind eq 'r')
 	{
