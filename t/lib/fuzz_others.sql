@@ -1,4 +1,4 @@
--- What others have, for t/fuzz.pl: keys, consumers, messages, offsets, machines,
+-- What others have, for t/idem_fuzz.pl: keys, consumers, messages, offsets, machines,
 -- history, and tables with no right to them, or to some columns or rows only.
 -- Whatever says CANARY must not be told to anybody.
 CREATE EXTENSION idem;

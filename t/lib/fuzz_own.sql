@@ -1,4 +1,4 @@
--- What the role has that t/fuzz.pl is about, made anew: tables of all kinds, and
+-- What the role has that t/idem_fuzz.pl is about, made anew: tables of all kinds, and
 -- code in all places of a table.  That code is fuzz.evil(), which calls what the
 -- setting fuzz.call says, tells of internal errors that are caught, and of
 -- anybody else than the role that runs it.
