@@ -1,7 +1,5 @@
---
 -- The settings of one call: how long keys are kept, in which scope they are, and
 -- how long to wait.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 SELECT length(idem_new_key());

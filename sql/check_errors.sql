@@ -1,6 +1,4 @@
---
 -- What idem_check() refuses, and which errors of a run it raises.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_check_errors;

@@ -1,7 +1,5 @@
---
 -- Rights of idem_check(): the command is its caller's, and nothing is told of
 -- rows that the caller may not read but how many differ.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_check_rights;

@@ -1,6 +1,4 @@
---
 -- idem_check(): does a statement do any more when it is run again?
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_check;

@@ -1,6 +1,4 @@
---
 -- What idem_check() finds in tables of all kinds.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_check_tables;

@@ -1,6 +1,4 @@
---
 -- idem_check() and the transaction that it is called in.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_check_transaction;

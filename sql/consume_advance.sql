@@ -1,6 +1,4 @@
---
 -- Messages by offset: how far a consumer has come in a log, one row a partition.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_advance;

@@ -1,6 +1,4 @@
---
 -- Consumers: what is refused, and what the refusal says.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_consumer_errors;

@@ -1,8 +1,6 @@
---
 -- How messages are consumed from SQL: each idiom of docs/consumers.md with messages
 -- of other kinds beside them, with a join, and with several lines to a message, and
 -- whatever plan is made for it.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_consume_idioms;

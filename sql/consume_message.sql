@@ -1,9 +1,7 @@
---
 -- Messages by id: what is new, what was consumed, and for how long that is known.
 --
 -- What expires stands in one transaction, so that a background worker, which
 -- may be running, does not purge it.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_consume;

@@ -1,7 +1,5 @@
---
 -- Triggers and rules on the tables of consumers that keep rows from being written:
 -- the call fails, rather than to try for ever, or to say that all is done.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_prevented;

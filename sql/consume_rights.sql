@@ -1,7 +1,5 @@
---
 -- Rights of consumers: a name is everybody's until a role defines it, which not
 -- every role may.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_consume_rights;

@@ -1,7 +1,5 @@
---
 -- What idem_execute() refuses: each with the right SQLSTATE, nothing changed,
 -- and the key still free.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_execute_errors;

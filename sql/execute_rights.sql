@@ -1,6 +1,4 @@
---
 -- Rights of idem_execute(): the command is its caller's, and so are its names.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_execute_rights;

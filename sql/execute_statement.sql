@@ -1,6 +1,4 @@
---
 -- idem_execute(): any one statement, once per key.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_execute;

@@ -1,7 +1,5 @@
---
 -- Installing: into any schema, by anybody who may create in the database, and
 -- again in one session.
---
 SET client_min_messages = warning;
 DROP EXTENSION IF EXISTS idem;
 CREATE SCHEMA idem_test_install;

@@ -1,6 +1,4 @@
---
 -- idem's own tables, which their owner may alter, and attach code to.
---
 CREATE SCHEMA test_own_tables;
 SET search_path = test_own_tables, public;
 SET client_min_messages = warning;

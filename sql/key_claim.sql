@@ -1,7 +1,5 @@
---
 -- Claims: without a lease, for work in one transaction, and under a lease, for
 -- work that leaves the database; takeover, checkpoints, heartbeats, look-up.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_claim;

@@ -1,8 +1,6 @@
---
 -- A claim without a lease lasts as long as its transaction.  Where that is the
 -- client's one statement, which does nothing else, it is refused: it would be over
 -- before any work is done.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_claim_block;

@@ -1,6 +1,4 @@
---
 -- Claims: what is refused, and what the refusal says.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_claim_errors;

@@ -1,6 +1,4 @@
---
 -- Keys for those who have none: new ones, and ones made of what is known.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_new_key;

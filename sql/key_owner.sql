@@ -1,6 +1,4 @@
---
 -- Whose a key is: the role's that made the call when it began, under whatever name.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_key_owner;

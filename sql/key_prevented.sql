@@ -1,7 +1,5 @@
---
 -- A trigger or a rule that the owner of idem_key has made keeps rows from being
 -- written.  The call fails, and soon; nothing is done that no key remembers.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_key_prevented;

@@ -1,7 +1,5 @@
---
 -- Keys: how they are named, what counts as the same request, how long a
 -- result is kept.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_key;

@@ -1,7 +1,5 @@
---
 -- Rights: a caller gets what the statement a person would write gives that
 -- caller, and no answer to anybody else's key.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_rights;

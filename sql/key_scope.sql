@@ -1,7 +1,5 @@
---
 -- A scope that a role has defined is for its members only: others may use no keys
 -- there, and learn of none.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 \set SHOW_CONTEXT never

@@ -1,7 +1,5 @@
---
 -- The owner of idem_key may add to it what one adds to a table: constraints,
 -- indexes, columns, triggers.  New keys heed them, and so does purging.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_key_table;

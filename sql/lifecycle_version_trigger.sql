@@ -1,7 +1,5 @@
---
 -- idem_version(): a trigger that raises the version of a row on every update,
 -- whoever makes it, for tables that follow no state machine.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_raise;

@@ -1,9 +1,7 @@
---
 -- Purging: which keys go, how many, who may do it.
 --
 -- Each part stands in one transaction, so that a background worker, which may
 -- be running, does not see the keys.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_purge;

@@ -1,7 +1,5 @@
---
 -- Purging a table that its owner has added something to: it takes a statement, with
 -- the owner's rights and no more, and comes to an end whatever the triggers do.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_purge_trigger;

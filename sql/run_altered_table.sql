@@ -1,8 +1,6 @@
---
 -- A target that is altered, dropped or made anew between two calls of one
 -- session: plans are kept for a session, and must not outlive what they are
 -- made for.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_altered;

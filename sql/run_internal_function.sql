@@ -1,8 +1,6 @@
---
 -- The functions that stand in idem's own statements may be called by anybody, by
 -- other ways than a statement, too.  Whatever they are given, nothing comes of it
 -- but an error.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_helpers;

@@ -1,7 +1,5 @@
---
 -- A schema full of look-alikes, first in search_path, changes nothing: what
 -- idem runs means the same for everybody.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_path;

@@ -1,3 +1,4 @@
+-- Primary keys of type jsonb, by which rows are found for an update or a transition
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_jsonb_id;

@@ -1,3 +1,4 @@
+-- A trigger that only one partition of a table has
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_partition_trigger;

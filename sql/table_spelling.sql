@@ -1,7 +1,5 @@
---
 -- A value that its type takes in several spellings is one value: a retry may spell
 -- it otherwise, and what a retry may send the first call may send.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_spelling;

@@ -1,9 +1,7 @@
---
 -- A row that has one version more than expected is written once more, to see
 -- whether it is as the triggers make it, and that is undone.  An error which says
 -- nothing of the row, like 40001, ends the call as any other does: with nothing
 -- left of what idem has begun, in and out of a transaction block.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_probe_error;

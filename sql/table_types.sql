@@ -1,7 +1,5 @@
---
 -- Values of every type: a field of the data means what a quoted literal of its
 -- text would mean in the column, and JSON structure counts where it can.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_types;

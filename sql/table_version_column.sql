@@ -1,7 +1,5 @@
---
 -- Which column holds the version, and what a call that names it means: clients
 -- send back the row as they have read it.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_column;

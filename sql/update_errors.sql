@@ -1,6 +1,4 @@
---
 -- What idem_update() refuses, and to whom.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_update_errors;

@@ -1,7 +1,5 @@
---
 -- idem_update(): sets some columns of a row, if nobody else has changed it since
 -- it was read.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_update;

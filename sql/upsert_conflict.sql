@@ -1,7 +1,5 @@
---
 -- Which row an upsert means: that which the unique index finds, as ON CONFLICT
 -- would in the statement of a person.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_conflict;

@@ -1,8 +1,6 @@
---
 -- An upsert that meets a row which its data does not name: the table, or a
 -- trigger of it, has a say in the key.  The row is updated, or shown as it is,
 -- as it would be had the data named it.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_met;

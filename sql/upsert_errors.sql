@@ -1,6 +1,4 @@
---
 -- What idem_upsert() refuses: each with the right SQLSTATE, and nothing changed.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_errors;

@@ -1,7 +1,5 @@
---
 -- idem_upsert() with an expected version: the row is changed only if nobody
 -- else has changed it meanwhile.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_version;

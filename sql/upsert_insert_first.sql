@@ -1,8 +1,6 @@
---
 -- Where the rows of an upsert keep being new, idem first tries an INSERT that
 -- does nothing if there is a row.  Nobody can tell from what comes of it, and it
 -- is not tried where somebody could.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_trial;

@@ -1,7 +1,5 @@
---
 -- idem_upsert() with merge rules: a column is not overwritten, but merged with
 -- what the row has, so that doing it again does nothing, with a key or without.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_merge;

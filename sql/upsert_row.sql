@@ -1,7 +1,5 @@
---
 -- idem_upsert(): a row is written once per key, and a retry gets the answer
 -- of the first call.
---
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_upsert;
