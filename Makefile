@@ -55,6 +55,7 @@ OBJS = \
 	src/message.o \
 	src/movement.o \
 	src/newkey.o \
+	src/outcome.o \
 	src/owner.o \
 	src/params.o \
 	src/partition.o \

@@ -40,11 +40,6 @@
 #include "catalog.h"
 #include "unique.h"
 
-static const char *const outcome_names[IDEM_OUTCOMES] = {
-	"inserted", "updated", "unchanged", "executed", "claimed",
-	"in_progress", "abandoned", "completed", "failed", "applied", "noop"
-};
-
 /* Types of idem's own, where the list below has types. */
 #define OUTCOME		((Oid) 1)
 #define ROLE		((Oid) 2)
@@ -273,9 +268,11 @@ load_outcomes(IdemCatalog *cat)
 {
 	for (int i = 0; i < IDEM_OUTCOMES; i++)
 	{
+		const char *name = idem_outcome_name((IdemOutcome) i);
+
 		cat->outcome[i] = GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
 										  ObjectIdGetDatum(cat->outcome_type),
-										  CStringGetDatum(outcome_names[i]));
+										  CStringGetDatum(name));
 		if (!OidIsValid(cat->outcome[i]))
 			idem_catalog_error_altered("type", "idem_outcome");
 	}
@@ -381,13 +378,6 @@ bool
 idem_catalog_installed(void)
 {
 	return catalog_refresh();
-}
-
-/* An outcome as the values of idem_outcome are called. */
-const char *
-idem_catalog_outcome_name(IdemOutcome outcome)
-{
-	return outcome_names[outcome];
 }
 
 /*

@@ -8,27 +8,7 @@
 #include "utils/relcache.h"
 
 #include "compat.h"
-
-/*
- * The values of the enum idem_outcome, in its order.  They are what a call
- * reports and what a key row says of itself.
- */
-typedef enum IdemOutcome
-{
-	IDEM_INSERTED,
-	IDEM_UPDATED,
-	IDEM_UNCHANGED,
-	IDEM_EXECUTED,
-	IDEM_CLAIMED,
-	IDEM_IN_PROGRESS,
-	IDEM_ABANDONED,
-	IDEM_COMPLETED,
-	IDEM_FAILED,
-	IDEM_APPLIED,
-	IDEM_NOOP
-} IdemOutcome;
-
-#define IDEM_OUTCOMES	(IDEM_NOOP + 1)
+#include "outcome.h"
 
 typedef struct IdemCatalog
 {
@@ -57,7 +37,6 @@ typedef void (*IdemRelationCallback) (Oid relid);
 extern const IdemCatalog *idem_catalog(void);
 extern bool idem_catalog_installed(void);
 extern Oid	idem_catalog_key_of(Relation rel);
-extern const char *idem_catalog_outcome_name(IdemOutcome outcome);
 extern IdemOutcome idem_catalog_outcome(Oid value);
 pg_noreturn extern void idem_catalog_error_altered(const char *kind,
 												   const char *name);

@@ -367,7 +367,7 @@ idem_keyrow_check_request(const IdemKeyRow *row, const char *key, bool same)
 			 errdetail("It was used at %s by role \"%s\", with outcome \"%s\".",
 					   timestamptz_to_str(row->created_at),
 					   idem_keyrow_claimer(row),
-					   idem_catalog_outcome_name(row->outcome)),
+					   idem_outcome_name(row->outcome)),
 			 errhint("Send exactly the same request to retry it, or use a new key for a new request.")));
 }
 

@@ -37,22 +37,13 @@ typedef enum Standing
 	ENDED
 } Standing;
 
-static bool
-is_claim(const IdemKeyRow *row)
-{
-	return row->outcome == IDEM_IN_PROGRESS ||
-		row->outcome == IDEM_ABANDONED ||
-		row->outcome == IDEM_COMPLETED ||
-		row->outcome == IDEM_FAILED;
-}
-
 /* May the caller know of this claim, and is it of the same request? */
 static void
 check_request(const IdemKey *key, const IdemKeyRow *row)
 {
 	idem_keyrow_check_owner(row, key->name);
 	idem_keyrow_check_request(row, key->name,
-							  is_claim(row) &&
+							  idem_outcome_is_claim(row->outcome) &&
 							  (row->fingerprint_isnull ||
 							   key->fingerprint_isnull ||
 							   idem_keyrow_is_of(row, &key->fingerprint)));
@@ -207,12 +198,12 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 				 errdetail("It was never claimed in this scope, or has expired."),
 				 errhint("Roll back what was written under the claim, then claim the key again; a ttl should be longer than the work ever takes.")));
 	idem_keyrow_check_owner(row, key->name);
-	if (!is_claim(row))
+	if (!idem_outcome_is_claim(row->outcome))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("key \"%s\" is not that of a claim", key->name),
 				 errdetail("It was used by a call with outcome \"%s\".",
-						   idem_catalog_outcome_name(row->outcome)),
+						   idem_outcome_name(row->outcome)),
 				 errhint("Only what idem_claim() began is completed, failed, released or extended.")));
 	if (fence != NULL && *fence != row->fence)
 		error_lost(key, psprintf(_("Its fence is %lld, not %lld: role \"%s\" claimed it at %s."),
