@@ -1,0 +1,124 @@
+/*
+ * error.c
+ *	  Reporters of the errors that more than one room raises, and what errors of
+ *	  others are about.
+ */
+#include "postgres.h"
+
+#include "utils/lsyscache.h"
+
+#include "base/error.h"
+
+/*
+ * Is an error about the circumstances, rather than about what was
+ * tried?  Then it says nothing about what the same would do at another time.
+ */
+bool
+idem_error_is_circumstance(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* An argument that must not be NULL was. */
+void
+idem_error_null(const char *argument)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("\"%s\" must not be null", argument)));
+}
+
+/* A text has fewer or more bytes than may be. */
+void
+idem_error_length(const char *argument, int length, int least, int most)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must have %d to %d bytes", argument, least, most),
+			 errdetail("It has %d bytes.", length)));
+}
+
+/* There is no relation of that OID, or no longer. */
+void
+idem_error_no_relation(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u does not exist", relid)));
+}
+
+/* A relation has no column of that name. */
+void
+idem_error_no_column(Oid relid, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of relation \"%s\" does not exist",
+					name, get_rel_name(relid))));
+}
+
+/*
+ * The row named by id (as text, for people) has another version than wanted;
+ * actual is NULL if it has none.
+ */
+void
+idem_error_version(Oid relid, const char *id, const int64 *actual, int64 expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_VERSION_CONFLICT),
+			 errmsg("version conflict on row %s of \"%s\"",
+					id, get_rel_name(relid)),
+			 actual ?
+			 errdetail("The row has version %lld, version %lld was expected.",
+					   (long long) *actual, (long long) expected) :
+			 errdetail("The row's version is null, version %lld was expected.",
+					   (long long) expected),
+			 actual ?
+			 errhint("Read the row again and decide anew.") :
+			 errhint("Give the row a version, and make the column NOT NULL.")));
+}
+
+/* There is no row named by id that the caller may see; hint may be NULL. */
+void
+idem_error_no_row(Oid relid, const char *id, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_ROW_NOT_FOUND),
+			 errmsg("row not found in \"%s\"", get_rel_name(relid)),
+			 errdetail("No row has the key %s, or it is not visible to you.", id),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* Another transaction took the key after this one's snapshot. */
+void
+idem_error_serialization(const char *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent use of a key"),
+			 errdetail("Another transaction used the key \"%s\" and committed after this transaction's snapshot was taken.",
+					   key),
+			 errhint("The transaction might succeed if retried.")));
+}
+
+/* A table of idem's own does not take, change or let go of a row. */
+void
+idem_error_prevented(const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("could not write a row of \"%s\"", table),
+			 errdetail("A trigger or a rule on the table prevents it."),
+			 errhint("Let triggers that are fired before a row is written return the row, and drop rules.")));
+}

@@ -1,0 +1,212 @@
+/*
+ * fingerprint.c
+ *	  A 128-bit digest of what a call asks for.
+ *
+ * Whoever can make another request with the same fingerprint is answered for it
+ * with what came of the first: he has, say, the receipt of an amount that he did
+ * not pay.  So it is the first half of a SHA-256, which nobody can do that to.
+ *
+ * Fingerprints are stored, dumped, restored and replicated, so the same request
+ * must have the same one on every server version and architecture.  Each item
+ * is hashed after its tag, and a text after its length, so that items cannot run
+ * into one another; numbers are in network order, and text counts as UTF-8,
+ * whatever the database's encoding is.  In a SQL_ASCII database, which does not
+ * know what its bytes mean, they count as they are.
+ *
+ * What is added is collected, and hashed at the end: each turn of the hash has a
+ * price of its own.  Only what is long is hashed as it comes.
+ */
+#include "postgres.h"
+
+#include "common/sha2.h"
+#include "mb/pg_wchar.h"
+#include "port/pg_bswap.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+
+#include "base/error.h"
+#include "base/fingerprint.h"
+
+#define MAX_COLLECTED	8192	/* bytes */
+
+pg_noreturn static void
+error_hash(pg_cryptohash_ctx *hash)
+{
+	elog(ERROR, "could not compute a fingerprint: %s",
+		 pg_cryptohash_error(hash));
+}
+
+/* Hashes what has been collected, and then so many bytes of data. */
+static void
+hash_bytes(IdemFingerprint *fp, const char *data, int length)
+{
+	if (fp->hash == NULL)
+	{
+		fp->hash = pg_cryptohash_create(PG_SHA256);
+		if (fp->hash == NULL || pg_cryptohash_init(fp->hash) < 0)
+			error_hash(fp->hash);
+	}
+	if (pg_cryptohash_update(fp->hash, (const uint8 *) fp->text.data,
+							 fp->text.len) < 0 ||
+		pg_cryptohash_update(fp->hash, (const uint8 *) data, length) < 0)
+		error_hash(fp->hash);
+	resetStringInfo(&fp->text);
+}
+
+/* The next so many bytes of what is collected, to be filled in. */
+static inline char *
+collect(IdemFingerprint *fp, int length)
+{
+	char	   *place;
+
+	if (unlikely(fp->text.len + length >= fp->text.maxlen))
+		enlargeStringInfo(&fp->text, length);
+	place = fp->text.data + fp->text.len;
+	fp->text.len += length;
+	return place;
+}
+
+static inline void
+add_tag(IdemFingerprint *fp, char tag)
+{
+	*collect(fp, 1) = tag;
+}
+
+/* Adds one item; tag says of what kind it is. */
+static void
+add_bytes(IdemFingerprint *fp, char tag, const char *data, int length)
+{
+	bool		is_long = fp->text.len + length > MAX_COLLECTED;
+	char	   *place = collect(fp, 1 + sizeof(uint32) + (is_long ? 0 : length));
+	uint32		network = pg_hton32(length);
+
+	*place++ = tag;
+	memcpy(place, &network, sizeof(network));
+	if (is_long)
+		hash_bytes(fp, data, length);
+	else
+		memcpy(place + sizeof(network), data, length);
+}
+
+static void
+add_text(IdemFingerprint *fp, char tag, const char *data, int length)
+{
+	char	   *utf8 = unconstify(char *, data);
+
+	if (GetDatabaseEncoding() != PG_SQL_ASCII)
+		utf8 = pg_server_to_any(data, length, PG_UTF8);
+	add_bytes(fp, tag, utf8, utf8 == data ? length : (int) strlen(utf8));
+}
+
+/* Begins the fingerprint of an operation. */
+void
+idem_fingerprint_init(IdemFingerprint *fp, const char *operation)
+{
+	initStringInfo(&fp->text);
+	fp->hash = NULL;
+	idem_fingerprint_string(fp, operation);
+}
+
+void
+idem_fingerprint_string(IdemFingerprint *fp, const char *string)
+{
+	add_text(fp, 's', string, strlen(string));
+}
+
+void
+idem_fingerprint_int8(IdemFingerprint *fp, int64 value)
+{
+	uint64		network = pg_hton64(value);
+	char	   *place = collect(fp, 1 + sizeof(network));
+
+	*place++ = 'i';
+	memcpy(place, &network, sizeof(network));
+}
+
+/* Adds that something was not given. */
+void
+idem_fingerprint_null(IdemFingerprint *fp)
+{
+	add_tag(fp, 'z');
+}
+
+static void
+add_scalar(IdemFingerprint *fp, char string_tag, const JsonbValue *v)
+{
+	char	   *digits;
+
+	switch (v->type)
+	{
+		case jbvString:
+			add_text(fp, string_tag, v->val.string.val, v->val.string.len);
+			break;
+		case jbvNumeric:
+			digits = numeric_normalize(v->val.numeric);
+			add_bytes(fp, 'n', digits, strlen(digits));
+			pfree(digits);
+			break;
+		case jbvBool:
+			idem_fingerprint_int8(fp, v->val.boolean);
+			break;
+		case jbvNull:
+			idem_fingerprint_null(fp);
+			break;
+		default:
+			elog(ERROR, "unexpected jsonb value of type %d", (int) v->type);
+	}
+}
+
+/*
+ * Adds a JSON value.  Equal values add the same: jsonb keeps an object's
+ * fields sorted and unique, and numbers count by value (1.0 is 1.00).
+ */
+void
+idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value)
+{
+	JsonbIterator *it = JsonbIteratorInit(&value->root);
+	JsonbIteratorToken token;
+	JsonbValue	v;
+
+	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
+	{
+		if (token == WJB_BEGIN_ARRAY)
+			add_tag(fp, v.val.array.rawScalar ? '(' : '[');
+		else if (token == WJB_END_ARRAY)
+			add_tag(fp, ']');
+		else if (token == WJB_BEGIN_OBJECT)
+			add_tag(fp, '{');
+		else if (token == WJB_END_OBJECT)
+			add_tag(fp, '}');
+		else
+			add_scalar(fp, token == WJB_KEY ? 'k' : 't', &v);
+	}
+}
+
+/* Adds a relation by its qualified name, which outlives its OID. */
+void
+idem_fingerprint_relation(IdemFingerprint *fp, Oid relid)
+{
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	char	   *name = get_rel_name(relid);
+
+	if (schema == NULL || name == NULL)
+		idem_error_no_relation(relid);
+	idem_fingerprint_string(fp, schema);
+	idem_fingerprint_string(fp, name);
+}
+
+/* What everything added comes to; nothing can be added from then on. */
+pg_uuid_t
+idem_fingerprint_value(IdemFingerprint *fp)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_uuid_t	value;
+
+	hash_bytes(fp, NULL, 0);
+	if (pg_cryptohash_final(fp->hash, digest, sizeof(digest)) < 0)
+		error_hash(fp->hash);
+	pg_cryptohash_free(fp->hash);
+	pfree(fp->text.data);
+	memcpy(value.data, digest, UUID_LEN);
+	return value;
+}

@@ -1,0 +1,122 @@
+/*
+ * rights.c
+ *	  Who may call the functions that are not for everybody.
+ *
+ * Whoever has a certain right on a table of idem's: its owner, to begin with,
+ * who is the role that created the extension.  EXECUTE alone would not do, since
+ * it can be granted by the function's owner only, and that must be a superuser;
+ * and if the script granted it to the role that creates the extension, it would
+ * stay behind when that role hands over what it owns.  So everybody has it, as
+ * functions are made; but a superuser who grants it to a role means that role.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/syscache.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/rights.h"
+
+/* The columns that the right to define machines, consumers or scopes is about. */
+#define MACHINE_NAME	1
+#define CONSUMER_NAME	2
+#define SCOPE_NAME		1
+
+/* Has EXECUTE on a function been granted to a role that we are a member of? */
+static bool
+is_granted(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Datum		acl;
+	bool		isnull;
+	bool		granted = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	acl = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proacl, &isnull);
+	if (!isnull)
+	{
+		Acl		   *rights = DatumGetAclPCopy(acl);
+		const AclItem *items = ACL_DAT(rights);
+
+		for (int i = 0; i < ACL_NUM(rights); i++)
+		{
+			/* what the owner has is what every function comes with */
+			if (items[i].ai_grantee != ACL_ID_PUBLIC &&
+				items[i].ai_grantee != ((Form_pg_proc) GETSTRUCT(tuple))->proowner &&
+				(ACLITEM_GET_PRIVS(items[i]) & ACL_EXECUTE) != 0 &&
+				has_privs_of_role(GetUserId(), items[i].ai_grantee))
+				granted = true;
+		}
+	}
+	ReleaseSysCache(tuple);
+	return granted;
+}
+
+pg_noreturn static void
+refuse(const char *function, const char *privilege, const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for function %s", function),
+			 errdetail("It takes the right to %s %s.%s.",
+					   privilege, idem_catalog()->schema, table),
+			 errhint("The owner of the table can grant it, or a superuser EXECUTE on the function.")));
+}
+
+/* Raises 42501 unless the caller may delete keys. */
+void
+idem_rights_purge(FunctionCallInfo fcinfo, const char *function)
+{
+	if (pg_class_aclcheck(idem_catalog()->key_table, GetUserId(),
+						  ACL_DELETE) != ACLCHECK_OK &&
+		!is_granted(fcinfo->flinfo->fn_oid))
+		refuse(function, "DELETE from", "idem_key");
+}
+
+static bool
+may_insert(Oid table, AttrNumber column)
+{
+	return pg_class_aclcheck(table, GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(table, column, GetUserId(),
+							  ACL_INSERT) == ACLCHECK_OK;
+}
+
+/*
+ * Raises 42501 unless the caller may insert the name of a machine.  Whoever may
+ * insert just that can define machines, but write no row himself: there is more
+ * in a row that must not be null.
+ */
+void
+idem_rights_define(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!may_insert(idem_catalog()->machine_table, MACHINE_NAME) &&
+		!is_granted(fcinfo->flinfo->fn_oid))
+		refuse(function, "INSERT the name into", "idem_machine");
+}
+
+/*
+ * The same of consumers: whoever defines one keeps all others from it, so that
+ * not everybody may.
+ */
+void
+idem_rights_define_consumer(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!may_insert(idem_catalog()->consumer_table, CONSUMER_NAME) &&
+		!is_granted(fcinfo->flinfo->fn_oid))
+		refuse(function, "INSERT the consumer into", "idem_consumer");
+}
+
+/* The same of scopes. */
+void
+idem_rights_define_scope(FunctionCallInfo fcinfo, const char *function)
+{
+	if (!may_insert(idem_catalog()->scope_table, SCOPE_NAME) &&
+		!is_granted(fcinfo->flinfo->fn_oid))
+		refuse(function, "INSERT the scope into", "idem_scope");
+}

@@ -1,0 +1,230 @@
+/*
+ * settings.c
+ *	  Every configuration parameter of idem, in one place.
+ *
+ * What concerns one call (idem.ttl, idem.scope, idem.wait_timeout) may be set by
+ * anyone, anywhere; what bounds all calls, by superusers; what concerns the
+ * background worker is read from the configuration file, since the worker has no
+ * session of the user's to read it from.  How long a history is kept is the
+ * worker's, too, but may differ between databases, and is not for whoever may
+ * purge to decide.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "access/parallel.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "base/span.h"
+#include "key/key.h"
+
+char	   *idem_scope;
+int			idem_wait_timeout_ms = 0;
+int			idem_history_retention_s = -1;
+int			idem_purge_naptime_ms = 10 * 1000;
+int			idem_purge_batch_size = 1000;
+int			idem_purge_delay_ms = 10;
+bool		idem_worker_enabled = true;
+
+static char *ttl;				/* idem.ttl, as it was set */
+static int64 ttl_us;			/* what that says; 0: nothing */
+static int	max_ttl_s = 0;		/* idem.max_ttl: seconds, or 0 */
+static bool defining = false;	/* are the parameters being defined? */
+
+/*
+ * May a value be refused, whoever gave it being told?  Those that were set before
+ * the library was loaded, or for a database or a role, would be dropped with a
+ * warning that nobody reads, and the default take their place: the first call that
+ * needs such a value raises an error instead.
+ */
+static bool
+may_refuse(GucSource source)
+{
+	return !defining && !InitializingParallelWorker &&
+		!(source >= PGC_S_GLOBAL && source <= PGC_S_DATABASE_USER);
+}
+
+static bool
+check_ttl(char **value, void **extra, GucSource source)
+{
+	int64		us;
+
+	if (idem_span_parse(*value, &us) || !may_refuse(source))
+		return true;
+	GUC_check_errdetail("It is not a positive interval.");
+	GUC_check_errhint("Write an interval, such as \"24 hours\", \"7 days\" or \"24h\".");
+	return false;
+}
+
+static void
+assign_ttl(const char *value, void *extra)
+{
+	if (!idem_span_parse(value, &ttl_us))
+		ttl_us = 0;
+}
+
+static bool
+check_scope(char **value, void **extra, GucSource source)
+{
+	if (strlen(*value) <= IDEM_MAX_KEY_LENGTH || !may_refuse(source))
+		return true;
+	GUC_check_errdetail("A scope has at most %d bytes.", IDEM_MAX_KEY_LENGTH);
+	return false;
+}
+
+/*
+ * How long a result is kept where the call does not say.  Raises 22023 where
+ * idem.ttl was set to what is no time.
+ */
+int64
+idem_settings_ttl_us(void)
+{
+	if (ttl_us == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for parameter \"%s\": \"%s\"",
+						"idem.ttl", ttl),
+				 errdetail("It is not a positive interval, and was set before idem could tell."),
+				 errhint("Write an interval, such as \"24 hours\", \"7 days\" or \"24h\".")));
+	return ttl_us;
+}
+
+/* Raises 22023 for a time, called name, that is longer than idem.max_ttl. */
+void
+idem_settings_check_ttl(int64 us, const char *name)
+{
+	if (max_ttl_s == 0 || us <= max_ttl_s * USECS_PER_SEC)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must not be longer than idem.max_ttl", name),
+			 errdetail("idem.max_ttl is %d seconds.", max_ttl_s),
+			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
+}
+
+/*
+ * Sets parameters, of idem's or the server's, given by names and values, until
+ * idem_settings_end() is called with what this returns, or an error ends it.
+ */
+int
+idem_settings_begin(const char *const settings[][2], int count)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	for (int i = 0; i < count; i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nestlevel;
+}
+
+void
+idem_settings_end(int nestlevel)
+{
+	AtEOXact_GUC(true, nestlevel);
+}
+
+/* Defines what concerns calls. */
+static void
+define_for_calls(void)
+{
+	defining = true;
+	DefineCustomStringVariable("idem.ttl",
+							   "How long an idempotency key and its result are kept.",
+							   "An interval in any spelling, such as \"24 hours\", \"7 days\" or \"24h\"; "
+							   "a day is 24 hours and a month 30 days. "
+							   "Counted from the call that claimed the key. "
+							   "A call's own ttl argument takes precedence.",
+							   &ttl,
+							   "24h",
+							   PGC_USERSET, 0,
+							   check_ttl, assign_ttl, NULL);
+
+	DefineCustomStringVariable("idem.scope",
+							   "Scope of the keys whose calls name none.",
+							   "What keeps the keys of tenants apart where one role serves them all. "
+							   "Whoever may set it may name another's: it is no wall.",
+							   &idem_scope,
+							   "",
+							   PGC_USERSET, 0,
+							   check_scope, NULL, NULL);
+	defining = false;
+
+	DefineCustomIntVariable("idem.max_ttl",
+							"Longest time for which a key or a message may be kept, or a lease be held.",
+							"A call that asks for more is refused, be it by idem.ttl. "
+							"Zero sets no limit.",
+							&max_ttl_s,
+							0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.wait_timeout",
+							"How long a call waits for another that has its key.",
+							"Besides lock_timeout and statement_timeout. Zero sets no limit.",
+							&idem_wait_timeout_ms,
+							0, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+/* Defines what concerns the worker, and idem_purge(). */
+static void
+define_for_purging(void)
+{
+	DefineCustomIntVariable("idem.history_retention",
+							"How long the history of transitions is kept.",
+							"What is older is purged with the expired keys. "
+							"-1 keeps it forever.",
+							&idem_history_retention_s,
+							-1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.purge_naptime",
+							"Time between two rounds of purging.",
+							"Skipped while a database still has rows that have expired.",
+							&idem_purge_naptime_ms,
+							10 * 1000, 10, INT_MAX / 2,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.purge_batch_size",
+							"Rows that one purge transaction deletes at most.",
+							"Larger batches purge faster and disturb others more.",
+							&idem_purge_batch_size,
+							1000, 1, 1000 * 1000,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.purge_delay",
+							"Pause between two purge transactions.",
+							"Spent outside any transaction; zero purges at full speed.",
+							&idem_purge_delay_ms,
+							10, 0, 60 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("idem.worker",
+							 "Lets the background worker purge what has expired.",
+							 "While off, keys and messages expire all the same, but their rows stay "
+							 "until idem_purge() is called.",
+							 &idem_worker_enabled,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+}
+
+/*
+ * Defines the parameters and reserves the prefix, so that a misspelt one is an
+ * error.  To be called once, from _PG_init.
+ */
+void
+idem_settings_init(void)
+{
+	define_for_calls();
+	define_for_purging();
+	MarkGUCPrefixReserved("idem");
+}

@@ -1,0 +1,285 @@
+/*
+ * claim.c
+ *	  SQL: claims of keys, for work that an idem function cannot do by itself,
+ *	  such as what leaves the database.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#include "base/error.h"
+#include "base/fingerprint.h"
+#include "base/result.h"
+#include "key/lease.h"
+#include "run/alone.h"
+
+PG_FUNCTION_INFO_V1(idem_claim);
+PG_FUNCTION_INFO_V1(idem_complete);
+PG_FUNCTION_INFO_V1(idem_fail);
+PG_FUNCTION_INFO_V1(idem_release);
+PG_FUNCTION_INFO_V1(idem_extend);
+PG_FUNCTION_INFO_V1(idem_checkpoint);
+PG_FUNCTION_INFO_V1(idem_lookup);
+
+/* Takes the key from the first argument, and the scope from that numbered so. */
+static void
+init_key(FunctionCallInfo fcinfo, IdemKey *key, const char *function,
+		 int scope, Interval *ttl)
+{
+	idem_key_init(key, function,
+				  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+				  PG_ARGISNULL(scope) ? NULL : PG_GETARG_TEXT_PP(scope), ttl);
+}
+
+static pg_uuid_t
+fingerprint(Jsonb *request)
+{
+	IdemFingerprint fp;
+
+	idem_fingerprint_init(&fp, "claim");
+	idem_fingerprint_jsonb(&fp, request);
+	return idem_fingerprint_value(&fp);
+}
+
+/*
+ * Refuses a claim without a lease that would be over at once: whoever makes it is
+ * told that the key is his, and before he has done anything it is completed.
+ */
+static void
+check_transaction(FunctionCallInfo fcinfo)
+{
+	if (idem_alone(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
+				 errmsg("a claim without a lease needs a transaction block"),
+				 errdetail("It lasts as long as its transaction, which is this statement."),
+				 errhint("Send BEGIN first and COMMIT after the work, or give a lease.")));
+}
+
+/*
+ * idem_claim(key text, request jsonb, lease interval, scope text, ttl interval,
+ *			  wait boolean)
+ *		-> outcome idem_outcome, response jsonb, fence bigint,
+ *		   expires_at timestamptz, lease_until timestamptz
+ *
+ * Claims the key, for the transaction or under a lease, or tells how it stands.
+ * Errors: those of idem_lease_claim, 22023 for a lease that is not positive, 25P01
+ * without one where the transaction does nothing else.
+ */
+Datum
+idem_claim(PG_FUNCTION_ARGS)
+{
+	IdemKey		key;
+	IdemKeyRow	row;
+	Datum		values[5];
+	bool		nulls[5] = {false, true, true, true, true};
+
+	init_key(fcinfo, &key, "idem_claim()", 3,
+			 PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+	key.fingerprint_isnull = PG_ARGISNULL(1);
+	if (!key.fingerprint_isnull)
+	{
+		Jsonb	   *request = PG_GETARG_JSONB_P(1);
+
+		key.request = JsonbPGetDatum(request);
+		key.fingerprint = fingerprint(request);
+	}
+	key.lease = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
+	if (key.lease == NULL)
+		check_transaction(fcinfo);
+	if (PG_ARGISNULL(5))
+		idem_error_null("wait");
+
+	if (idem_lease_claim(&key, PG_GETARG_BOOL(5), &row))
+	{
+		values[1] = row.response;
+		nulls[1] = row.response_isnull;
+		/* only its holder has a fence, as long as a claim is in progress */
+		values[2] = Int64GetDatum(row.fence);
+		nulls[2] = (row.outcome == IDEM_IN_PROGRESS);
+		values[3] = TimestampTzGetDatum(row.expires_at);
+		nulls[3] = false;
+		values[4] = TimestampTzGetDatum(row.lease_until);
+		nulls[4] = !row.leased;
+	}
+	else
+		row.outcome = IDEM_IN_PROGRESS;
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+}
+
+/*
+ * Ends a claim.  A response that is SQL's null is kept as JSON's, so that it is
+ * told from that of a claim without a lease that nobody has answered.
+ */
+static bool
+end_claim(FunctionCallInfo fcinfo, const char *function, IdemOutcome outcome)
+{
+	IdemKey		key;
+	int64		fence = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
+	Datum		response;
+
+	init_key(fcinfo, &key, function, 3,
+			 PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+	response = PG_ARGISNULL(1) ?
+		DirectFunctionCall1(jsonb_in, CStringGetDatum("null")) :
+		JsonbPGetDatum(PG_GETARG_JSONB_P(1));
+	return idem_lease_end(&key, PG_ARGISNULL(2) ? NULL : &fence, outcome,
+						  response);
+}
+
+/*
+ * idem_complete(key text, response jsonb, fence bigint, scope text,
+ *				 ttl interval) -> boolean
+ *
+ * Ends a claim whose work is done.  True: with this response.  False: it has
+ * ended already.  Errors: those of idem_lease_end.
+ */
+Datum
+idem_complete(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(end_claim(fcinfo, "idem_complete()", IDEM_COMPLETED));
+}
+
+/*
+ * idem_fail(key text, error jsonb, fence bigint, scope text, ttl interval)
+ *		-> boolean
+ *
+ * The same for work that is refused for good.
+ */
+Datum
+idem_fail(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(end_claim(fcinfo, "idem_fail()", IDEM_FAILED));
+}
+
+/*
+ * idem_release(key text, fence bigint, scope text, forget boolean) -> boolean
+ *
+ * Gives up a claim, so that the work can be tried again at once, or, told to
+ * forget it, other work be done under the key.  False: it has ended already.
+ * Errors: those of idem_lease_release.
+ */
+Datum
+idem_release(PG_FUNCTION_ARGS)
+{
+	IdemKey		key;
+	int64		fence = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+
+	init_key(fcinfo, &key, "idem_release()", 2, NULL);
+	if (PG_ARGISNULL(3))
+		idem_error_null("forget");
+	PG_RETURN_BOOL(idem_lease_release(&key, PG_ARGISNULL(1) ? NULL : &fence,
+									  PG_GETARG_BOOL(3)));
+}
+
+/*
+ * idem_extend(key text, fence bigint, lease interval, scope text)
+ *		-> timestamptz
+ *
+ * Prolongs a lease, from now on, and returns until when it is held, which is not
+ * earlier than before.  Errors: those of idem_lease_extend, 22023 for a lease that
+ * is not positive.
+ */
+Datum
+idem_extend(PG_FUNCTION_ARGS)
+{
+	IdemKey		key;
+
+	init_key(fcinfo, &key, "idem_extend()", 3, NULL);
+	if (PG_ARGISNULL(1))
+		idem_error_null("fence");
+	if (PG_ARGISNULL(2))
+		idem_error_null("lease");
+	key.lease = PG_GETARG_INTERVAL_P(2);
+	PG_RETURN_TIMESTAMPTZ(idem_lease_extend(&key, PG_GETARG_INT64(1)));
+}
+
+/* A checkpoint as it is kept: {"name": ..., "data": ...}. */
+static Datum
+make_checkpoint(text *name, Jsonb *data)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"name\": ");
+	escape_json(&buf, text_to_cstring(name));
+	appendStringInfoString(&buf, ", \"data\": ");
+	if (data == NULL)
+		appendStringInfoString(&buf, "null");
+	else
+		(void) JsonbToCString(&buf, &data->root, VARSIZE(data));
+	appendStringInfoChar(&buf, '}');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
+}
+
+/*
+ * idem_checkpoint(key text, fence bigint, name text, data jsonb, scope text)
+ *		-> void
+ *
+ * Records how far the holder of a lease has come, for whoever takes over.
+ * Errors: those of idem_lease_checkpoint.
+ */
+Datum
+idem_checkpoint(PG_FUNCTION_ARGS)
+{
+	IdemKey		key;
+
+	init_key(fcinfo, &key, "idem_checkpoint()", 4, NULL);
+	if (PG_ARGISNULL(1))
+		idem_error_null("fence");
+	if (PG_ARGISNULL(2))
+		idem_error_null("name");
+	idem_lease_checkpoint(&key, PG_GETARG_INT64(1),
+						  make_checkpoint(PG_GETARG_TEXT_PP(2),
+										  PG_ARGISNULL(3) ? NULL :
+										  PG_GETARG_JSONB_P(3)));
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_lookup(key text, scope text)
+ *		-> outcome idem_outcome, response jsonb, fence bigint,
+ *		   created_at timestamptz, expires_at timestamptz,
+ *		   lease_until timestamptz, request jsonb
+ *
+ * Tells how a key stands as committed now: all null if it is free, in progress
+ * without anything else while another transaction is at it.  Writes nothing,
+ * waits for nobody, works on a standby.  Errors: those of idem_lease_look_up.
+ */
+Datum
+idem_lookup(PG_FUNCTION_ARGS)
+{
+	IdemKey		key;
+	IdemKeyRow	row;
+	IdemFound	found;
+	Datum		values[7];
+	bool		nulls[7] = {true, true, true, true, true, true, true};
+
+	init_key(fcinfo, &key, NULL, 1, NULL);
+	found = idem_lease_look_up(&key, &row);
+
+	if (found == IDEM_FOUND_BUSY)
+		row.outcome = IDEM_IN_PROGRESS;
+	if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_LAPSED)
+	{
+		values[1] = row.response;
+		nulls[1] = row.response_isnull;
+		values[2] = Int64GetDatum(row.fence);
+		values[3] = TimestampTzGetDatum(row.created_at);
+		values[4] = TimestampTzGetDatum(row.expires_at);
+		nulls[2] = nulls[3] = nulls[4] = false;
+		values[5] = TimestampTzGetDatum(row.lease_until);
+		nulls[5] = !row.leased;
+		values[6] = row.request;
+		nulls[6] = row.request_isnull;
+	}
+	nulls[0] = (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED);
+	if (!nulls[0])
+		values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+}

@@ -1,0 +1,482 @@
+/*
+ * key.c
+ *	  The key store: who may do the work of a key, and what came of it.
+ *
+ * A claim takes the heavyweight lock of the key, looks the key up as it is
+ * committed now, and either hands out the answer or keeps the lock until the
+ * work is done and its row inserted.  From then on that row, although not
+ * committed yet, stands in the way of others by itself: they find it, and wait
+ * for the transaction that inserted it.  So locks are held only while work is
+ * being done, and a statement may use any number of keys.  Whoever changes the
+ * row of a key later on has the lock as well, from finding it to writing it.
+ *
+ * None of this is what correctness rests on.  Whoever gets past it, by writing
+ * to the table directly, say, still meets the primary key.
+ *
+ * Rolling back, also to a savepoint, gives up the lock and the row together;
+ * nothing about keys is remembered in the backend's own memory.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "base/error.h"
+#include "base/lock.h"
+#include "base/settings.h"
+#include "base/span.h"
+#include "key/key.h"
+#include "key/keyed.h"
+#include "key/scope.h"
+
+/* So often a row may be found as it was, and not be written. */
+#define MAX_MISSES		3
+
+static void
+check_length(const char *argument, text *value, int least)
+{
+	int			length = VARSIZE_ANY_EXHDR(value);
+
+	if (length < least || length > IDEM_MAX_KEY_LENGTH)
+		idem_error_length(argument, length, least, IDEM_MAX_KEY_LENGTH);
+}
+
+static void
+check_writable(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errhint("Call it on the primary. Here idem_lookup() tells how a key stands.")));
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s in a read-only transaction", function),
+				 errhint("Call it in a transaction that may write. In this one idem_lookup() tells how a key stands.")));
+}
+
+/*
+ * Takes a key from a function's arguments, NULL where one is null: a scope then is
+ * that of the setting.
+ *
+ * function is the name to complain with where nothing may be written, or NULL
+ * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
+ * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only
+ * transaction and on a standby.
+ */
+void
+idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
+			  Interval *ttl)
+{
+	uint64		scope_hash;
+
+	if (function != NULL)
+		check_writable(function);
+	if (name == NULL)
+		idem_error_null("key");
+	if (scope == NULL)
+		scope = cstring_to_text(idem_scope);
+	check_length("key", name, 1);
+	check_length("scope", scope, 0);
+	idem_scope_check(scope);
+
+	memset(key, 0, sizeof(IdemKey));
+	key->scope = scope;
+	key->key = name;
+	key->name = text_to_cstring(name);
+	key->ttl = ttl;
+	key->role = GetUserId();
+
+	scope_hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(scope),
+									 VARSIZE_ANY_EXHDR(scope), 0);
+	key->hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(name),
+									VARSIZE_ANY_EXHDR(name), scope_hash);
+}
+
+/* The moment so long after the clock. */
+static TimestampTz
+later(TimestampTz now, int64 us, const char *name)
+{
+	idem_settings_check_ttl(us, name);
+	return idem_span_end(now, us);
+}
+
+/*
+ * Reads the clock, and works out what counts from it.  Raises 22023 for times that
+ * are not positive, or too long.
+ */
+static void
+set_clock(IdemKey *key)
+{
+	key->now = GetCurrentTimestamp();
+	if (key->ttl != NULL)
+		key->expires_at = later(key->now, idem_span_us(key->ttl, "ttl"), "ttl");
+	else if (key->claims)
+		key->expires_at = later(key->now, idem_settings_ttl_us(), "idem.ttl");
+	if (key->lease != NULL)
+		key->lease_until = later(key->now, idem_span_us(key->lease, "lease"),
+								 "lease");
+}
+
+static void
+set_locktag(LOCKTAG *tag, const IdemKey *key)
+{
+	IDEM_SET_LOCKTAG(*tag, MyDatabaseId, (uint32) (key->hash >> 32),
+					 (uint32) key->hash, IDEM_LOCK_KEY);
+}
+
+/*
+ * Takes the lock of a key, if it is free or else if told to wait.
+ *
+ * Locks are given back as soon as a key's row is there, so one that is held
+ * already belongs to a call that we are running inside of.
+ */
+static bool
+lock_key(const IdemKey *key, bool wait)
+{
+	LOCKTAG		tag;
+
+	set_locktag(&tag, key);
+	switch (LockAcquire(&tag, ExclusiveLock, false, !wait))
+	{
+		case LOCKACQUIRE_OK:
+			return true;
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("key \"%s\" is in use by a call that is still running in this session",
+							key->name),
+					 errhint("A trigger or function that runs under a key needs a key of its own.")));
+	}
+	return false;				/* keep compiler quiet */
+}
+
+/* The process that has the lock of a key; 0 if there is none to tell of. */
+static int
+lock_holder(const IdemKey *key)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	PGPROC	   *process;
+
+	set_locktag(&tag, key);
+	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
+	process = VirtualTransactionIdIsValid(holders[0]) ?
+		IDEM_VXID_PROCESS(holders[0]) : NULL;
+	return process == NULL ? 0 : process->pid;
+}
+
+/*
+ * How long the next wait for another call may take: what is left of
+ * idem.wait_timeout, or lock_timeout if that is less.  Milliseconds; 0: forever.
+ */
+static int
+patience(IdemKey *key)
+{
+	TimestampTz now;
+	long		left;
+
+	if (idem_wait_timeout_ms == 0)
+		return LockTimeout;
+	now = GetCurrentTimestamp();
+	if (key->wait_until == 0)
+		key->wait_until = TimestampTzPlusMilliseconds(now, idem_wait_timeout_ms);
+	left = Max(TimestampDifferenceMilliseconds(now, key->wait_until), 1);
+	return LockTimeout > 0 ? Min(left, LockTimeout) : left;
+}
+
+/*
+ * Has an error that ended a wait tell for whom we waited, if it was about time
+ * or was asked for.  Nobody, where that one has just come to an end.
+ */
+pg_noreturn static void
+rethrow_waited(const IdemKey *key, int pid, MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	if (pid != 0 && error->detail == NULL &&
+		(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		 error->sqlerrcode == ERRCODE_QUERY_CANCELED))
+		error->detail = psprintf(_("Process %d is at work under the key \"%s\"."),
+								 pid, key->name);
+	ReThrowError(error);
+}
+
+/*
+ * Waits for others who are at a key: for the transaction that writes its row, or
+ * else, if there is none, for the lock, which is held on return.
+ */
+static void
+wait_for_others(IdemKey *key, const IdemKeyRow *row)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			timeout = LockTimeout;
+
+	LockTimeout = patience(key);
+	PG_TRY();
+	{
+		if (row != NULL)
+			idem_keyrow_wait(row);
+		else
+			(void) lock_key(key, true);
+	}
+	PG_CATCH();
+	{
+		LockTimeout = timeout;
+		rethrow_waited(key, row != NULL ? idem_keyrow_writer(row) :
+					   lock_holder(key), context);
+	}
+	PG_END_TRY();
+	LockTimeout = timeout;
+}
+
+/* Gives back a key's lock, once the key's row is written or is left alone. */
+void
+idem_key_unlock(const IdemKey *key)
+{
+	LOCKTAG		tag;
+
+	set_locktag(&tag, key);
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/*
+ * Finds the row of a key, if there is one.
+ *
+ * Raises 40001 when it was committed after our snapshot was taken: a
+ * transaction that keeps one snapshot must not act on what that cannot see,
+ * since the rows written with the key would seem to be missing.  Raises 42501 when
+ * it is busy and another role's, so that nobody waits for what is not his.
+ */
+static IdemFound
+find_row(IdemKey *key, int options, IdemKeyRow *row)
+{
+	IdemFound	found;
+
+	set_clock(key);
+	found = idem_keyrow_find(key->scope, key->key, key->now, options, row);
+	if (row->unseen)
+		idem_error_serialization(key->name);
+	if (found == IDEM_FOUND_BUSY && row->claimer_known)
+		idem_keyrow_check_owner(row, key->name);
+	return found;
+}
+
+/*
+ * Finds out how a key stands, and locks it where something is to be done about
+ * that: the lock is held on return if nothing, an expired or a lapsed row was
+ * found, and is not if a live one was, which stands for itself.
+ *
+ * Waits for others who are at the same key, or, told not to wait, returns that
+ * it is busy.
+ *
+ * Raises 40001 when the row was committed after our snapshot was taken, 42501 when
+ * it is busy and another role's, 55006 when a call that we run inside of has the
+ * key, 55P03 when the wait takes too long, 22023 for times that are none.
+ */
+IdemFound
+idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
+{
+	bool		locked = lock_key(key, false);
+
+	key->claims = true;
+	for (;;)
+	{
+		IdemFound	found = find_row(key, IDEM_WITH_VALUES, row);
+
+		if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_BUSY)
+		{
+			/* nobody needs to queue behind us */
+			if (locked)
+				idem_key_unlock(key);
+			if (found == IDEM_FOUND_LIVE || !wait)
+				return found;
+			wait_for_others(key, row);
+			locked = lock_key(key, false);
+		}
+		else if (locked)
+			return found;
+		else if (wait)
+		{
+			wait_for_others(key, NULL);
+			locked = true;
+		}
+		else
+			return IDEM_FOUND_BUSY;
+	}
+}
+
+/*
+ * Finds out how a key stands, for somebody who will write its row if it is
+ * live: the lock is held on return, and the key not busy.  Response and request
+ * are not read.  Raises what idem_key_find does.
+ */
+IdemFound
+idem_key_hold(IdemKey *key, IdemKeyRow *row)
+{
+	for (;;)
+	{
+		IdemFound	found;
+
+		if (!lock_key(key, false))
+			wait_for_others(key, NULL);
+		found = find_row(key, 0, row);
+		if (found != IDEM_FOUND_BUSY)
+			return found;
+		idem_key_unlock(key);
+		wait_for_others(key, row);
+	}
+}
+
+/*
+ * To be called where a row that was found was not written, before it is looked
+ * for again: somebody has changed or moved it since.  Raises 27000 where the very
+ * version that was found is missed again and again, since then a trigger or a
+ * rule keeps it from being written.
+ */
+void
+idem_key_missed(IdemKey *key, const IdemKeyRow *row)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!idem_keyrow_same_version(&key->missed, &row->version))
+		key->misses = 0;
+	key->missed = row->version;
+	if (++key->misses == MAX_MISSES)
+		idem_error_prevented("idem_key");
+}
+
+/*
+ * Is somebody at work under a key, be it a call that we are running inside of?
+ * Its lock need not be taken to know, so that nobody who comes meets us there.
+ */
+static bool
+is_locked(const IdemKey *key)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+	bool		locked;
+
+	set_locktag(&tag, key);
+	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
+	locked = VirtualTransactionIdIsValid(holders[0]) ||
+		IDEM_LOCK_HELD(&tag, ExclusiveLock);
+	pfree(holders);
+	return locked;
+}
+
+/*
+ * Finds out how a key stands, for somebody who only wants to know: waits for
+ * nobody and takes no lock that anybody could meet.  It is as the key stood at
+ * some moment of the call.  Raises 40001 and 42501 as idem_key_find does.
+ *
+ * Where there is no row, the work may be under way, which the key's lock tells.
+ * If nobody has it, a row that comes later is found, unless it is being updated at
+ * the very moment at which we look for it: that one has been committed before.
+ */
+IdemFound
+idem_key_peek(IdemKey *key, IdemKeyRow *row)
+{
+	IdemFound	found = find_row(key, IDEM_WITH_VALUES, row);
+
+	if (found == IDEM_FOUND_NOTHING && !RecoveryInProgress())
+	{
+		bool		locked = is_locked(key);
+
+		found = find_row(key, IDEM_WITH_VALUES, row);
+		if (found == IDEM_FOUND_NOTHING && locked)
+			return IDEM_FOUND_BUSY;
+		if (found == IDEM_FOUND_NOTHING)
+			found = find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
+	}
+	/* what is expired and about to go is as good as gone */
+	return found == IDEM_FOUND_BUSY && row->leaving ? IDEM_FOUND_EXPIRED : found;
+}
+
+/*
+ * Claims a key for work to be done now.
+ *
+ * True: the key is ours; do the work, then call idem_key_finish.  False: the
+ * work has been done, and answer is what came of it.  Waits, as any lock does,
+ * for others who are at the same key.
+ *
+ * Raises 42501 when the key is another role's, ID001 when it was used for a
+ * different request, and what idem_key_find does.
+ */
+bool
+idem_key_claim(IdemKey *key, IdemAnswer *answer)
+{
+	IdemKeyRow	row;
+	IdemFound	found = idem_key_find(key, true, &row);
+
+	key->expired = (found == IDEM_FOUND_EXPIRED);
+	if (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED)
+	{
+		idem_keyed_begin(key);
+		return true;
+	}
+
+	idem_keyrow_check_owner(&row, key->name);
+	idem_keyrow_check_request(&row, key->name,
+							  found == IDEM_FOUND_LIVE &&
+							  idem_keyrow_is_of(&row, &key->fingerprint));
+	answer->outcome = row.outcome;
+	answer->response = row.response;
+	answer->response_isnull = row.response_isnull;
+	return false;
+}
+
+/*
+ * Raises 40001 when somebody renewed an expired key without taking the lock, or
+ * else 27000.
+ */
+pg_noreturn static void
+error_not_renewed(IdemKey *key)
+{
+	IdemKeyRow	row;
+
+	if (find_row(key, 0, &row) == IDEM_FOUND_EXPIRED)
+		idem_error_prevented("idem_key");
+	idem_error_serialization(key->name);
+}
+
+/*
+ * Remembers what came of a key's work, and gives back the key's lock.
+ *
+ * Raises 40001 when somebody renewed an expired key without taking the lock,
+ * 27000 when a trigger or a rule on the table of keys keeps the row out.
+ */
+void
+idem_key_finish(IdemKey *key, const IdemAnswer *answer)
+{
+	IdemKeyRow	row = {0};
+
+	idem_keyed_end(key);
+	row.outcome = answer->outcome;
+	row.fingerprint = key->fingerprint;
+	row.response = answer->response;
+	row.response_isnull = answer->response_isnull;
+	row.fence = 1;
+	row.claimed_by = key->role;
+	row.request_isnull = true;
+	row.created_at = key->now;
+	row.expires_at = key->expires_at;
+
+	if (!key->expired)
+		idem_keyrow_insert(key->scope, key->key, &row);
+	else if (!idem_keyrow_renew(key->scope, key->key, &row))
+		error_not_renewed(key);
+	idem_key_unlock(key);
+}

@@ -1,0 +1,59 @@
+/*
+ * key.h
+ *	  The key store: who may do the work of a key, and what came of it.
+ */
+#ifndef IDEM_KEY_H
+#define IDEM_KEY_H
+
+#include "datatype/timestamp.h"
+#include "utils/timestamp.h"
+
+#include "key/keyrow.h"
+
+#define IDEM_MAX_KEY_LENGTH	255 /* bytes, of a key and of a scope */
+
+/* A key as one call uses it. */
+typedef struct IdemKey
+{
+	text	   *scope;
+	text	   *key;
+	const char *name;			/* key as a string, for messages */
+	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
+	Oid			role;			/* that made the call when it began */
+	/* to be set before claiming */
+	pg_uuid_t	fingerprint;	/* of the request */
+	bool		fingerprint_isnull; /* for claims: not to be compared */
+	Interval   *lease;			/* how long to hold a claim; NULL: no lease */
+	Datum		request;		/* of a claim, jsonb; unless fingerprint_isnull */
+	/* set by finding how the key stands */
+	TimestampTz now;			/* the clock then */
+	TimestampTz expires_at;		/* until when the result is kept */
+	TimestampTz lease_until;	/* until when a claim is held */
+	/* private to key.c */
+	uint64		hash;			/* names the key in the lock table */
+	bool		claims;			/* it is to be kept, for idem.ttl if no ttl */
+	TimestampTz wait_until;		/* how long to wait for others; 0: not set */
+	bool		expired;		/* an expired row is in the way */
+	int			misses;			/* so often the row below was not written */
+	IdemKeyVersion missed;
+} IdemKey;
+
+/* What is remembered of a key whose work is done. */
+typedef struct IdemAnswer
+{
+	IdemOutcome outcome;
+	Datum		response;		/* jsonb, in the caller's memory */
+	bool		response_isnull;
+} IdemAnswer;
+
+extern void idem_key_init(IdemKey *key, const char *function, text *name,
+						  text *scope, Interval *ttl);
+extern IdemFound idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
+extern IdemFound idem_key_hold(IdemKey *key, IdemKeyRow *row);
+extern IdemFound idem_key_peek(IdemKey *key, IdemKeyRow *row);
+extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
+extern void idem_key_unlock(const IdemKey *key);
+extern bool idem_key_claim(IdemKey *key, IdemAnswer *answer);
+extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);
+
+#endif							/* IDEM_KEY_H */

@@ -1,0 +1,415 @@
+/*
+ * lease.c
+ *	  Claims of keys: who holds one, until when, and how it ends.
+ *
+ * A claim under a lease is a row in progress.  It is held by whoever has its
+ * fence, also past the lease, as long as nobody has taken it over; taking over
+ * raises the fence, so whatever a former holder asks for then is refused.  The
+ * fence must therefore never go back while a former holder may be about: a
+ * released claim stays where it is, as abandoned, which its fence holds no more.
+ * A claim whose lease has run out is told to be abandoned as well.
+ *
+ * A claim without a lease is held by its transaction.  Its row is written as it
+ * is to be found if the transaction commits without another word: completed,
+ * without a response.
+ *
+ * As long as lease_until is set, response is the last checkpoint.  That holds
+ * for a row in progress or abandoned, and for a claim without a lease that took
+ * over such a row: until it is answered it shows no response, and if it is
+ * released, the checkpoint is there for the next.
+ *
+ * Whoever writes a row has held the lock of its key since finding it, and
+ * writes over the very version that was found.
+ */
+#include "postgres.h"
+
+#include "common/int.h"
+#include "miscadmin.h"
+
+#include "base/error.h"
+#include "key/lease.h"
+
+/* How a claim stands towards a caller who has its fence. */
+typedef enum Standing
+{
+	HELD_BY_FENCE,				/* in progress */
+	HELD_BY_TRANSACTION,		/* without a lease, by ours, not answered yet */
+	ENDED
+} Standing;
+
+/* May the caller know of this claim, and is it of the same request? */
+static void
+check_request(const IdemKey *key, const IdemKeyRow *row)
+{
+	idem_keyrow_check_owner(row, key->name);
+	idem_keyrow_check_request(row, key->name,
+							  idem_outcome_is_claim(row->outcome) &&
+							  (row->fingerprint_isnull ||
+							   key->fingerprint_isnull ||
+							   idem_keyrow_is_of(row, &key->fingerprint)));
+}
+
+/* Makes a row that was found into what is told of it. */
+static void
+hide_checkpoint(IdemKeyRow *row)
+{
+	if (row->outcome != IDEM_IN_PROGRESS &&
+		row->outcome != IDEM_ABANDONED && row->leased)
+	{
+		row->leased = false;
+		row->response_isnull = true;
+	}
+}
+
+/* Makes what was found of a key into the row of a new claim. */
+static void
+begin_claim(const IdemKey *key, IdemFound found, IdemKeyRow *row)
+{
+	if (found != IDEM_FOUND_LAPSED)
+	{
+		row->fingerprint_isnull = true;
+		row->response_isnull = true;
+		row->request_isnull = true;
+		row->leased = false;
+	}
+	if (!key->fingerprint_isnull)
+	{
+		row->fingerprint = key->fingerprint;
+		row->fingerprint_isnull = false;
+	}
+	row->fence++;
+	row->claimed_by = key->role;
+	row->created_at = key->now;
+	row->expires_at = key->expires_at;
+	if (key->lease != NULL)
+	{
+		row->outcome = IDEM_IN_PROGRESS;
+		row->leased = true;
+		row->lease_until = key->lease_until;
+		row->expires_at = Max(row->expires_at, row->lease_until);
+		if (!key->fingerprint_isnull)
+		{
+			row->request = key->request;
+			row->request_isnull = false;
+		}
+	}
+	else
+		row->outcome = IDEM_COMPLETED;
+}
+
+/* Is a row that could not be locked another by now, or elsewhere? */
+static bool
+has_moved(const IdemKeyRow *row)
+{
+	IdemKeyRow	now;
+
+	return idem_keyrow_find(row->scope, row->key, 0, 0,
+							&now) != IDEM_FOUND_BUSY &&
+		!idem_keyrow_same_version(&row->version, &now.version);
+}
+
+/*
+ * Claims a key, or finds out how it stands.
+ *
+ * True: row tells how, with "claimed" as outcome if it is ours now, and then
+ * what the last holder left as a checkpoint.  False, if told not to wait:
+ * another transaction is at the key.
+ *
+ * Raises 42501 when the key is another role's, ID001 when it was used for a
+ * different request, 27000 when a trigger keeps its row from being written, and
+ * what idem_key_find does.
+ */
+bool
+idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
+{
+	for (;;)
+	{
+		IdemFound	found = idem_key_find(key, wait, row);
+		bool		ours;
+
+		if (found == IDEM_FOUND_BUSY)
+			return false;
+		if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_LAPSED)
+			check_request(key, row);
+		if (found == IDEM_FOUND_LIVE)
+		{
+			hide_checkpoint(row);
+			return true;
+		}
+
+		/* a purge may be at the row, which takes no lock of the key */
+		if (found != IDEM_FOUND_NOTHING && !wait && !idem_keyrow_lock(row))
+		{
+			idem_key_unlock(key);
+			if (!has_moved(row))
+				return false;
+			CHECK_FOR_INTERRUPTS();
+			continue;
+		}
+
+		begin_claim(key, found, row);
+		if (found == IDEM_FOUND_NOTHING)
+		{
+			idem_keyrow_insert(key->scope, key->key, row);
+			ours = true;
+		}
+		else
+			ours = idem_keyrow_replace(row, found == IDEM_FOUND_EXPIRED,
+									   found == IDEM_FOUND_EXPIRED ||
+									   !key->fingerprint_isnull);
+		idem_key_unlock(key);
+		if (ours)
+		{
+			row->outcome = IDEM_CLAIMED;
+			row->leased = (key->lease != NULL);
+			return true;
+		}
+		idem_key_missed(key, row);
+	}
+}
+
+pg_noreturn static void
+error_lost(const IdemKey *key, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_LEASE_LOST),
+			 errmsg("claim of key \"%s\" is lost", key->name),
+			 errdetail_internal("%s", detail),
+			 errhint("Roll back what was written under the claim, then claim the key again to learn how it stands.")));
+}
+
+/*
+ * Finds the claim that a caller says to hold, and locks its key.
+ *
+ * Raises ID003 when there is none, ID002 when its fence is another or it was
+ * released, 42501 when it is another role's, 55000 when the key belongs to no
+ * claim, 22004 when a fence is needed and none is given, and what idem_key_hold
+ * does.
+ */
+static Standing
+find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
+{
+	IdemFound	found = idem_key_hold(key, row);
+
+	if (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED)
+		ereport(ERROR,
+				(errcode(ERRCODE_IDEM_NO_CLAIM),
+				 errmsg("key \"%s\" is not claimed", key->name),
+				 errdetail("It was never claimed in this scope, or has expired."),
+				 errhint("Roll back what was written under the claim, then claim the key again; a ttl should be longer than the work ever takes.")));
+	idem_keyrow_check_owner(row, key->name);
+	if (!idem_outcome_is_claim(row->outcome))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("key \"%s\" is not that of a claim", key->name),
+				 errdetail("It was used by a call with outcome \"%s\".",
+						   idem_outcome_name(row->outcome)),
+				 errhint("Only what idem_claim() began is completed, failed, released or extended.")));
+	if (fence != NULL && *fence != row->fence)
+		error_lost(key, psprintf(_("Its fence is %lld, not %lld: role \"%s\" claimed it at %s."),
+								 (long long) row->fence, (long long) *fence,
+								 idem_keyrow_claimer(row),
+								 timestamptz_to_str(row->created_at)));
+	if (row->outcome == IDEM_IN_PROGRESS || row->outcome == IDEM_ABANDONED)
+	{
+		if (fence == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("\"fence\" must not be null"),
+					 errdetail("The claim of key \"%s\" has a lease.", key->name),
+					 errhint("Give the fence that idem_claim() returned.")));
+		if (row->outcome == IDEM_ABANDONED)
+			error_lost(key, psprintf(_("It was released at %s."),
+									 timestamptz_to_str(row->lease_until)));
+		return HELD_BY_FENCE;
+	}
+	if (row->outcome == IDEM_COMPLETED && row->ours &&
+		(row->response_isnull || row->leased))
+		return HELD_BY_TRANSACTION;
+	return ENDED;
+}
+
+/* The same for what takes a claim in progress. */
+static void
+find_lease(IdemKey *key, int64 fence, IdemKeyRow *row)
+{
+	if (find_claim(key, &fence, row) != HELD_BY_FENCE)
+		error_lost(key, _("The claim has ended, or has no lease."));
+}
+
+/*
+ * Writes a row that was found back, and gives back the lock of its key.  False if
+ * it has to be found again; raises what idem_key_missed raises.
+ */
+static bool
+write_back(IdemKey *key, const IdemKeyRow *row, bool new_response,
+		   bool new_request)
+{
+	bool		written = idem_keyrow_replace(row, new_response, new_request);
+
+	idem_key_unlock(key);
+	if (!written)
+		idem_key_missed(key, row);
+	return written;
+}
+
+/*
+ * Until when to keep a result: for the time given with it, or else for as long
+ * from now on as was meant at the claim, or longer where the lease was extended
+ * beyond that.
+ */
+static TimestampTz
+kept_until(const IdemKey *key, const IdemKeyRow *row)
+{
+	TimestampTz until;
+
+	if (key->ttl != NULL)
+		return key->expires_at;
+	if (TIMESTAMP_NOT_FINITE(row->expires_at) ||
+		pg_add_s64_overflow(key->now, row->expires_at - row->created_at,
+							&until) ||
+		!IS_VALID_TIMESTAMP(until))
+		return row->expires_at;
+	return until;
+}
+
+/*
+ * Ends a claim as completed or failed, with a response that is not SQL's null.
+ * False if it has ended already; then the first response stays.  Errors are
+ * those of find_claim.
+ */
+bool
+idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
+			   Datum response)
+{
+	IdemKeyRow	row;
+
+	do
+	{
+		if (find_claim(key, fence, &row) == ENDED)
+		{
+			idem_key_unlock(key);
+			return false;
+		}
+		row.outcome = outcome;
+		row.response = response;
+		row.response_isnull = false;
+		/* the time of one without a lease has only just begun */
+		if (row.leased || key->ttl != NULL)
+			row.expires_at = kept_until(key, &row);
+		row.leased = false;
+	} while (!write_back(key, &row, true, false));
+	return true;
+}
+
+/* Makes the row of a claim into that of one that was released. */
+static void
+abandon(const IdemKey *key, bool forget, IdemKeyRow *row)
+{
+	row->outcome = IDEM_ABANDONED;
+	row->leased = true;
+	row->lease_until = key->now;
+	if (forget)
+	{
+		row->fingerprint_isnull = true;
+		row->response_isnull = true;
+		row->request_isnull = true;
+	}
+}
+
+/*
+ * Gives up a claim, so that the next to come can have the key at once: for the
+ * same request, or for any, told to forget this one.  From then on its fence holds
+ * nothing.  False if it has ended already.  Errors are those of find_claim.
+ */
+bool
+idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
+{
+	IdemKeyRow	row;
+	bool		done;
+
+	do
+	{
+		Standing	standing = find_claim(key, fence, &row);
+
+		if (standing == ENDED)
+		{
+			idem_key_unlock(key);
+			return false;
+		}
+		if (standing == HELD_BY_FENCE || row.leased)
+		{
+			abandon(key, forget, &row);
+			done = write_back(key, &row, forget, forget);
+		}
+		else if (row.fence > 1)
+		{
+			/* was there before, and expired; nobody else has seen us since */
+			row.expires_at = key->now;
+			done = write_back(key, &row, false, false);
+		}
+		else
+		{
+			done = idem_keyrow_remove(&row);
+			idem_key_unlock(key);
+			if (!done)
+				idem_key_missed(key, &row);
+		}
+	} while (!done);
+	return true;
+}
+
+/*
+ * Prolongs a lease, from now on, and returns until when it is held; that is never
+ * earlier than before.  Errors are those of find_claim, and ID002 when the claim
+ * has ended.
+ */
+TimestampTz
+idem_lease_extend(IdemKey *key, int64 fence)
+{
+	IdemKeyRow	row;
+
+	do
+	{
+		find_lease(key, fence, &row);
+		row.lease_until = Max(row.lease_until, key->lease_until);
+		row.expires_at = Max(row.expires_at, row.lease_until);
+	} while (!write_back(key, &row, false, false));
+	return row.lease_until;
+}
+
+/*
+ * Records how far the holder of a lease has come.  Errors are those of
+ * idem_lease_extend.
+ */
+void
+idem_lease_checkpoint(IdemKey *key, int64 fence, Datum checkpoint)
+{
+	IdemKeyRow	row;
+
+	do
+	{
+		find_lease(key, fence, &row);
+		row.response = checkpoint;
+		row.response_isnull = false;
+	} while (!write_back(key, &row, true, false));
+}
+
+/*
+ * How a key stands, without waiting and without writing.  Raises 42501 when the
+ * key is another role's, 40001 when it was used after our snapshot was taken.
+ */
+IdemFound
+idem_lease_look_up(IdemKey *key, IdemKeyRow *row)
+{
+	IdemFound	found = idem_key_peek(key, row);
+
+	if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_LAPSED)
+	{
+		idem_keyrow_check_owner(row, key->name);
+		hide_checkpoint(row);
+	}
+	if (found == IDEM_FOUND_LAPSED)
+		row->outcome = IDEM_ABANDONED;
+	return found;
+}

@@ -1,0 +1,18 @@
+/*
+ * lease.h
+ *	  Claims of keys: who holds one, until when, and how it ends.
+ */
+#ifndef IDEM_LEASE_H
+#define IDEM_LEASE_H
+
+#include "key/key.h"
+
+extern bool idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row);
+extern bool idem_lease_end(IdemKey *key, const int64 *fence,
+						   IdemOutcome outcome, Datum response);
+extern bool idem_lease_release(IdemKey *key, const int64 *fence, bool forget);
+extern TimestampTz idem_lease_extend(IdemKey *key, int64 fence);
+extern void idem_lease_checkpoint(IdemKey *key, int64 fence, Datum checkpoint);
+extern IdemFound idem_lease_look_up(IdemKey *key, IdemKeyRow *row);
+
+#endif							/* IDEM_LEASE_H */

@@ -1,0 +1,357 @@
+/*
+ * attach.c
+ *	  SQL: idem_attach() and idem_detach(), the triggers by which a table
+ *	  follows a state machine.
+ *
+ * They run CREATE TRIGGER and DROP TRIGGER as the caller, so that the triggers
+ * are what plain DDL would have made: dumped, dropped and passed on to
+ * partitions with the table.  What is added is that a table which could not
+ * live under the machine is refused beforehand.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/catalog.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/error.h"
+#include "base/unique.h"
+#include "machine/census.h"
+#include "machine/guard.h"
+#include "machine/machine.h"
+#include "run/query.h"
+#include "table/follow.h"
+#include "table/status.h"
+#include "table/table.h"
+
+PG_FUNCTION_INFO_V1(idem_attach);
+PG_FUNCTION_INFO_V1(idem_detach);
+
+/*
+ * Triggers fire by name, byte for byte.  Before an update ours comes late, to have
+ * the last word on the row.  Afterwards it comes before any letter or digit, since
+ * a trigger of the user's may bring the row into its next state, and history tells
+ * in order.
+ */
+#define BEFORE_TRIGGER	"zz_idem_lifecycle"
+#define AFTER_TRIGGER	"!idem_lifecycle"
+
+/*
+ * Opens a table of the caller's, with the lock that CREATE TRIGGER takes, so
+ * that no row slips in between the checks and the trigger.
+ */
+static Relation
+open_own_table(Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+	Relation	rel = NULL;
+
+	/* Before the lock: nobody is to lock what is not theirs. */
+	if (relkind != '\0' && !IDEM_OWNS_RELATION(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+					   get_rel_name(relid));
+	if (relkind != '\0')
+		rel = try_relation_open(relid, ShareRowExclusiveLock);
+	if (rel == NULL)
+		idem_error_no_relation(relid);
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot follow a state machine",
+						RelationGetRelationName(rel)),
+				 errdetail_relkind_not_supported(relkind)));
+	if (IsCatalogRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog",
+						RelationGetRelationName(rel))));
+	return rel;
+}
+
+/* The names (char *) of the triggers by which a table follows a machine. */
+static List *
+trigger_names(Relation rel)
+{
+	/* first: the look-up may rebuild the triggers of an open relation */
+	Oid			function = idem_catalog()->lifecycle;
+	TriggerDesc *triggers = rel->trigdesc;
+	List	   *names = NIL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (triggers->triggers[i].tgfoid == function)
+			names = lappend(names, pstrdup(triggers->triggers[i].tgname));
+	}
+	return names;
+}
+
+/* The column of that name; definition is how the hint would add it. */
+static Form_pg_attribute
+need_column(Relation rel, const char *name, const char *definition)
+{
+	AttrNumber	number = get_attnum(RelationGetRelid(rel), name);
+	Form_pg_attribute att;
+
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						name, RelationGetRelationName(rel)),
+				 errhint("Add it: ALTER TABLE %s ADD COLUMN %s %s.",
+						 idem_table_name(rel), quote_identifier(name),
+						 definition)));
+	att = TupleDescAttr(RelationGetDescr(rel), number - 1);
+	if (att->attgenerated != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" is a generated column",
+						name, RelationGetRelationName(rel)),
+				 errdetail("State and version are set, not computed.")));
+	return att;
+}
+
+static void
+check_status(Relation rel, Form_pg_attribute att, const char *name,
+			 List *states)
+{
+	const char *complaint = idem_status_complaint(rel, att->attnum, states);
+
+	if (complaint != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" cannot hold the states of state machine \"%s\"",
+						NameStr(att->attname), RelationGetRelationName(rel), name),
+				 errdetail_internal("%s", complaint),
+				 idem_status_possible(att) ? 0 :
+				 errhint("Use text, character varying or an enum.")));
+}
+
+static void
+check_version(Relation rel, Form_pg_attribute att)
+{
+	idem_follow_check_version(rel, att->attnum);
+	if (!att->attnotnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("column \"%s\" of relation \"%s\" must be NOT NULL to hold a version",
+						NameStr(att->attname), RelationGetRelationName(rel)),
+				 errhint("Give the rows a version, then ALTER TABLE %s ALTER COLUMN %s SET NOT NULL.",
+						 idem_table_name(rel),
+						 quote_identifier(NameStr(att->attname)))));
+}
+
+/*
+ * Refuses a table with rows that are in no state of the machine, and could not
+ * leave it.
+ */
+static void
+check_rows(Relation rel, AttrNumber status, const char *name, List *states)
+{
+	const char *found = idem_census_beyond(rel, status, states);
+
+	if (found != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("table \"%s\" has rows in no state of state machine \"%s\"",
+						RelationGetRelationName(rel), name),
+				 errdetail("Rows by state: %s.", found),
+				 errhint("Bring all rows into states of the machine first.")));
+}
+
+/*
+ * Refuses a table with children that do not follow the machine themselves: an
+ * update of the table changes their rows, too, and fires none of its triggers.
+ */
+static void
+check_children(Relation rel, const char *machine, const char *status)
+{
+	Oid			relid = RelationGetRelid(rel);
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
+		return;
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		IdemLifecycle lifecycle;
+		Relation	child;
+		bool		follows;
+
+		if (lfirst_oid(lc) == relid)
+			continue;
+		child = relation_open(lfirst_oid(lc), NoLock);
+		follows = idem_follow_find(&lifecycle, child) &&
+			strcmp(lifecycle.machine, machine) == 0 &&
+			lifecycle.status == get_attnum(lfirst_oid(lc), status);
+		if (!follows)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("table \"%s\" cannot follow a state machine before its children do",
+							RelationGetRelationName(rel)),
+					 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
+							   idem_table_name(child), RelationGetRelationName(rel)),
+					 errhint("Call idem_attach() for the children first, or make them partitions.")));
+		relation_close(child, NoLock);
+	}
+}
+
+/* Does a table follow that machine in those columns, but keep no history? */
+static bool
+lacks_history(Relation rel, const char *machine, const char *status,
+			  const char *version)
+{
+	IdemLifecycle lifecycle;
+	Oid			relid = RelationGetRelid(rel);
+
+	return idem_follow_find(&lifecycle, rel) &&
+		strcmp(lifecycle.machine, machine) == 0 &&
+		lifecycle.status == get_attnum(relid, status) &&
+		lifecycle.version == get_attnum(relid, version) &&
+		!idem_follow_records(rel);
+}
+
+/* Refuses a table that could not live under the machine. */
+static void
+check_table(Relation rel, const char *name, const char *status,
+			const char *version)
+{
+	const IdemMachine *machine = idem_machine_find(name);
+	char	   *initial = pstrdup(idem_machine_initial(machine));
+	List	   *states = idem_machine_states(machine);
+	List	   *edges = idem_machine_edges(machine);
+	Form_pg_attribute att;
+	AttrNumber	column;
+
+	check_children(rel, name, status);
+	att = need_column(rel, status,
+					  psprintf("text NOT NULL DEFAULT %s",
+							   quote_literal_cstr(initial)));
+	column = att->attnum;
+	check_status(rel, att, name, states);
+	check_version(rel, need_column(rel, version, "bigint NOT NULL DEFAULT 1"));
+	idem_guard_accept(rel, edges);
+	check_rows(rel, column, name, states);
+}
+
+/* Creates a trigger; event says when it fires. */
+static void
+create_trigger(const char *name, const char *event, const char *call)
+{
+	idem_query_command(psprintf("CREATE TRIGGER %s %s %s",
+								quote_identifier(name), event, call));
+}
+
+/*
+ * idem_attach(target regclass, machine text, status name, version name,
+ *			   history boolean) -> void
+ *
+ * Lets a table follow a machine, or one that does so already also keep a history.
+ * Raises 42501 unless the caller owns the table, 42809 for what is not a table, or
+ * has children that do not follow the machine, 42710 if it follows one already,
+ * 42704 for a machine that does not exist, 42P10 for want of a primary key, 42703,
+ * 42804 and 42P16 for columns that cannot serve, 42883 and 42804 for guards that do
+ * not take its rows, 23514 for rows that are in no state of the machine.
+ */
+Datum
+idem_attach(PG_FUNCTION_ARGS)
+{
+	static const char *const arguments[] = {
+		"target", "machine", "status", "version", "history"
+	};
+	const char *machine_name;
+	const char *status;
+	const char *version;
+	const char *call;
+	const char *table;
+	IdemUnique	key;
+	Relation	rel;
+	bool		history;
+	bool		attached;
+
+	for (int i = 0; i < lengthof(arguments); i++)
+	{
+		if (PG_ARGISNULL(i))
+			idem_error_null(arguments[i]);
+	}
+	machine_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	status = NameStr(*PG_GETARG_NAME(2));
+	version = NameStr(*PG_GETARG_NAME(3));
+	history = PG_GETARG_BOOL(4);
+
+	/* Against a change of the machine until our triggers can be seen. */
+	idem_machine_lock(machine_name, ShareLock);
+	rel = open_own_table(PG_GETARG_OID(0));
+	attached = trigger_names(rel) != NIL;
+	if (attached &&
+		!(history && lacks_history(rel, machine_name, status, version)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("table \"%s\" follows a state machine already",
+						RelationGetRelationName(rel)),
+				 errhint("Call idem_detach() first.")));
+
+	(void) idem_machine_find(machine_name);
+	idem_unique_need_primary(&key, rel);
+	if (!attached)
+		check_table(rel, machine_name, status, version);
+
+	table = idem_table_name(rel);
+	relation_close(rel, NoLock);
+	call = psprintf("ON %s FOR EACH ROW"
+					" EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
+					table, idem_catalog()->schema,
+					quote_literal_cstr(machine_name),
+					quote_literal_cstr(status), quote_literal_cstr(version));
+	if (!attached)
+	{
+		create_trigger(BEFORE_TRIGGER "_update", "BEFORE UPDATE", call);
+		create_trigger(AFTER_TRIGGER "_insert", "AFTER INSERT", call);
+	}
+	if (history)
+		create_trigger(AFTER_TRIGGER "_history", "AFTER UPDATE", call);
+	PG_RETURN_VOID();
+}
+
+/*
+ * idem_detach(target regclass) -> void
+ *
+ * Undoes idem_attach.  Raises 42501 unless the caller owns the table, 42704 if
+ * it does not follow a machine.
+ */
+Datum
+idem_detach(PG_FUNCTION_ARGS)
+{
+	Relation	rel;
+	const char *table;
+	List	   *names;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+
+	rel = open_own_table(PG_GETARG_OID(0));
+	names = trigger_names(rel);
+	if (names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("table \"%s\" does not follow a state machine",
+						RelationGetRelationName(rel))));
+	table = idem_table_name(rel);
+	relation_close(rel, NoLock);		/* DROP TRIGGER wants it unused */
+
+	foreach(lc, names)
+		idem_query_command(psprintf("DROP TRIGGER %s ON %s",
+									quote_identifier(lfirst(lc)), table));
+	PG_RETURN_VOID();
+}

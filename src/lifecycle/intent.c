@@ -1,0 +1,66 @@
+/*
+ * intent.c
+ *	  What a call means by the row that it changes, for the triggers of it.
+ *
+ * An UPDATE tells its triggers the old row and the new one, but neither the key
+ * nor the note of the call that runs it.  So the call says before what it means,
+ * its statement says which row it has met, and a trigger asks by the old row it
+ * was given: by the place of that very row version, since triggers of the table
+ * may change other rows, and other tables, in between.
+ *
+ * Whoever begins an intent ends it, also on an error: PG_FINALLY.
+ */
+#include "postgres.h"
+
+#include "lifecycle/intent.h"
+
+static IdemIntent *current = NULL;
+
+/* Begins a change; its fields say what it is. */
+void
+idem_intent_begin(IdemIntent *intent)
+{
+	intent->relid = InvalidOid;
+	ItemPointerSetInvalid(&intent->tid);
+	intent->watched = false;
+	intent->outer = current;
+	current = intent;
+}
+
+/*
+ * Notes the row version that the innermost change, if any, is to replace.  When
+ * it is a newer one than the statement has found (EvalPlanQual), servers leave
+ * out of which table: then it is the same as before.
+ */
+void
+idem_intent_meet(Oid relid, ItemPointer tid)
+{
+	if (current == NULL)
+		return;
+	if (OidIsValid(relid))
+		current->relid = relid;
+	current->tid = *tid;
+	current->watched = false;
+}
+
+/* Ends a change, and those begun within it that an error has left over. */
+void
+idem_intent_end(IdemIntent *intent)
+{
+	current = intent->outer;
+}
+
+/*
+ * The change that replaces a row version, or NULL when it is none of ours.  A
+ * table is named by the oid of the partition that holds the row.
+ */
+IdemIntent *
+idem_intent_of(Oid relid, ItemPointer tid)
+{
+	for (IdemIntent *intent = current; intent != NULL; intent = intent->outer)
+	{
+		if (intent->relid == relid && ItemPointerEquals(&intent->tid, tid))
+			return intent;
+	}
+	return NULL;
+}

@@ -1,0 +1,346 @@
+/*
+ * transition_set.c
+ *	  SQL: idem_transition_batch(), a change of a set of rows, as one request.
+ *
+ * The rows are changed one by one, in the order of their primary key: whoever
+ * changes sets of rows in that order does not get into a deadlock with others
+ * who do so.  What one row is refused, the whole request is.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/nbtree.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "base/error.h"
+#include "base/result.h"
+#include "base/unique.h"
+#include "transition/record.h"
+#include "transition/request.h"
+
+PG_FUNCTION_INFO_V1(idem_transition_batch);
+
+static const IdemRequestKind of_set = {
+	"idem_transition_batch()", NULL, "to_state", false
+};
+
+/* A row of the set. */
+typedef struct Row
+{
+	int			number;			/* its place in the set */
+	Jsonb	   *json;			/* its id as it was given */
+	IdemWish	wish;
+	Datum	   *key;			/* the id as the columns of the key have it */
+} Row;
+
+/* By what the rows are sorted. */
+typedef struct Order
+{
+	int			ncolumns;
+	FmgrInfo	compare[INDEX_MAX_KEYS];
+	Oid			collation[INDEX_MAX_KEYS];
+} Order;
+
+/* The elements of an array argument, which must have one dimension. */
+static int
+elements(ArrayType *array, const char *name, Oid type, Datum **values,
+		 bool **nulls)
+{
+	int16		length;
+	bool		byval;
+	char		align;
+	int			count;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("\"%s\" must have one dimension", name)));
+	if (ARR_ELEMTYPE(array) != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"%s\" must be of type %s", name,
+						format_type_be(get_array_type(type)))));
+	get_typlenbyvalalign(type, &length, &byval, &align);
+	deconstruct_array(array, type, length, byval, align, values, nulls, &count);
+	return count;
+}
+
+/* The rows, in the order in which they are asked for. */
+static Row *
+read_rows(FunctionCallInfo fcinfo, const IdemWish *common, int *count)
+{
+	Datum	   *ids;
+	Datum	   *versions;
+	bool	   *id_nulls;
+	bool	   *version_nulls;
+	Row		   *rows;
+
+	if (PG_ARGISNULL(1))
+		idem_error_null("ids");
+	*count = elements(PG_GETARG_ARRAYTYPE_P(1), "ids", JSONBOID,
+					  &ids, &id_nulls);
+	if (!PG_ARGISNULL(3) &&
+		elements(PG_GETARG_ARRAYTYPE_P(3), "expected_versions", INT8OID,
+				 &versions, &version_nulls) != *count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"expected_versions\" must have as many elements as \"ids\""),
+				 errhint("Give null for a row whose version does not matter.")));
+
+	rows = palloc_extended(sizeof(Row) * *count,
+						   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < *count; i++)
+	{
+		Row		   *row = &rows[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (id_nulls[i])
+			idem_error_null("ids[]");
+		row->number = i;
+		row->json = DatumGetJsonbP(ids[i]);
+		row->wish = *common;
+		row->wish.id = idem_rowid_jsonb(row->json);
+		row->wish.versioned = !PG_ARGISNULL(3) && !version_nulls[i];
+		if (row->wish.versioned)
+			row->wish.expected_version = DatumGetInt64(versions[i]);
+	}
+	return rows;
+}
+
+static pg_uuid_t
+fingerprint(const IdemRequest *request, const Row *rows, int count)
+{
+	IdemFingerprint fp;
+
+	idem_fingerprint_init(&fp, "transitions");
+	idem_fingerprint_relation(&fp, request->target);
+	idem_fingerprint_int8(&fp, count);
+	for (int i = 0; i < count; i++)
+	{
+		idem_fingerprint_int8(&fp, rows[i].wish.id->count);
+		idem_rowid_fingerprint(rows[i].wish.id, request->target, &fp);
+		idem_request_fingerprint_version(&fp, &rows[i].wish);
+	}
+	idem_fingerprint_string(&fp, request->to);
+	idem_request_fingerprint_note(&fp, &request->wish);
+	return idem_fingerprint_value(&fp);
+}
+
+/* The order of the primary key's index, which takes equal ids for equal. */
+static void
+read_order(const IdemStage *stage, Order *order)
+{
+	Relation	index = idem_unique_open_primary(stage->rel);
+
+	order->ncolumns = stage->key.ncolumns;
+	for (int i = 0; i < order->ncolumns; i++)
+	{
+		fmgr_info_copy(&order->compare[i],
+					   index_getprocinfo(index, i + 1, BTORDER_PROC),
+					   CurrentMemoryContext);
+		order->collation[i] = index->rd_indcollation[i];
+	}
+	index_close(index, AccessShareLock);
+}
+
+static int
+compare_rows(const void *a, const void *b, void *arg)
+{
+	const Row  *ra = *(Row *const *) a;
+	const Row  *rb = *(Row *const *) b;
+	Order	   *order = arg;
+
+	for (int i = 0; i < order->ncolumns; i++)
+	{
+		int			difference =
+			DatumGetInt32(FunctionCall2Coll(&order->compare[i],
+											order->collation[i],
+											ra->key[i], rb->key[i]));
+
+		if (difference != 0)
+			return difference;
+	}
+	return ra->number - rb->number; /* the first that is asked for, first */
+}
+
+/*
+ * Works out the rows' keys, and returns the rows sorted by them.  Meanwhile
+ * current is the row that an error would be about.
+ */
+static Row **
+sort_rows(IdemStage *stage, Row *rows, int count, Row **current)
+{
+	Row		  **sorted = palloc_extended(sizeof(Row *) * count,
+										 MCXT_ALLOC_HUGE);
+	Size		size = sizeof(Datum) * stage->key.ncolumns;
+	Order		order;
+
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		*current = &rows[i];
+		idem_stage_aim(stage, rows[i].wish.id);
+		rows[i].key = memcpy(palloc(size), stage->args, size);
+		sorted[i] = &rows[i];
+	}
+	*current = NULL;
+	read_order(stage, &order);
+	qsort_arg(sorted, count, sizeof(Row *), compare_rows, &order);
+	return sorted;
+}
+
+/* Adds to an error which row it is about. */
+static void
+name_row(void *arg)
+{
+	const Row  *row = *(Row **) arg;
+
+	if (row != NULL)
+		errcontext("transition of row %s, number %d of \"ids\"",
+				   row->wish.id->text, row->number + 1);
+}
+
+static const char *
+keep_string(const char *string)
+{
+	return string ? pstrdup(string) : NULL;
+}
+
+/* Brings the rows into the state; changes are in the order of the rows. */
+static void
+change_rows(const IdemRequest *request, Row *rows, int count,
+			IdemChange *changes)
+{
+	IdemStage	stage;
+	Row		  **sorted;
+	Row		   *current = NULL;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "idem transition of a row",
+												  ALLOCSET_DEFAULT_SIZES);
+	ErrorContextCallback callback;
+
+	idem_request_open(request, &stage);
+
+	callback.callback = name_row;
+	callback.arg = &current;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	sorted = sort_rows(&stage, rows, count, &current);
+	for (int i = 0; i < count; i++)
+	{
+		MemoryContext former;
+		IdemChange *change;
+
+		CHECK_FOR_INTERRUPTS();
+		current = sorted[i];
+		change = &changes[current->number];
+		memcpy(stage.args, current->key,
+			   sizeof(Datum) * stage.key.ncolumns);
+
+		former = MemoryContextSwitchTo(scratch);
+		idem_change_make(&stage, &current->wish, change);
+		MemoryContextSwitchTo(former);
+		change->from = keep_string(change->from);
+		change->to = keep_string(change->to);
+		MemoryContextReset(scratch);
+	}
+	error_context_stack = callback.previous;
+
+	MemoryContextDelete(scratch);
+	idem_stage_close(&stage);
+}
+
+/* What a key remembers of the set. */
+static void
+write_answer(const Row *rows, int count, const IdemChange *changes,
+			 IdemAnswer *answer)
+{
+	Jsonb	  **ids = palloc_extended(sizeof(Jsonb *) * count,
+									  MCXT_ALLOC_HUGE);
+
+	answer->outcome = IDEM_NOOP;
+	for (int i = 0; i < count; i++)
+	{
+		ids[i] = rows[i].json;
+		if (changes[i].outcome == IDEM_APPLIED)
+			answer->outcome = IDEM_APPLIED;
+	}
+	answer->response = JsonbPGetDatum(idem_record_write_set(count, ids,
+															changes));
+}
+
+static void
+return_rows(ReturnSetInfo *result, const Row *rows, int count,
+			const IdemChange *changes, bool replayed)
+{
+	Datum		values[1 + IDEM_REQUEST_COLUMNS];
+	bool		nulls[1 + IDEM_REQUEST_COLUMNS];
+
+	for (int i = 0; i < count; i++)
+	{
+		values[0] = JsonbPGetDatum(rows[i].json);
+		nulls[0] = false;
+		idem_request_answer(&changes[i], replayed, values + 1, nulls + 1);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+/*
+ * idem_transition_batch(target regclass, ids jsonb[], to_state text,
+ *				   expected_versions bigint[], key text, scope text,
+ *				   ttl interval, note jsonb)
+ *		-> SETOF (id jsonb, outcome idem_outcome, replayed boolean,
+ *				  from_state text, to_state text, version bigint)
+ *
+ * As the function for one row does, for each of the rows, in the order of ids.
+ * A row that is named twice is there already the second time.  Raises 22023
+ * for ids and versions that are not as many, and what the function for one row
+ * raises, with the row in the error's context.
+ */
+Datum
+idem_transition_batch(PG_FUNCTION_ARGS)
+{
+	IdemRequest request;
+	IdemAnswer	answer = {0};
+	IdemChange *changes;
+	Row		   *rows;
+	int			count;
+	bool		keyed;
+	bool		replayed = false;
+
+	idem_request_read(&request, fcinfo, &of_set);
+	idem_result_begin_set(fcinfo, 1 + IDEM_REQUEST_COLUMNS);
+	rows = read_rows(fcinfo, &request.wish, &count);
+	changes = palloc_extended(sizeof(IdemChange) * count,
+							  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	keyed = (request.wish.key != NULL);
+	if (keyed)
+	{
+		request.key.fingerprint = fingerprint(&request, rows, count);
+		replayed = !idem_key_claim(&request.key, &answer);
+	}
+
+	if (replayed)
+		idem_record_read_set(&answer, count, changes);
+	else
+		change_rows(&request, rows, count, changes);
+
+	if (keyed && !replayed)
+	{
+		write_answer(rows, count, changes, &answer);
+		idem_key_finish(&request.key, &answer);
+	}
+	return_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, count, changes,
+				replayed);
+	return (Datum) 0;
+}

@@ -1,0 +1,179 @@
+/*
+ * update.c
+ *	  SQL: idem_update(), a change of some columns of a row, once per key if
+ *	  wanted.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+
+#include "base/error.h"
+#include "base/fingerprint.h"
+#include "base/result.h"
+#include "key/key.h"
+#include "table/field.h"
+#include "update/patch.h"
+
+PG_FUNCTION_INFO_V1(idem_update);
+
+/* What a key remembers of an update. */
+static void
+write_answer(const IdemPatched *patched, IdemAnswer *answer)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"result\": ");
+	(void) JsonbToCString(&buf, &patched->row->root, VARSIZE(patched->row));
+	if (patched->has_version)
+		appendStringInfo(&buf, ", \"version\": " INT64_FORMAT "}", patched->version);
+	else
+		appendStringInfoString(&buf, ", \"version\": null}");
+
+	answer->outcome = patched->outcome;
+	answer->response = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
+	answer->response_isnull = false;
+}
+
+/* Takes a field of what a key remembers; false if it is not there. */
+static bool
+field(Jsonb *response, const char *name, JsonbValue *v)
+{
+	return getKeyJsonValueFromContainer(&response->root, name, strlen(name),
+										v) != NULL;
+}
+
+/*
+ * What a key remembers, as an update.  Whoever may write to the table of keys can
+ * have left anything there, and nothing of that may bring the server down.
+ */
+static void
+read_answer(const IdemAnswer *answer, IdemPatched *patched)
+{
+	Jsonb	   *response = answer->response_isnull ? NULL :
+		DatumGetJsonbP(answer->response);
+	JsonbValue	row;
+	JsonbValue	version;
+
+	if (response == NULL || !JB_ROOT_IS_OBJECT(response) ||
+		!field(response, "result", &row) ||
+		!field(response, "version", &version) ||
+		(version.type != jbvNumeric && version.type != jbvNull))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the key does not hold the answer of an update"),
+				 errhint("Use a new key.")));
+
+	patched->outcome = answer->outcome;
+	patched->row = JsonbValueToJsonb(&row);
+	patched->has_version = version.type == jbvNumeric;
+	if (patched->has_version)
+		patched->version = DatumGetInt64(DirectFunctionCall1(numeric_int8,
+															 NumericGetDatum(version.val.numeric)));
+}
+
+static pg_uuid_t
+fingerprint(const IdemPatch *patch)
+{
+	IdemFingerprint fp;
+
+	idem_fingerprint_init(&fp, "update");
+	idem_fingerprint_relation(&fp, patch->target);
+	idem_rowid_fingerprint(patch->id, patch->target, &fp);
+	if (patch->versioned)
+		idem_fingerprint_int8(&fp, patch->expected_version);
+	else
+		idem_fingerprint_null(&fp);
+	idem_fingerprint_jsonb(&fp, patch->data);
+	return idem_fingerprint_value(&fp);
+}
+
+static Datum
+make_row(FunctionCallInfo fcinfo, const IdemPatched *patched, bool replayed)
+{
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[patched->outcome]);
+	values[1] = BoolGetDatum(replayed);
+	values[2] = JsonbPGetDatum(patched->row);
+	values[3] = Int64GetDatum(patched->version);
+	nulls[3] = !patched->has_version;
+	return idem_result_form(fcinfo, lengthof(values), values, nulls);
+}
+
+/*
+ * idem_update(target regclass, id, patch jsonb, expected_version bigint,
+ *			   key text, scope text, ttl interval)
+ *		-> outcome idem_outcome, replayed boolean, result jsonb, version bigint
+ *
+ * Gives the row the values that patch names, or tells that it has them, or what
+ * the key remembers.  Errors: those of idem_key_claim and then of
+ * idem_patch_make.
+ */
+static Datum
+update(FunctionCallInfo fcinfo, const IdemRowId *id)
+{
+	IdemPatch	patch = {0};
+	IdemPatched patched = {0};
+	bool		replayed = false;
+	IdemKey		key;
+	IdemAnswer	answer = {0};
+
+	PreventCommandIfReadOnly("idem_update()");
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+	if (PG_ARGISNULL(2))
+		idem_error_null("patch");
+
+	patch.target = PG_GETARG_OID(0);
+	patch.id = id;
+	patch.data = PG_GETARG_JSONB_P(2);
+	patch.versioned = !PG_ARGISNULL(3);
+	if (patch.versioned)
+		patch.expected_version = PG_GETARG_INT64(3);
+
+	patch.keyed = !PG_ARGISNULL(4);
+	if (patch.keyed)
+	{
+		/* the same request, however its values are spelled */
+		if (JB_ROOT_IS_OBJECT(patch.data))
+		{
+			IdemSpelling spelling = {0};
+
+			(void) idem_field_names(patch.data, "patch", &spelling);
+			if (spelling.matters)
+				patch.data = idem_field_spell(patch.data, patch.target,
+											  &spelling);
+		}
+		idem_key_init(&key, "idem_update()", PG_GETARG_TEXT_PP(4),
+					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
+					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+		key.fingerprint = fingerprint(&patch);
+		replayed = !idem_key_claim(&key, &answer);
+	}
+
+	if (replayed)
+		read_answer(&answer, &patched);
+	else
+		idem_patch_make(&patch, &patched);
+
+	if (patch.keyed && !replayed)
+	{
+		write_answer(&patched, &answer);
+		idem_key_finish(&key, &answer);
+	}
+	return make_row(fcinfo, &patched, replayed);
+}
+
+Datum
+idem_update(PG_FUNCTION_ARGS)
+{
+	return update(fcinfo, idem_rowid_argument(fcinfo, 1));
+}

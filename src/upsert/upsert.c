@@ -1,0 +1,184 @@
+/*
+ * upsert.c
+ *	  SQL: idem_upsert(), a write into the caller's own table, once per key.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+
+#include "base/error.h"
+#include "base/fingerprint.h"
+#include "base/result.h"
+#include "key/key.h"
+#include "table/field.h"
+#include "upsert/merge.h"
+#include "upsert/put.h"
+
+PG_FUNCTION_INFO_V1(idem_upsert);
+
+/* The names in an array of text. */
+static List *
+conflict_names(ArrayType *array)
+{
+	Datum	   *elements;
+	bool	   *isnull;
+	int			count;
+	List	   *names = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &isnull, &count);
+	if (count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"conflict\" must name at least one column"),
+				 errhint("Leave \"conflict\" out to upsert by the primary key.")));
+	for (int i = 0; i < count; i++)
+	{
+		if (isnull[i])
+			idem_error_null("conflict[]");
+		names = lappend(names, TextDatumGetCString(elements[i]));
+	}
+	return names;
+}
+
+static pg_uuid_t
+fingerprint(const IdemUpsert *upsert)
+{
+	const IdemShape *shape = &upsert->shape;
+	IdemFingerprint fp;
+	ListCell   *lc;
+
+	idem_fingerprint_init(&fp, "upsert");
+	idem_fingerprint_relation(&fp, shape->target);
+	foreach(lc, shape->conflict)
+		idem_fingerprint_string(&fp, lfirst(lc));
+	if (shape->versioned)
+		idem_fingerprint_int8(&fp, upsert->expected_version);
+	else
+		idem_fingerprint_null(&fp);
+	idem_fingerprint_jsonb(&fp, upsert->data);
+	if (upsert->merge != NULL)
+		idem_fingerprint_jsonb(&fp, upsert->merge);
+	return idem_fingerprint_value(&fp);
+}
+
+/*
+ * Without a key a repeat is told by the row alone, and a null in its key is not
+ * equal to itself, unless the index says so.
+ */
+static void
+check_conflict_values(const IdemUpsert *upsert)
+{
+	ListCell   *lc;
+
+	foreach(lc, upsert->shape.conflict)
+	{
+		const char *name = lfirst(lc);
+		JsonbValue	v;
+
+		if (getKeyJsonValueFromContainer(&upsert->data->root, name,
+										 strlen(name), &v) != NULL &&
+			v.type == jbvNull && !idem_shape_nulls_equal(&upsert->shape))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("\"key\" must not be null"),
+					 errdetail("Conflict column \"%s\" is null, so nothing else would tell a repeat.",
+							   name)));
+	}
+}
+
+/* Puts the row; its numbers may have been left as they were spelled. */
+static void
+put(IdemUpsert *upsert, const IdemSpelling *spelling, IdemAnswer *answer)
+{
+	if (spelling->names != NIL && !spelling->matters)
+		upsert->data = idem_field_spell(upsert->data, upsert->shape.target,
+										spelling);
+	idem_put_row(upsert, answer);
+}
+
+/* Does the work of a key, or tells what it remembers; false if it is new. */
+static bool
+upsert_once(IdemUpsert *upsert, IdemKey *key, const IdemSpelling *spelling,
+			IdemAnswer *answer)
+{
+	key->fingerprint = fingerprint(upsert);
+	if (!idem_key_claim(key, answer))
+		return true;
+	put(upsert, spelling, answer);
+	idem_key_finish(key, answer);
+	return false;
+}
+
+/*
+ * idem_upsert(key text, target regclass, data jsonb, conflict text[],
+ *			   expected_version bigint, scope text, ttl interval, merge jsonb)
+ *		-> outcome idem_outcome, replayed boolean, result jsonb
+ *
+ * Inserts data into target, or updates the row that is there, and remembers
+ * the row under the key; or tells what the key remembers.  With merge rules,
+ * which make the repeat harmless, the key may be null, and nothing is
+ * remembered.  Errors: those of idem_key_claim, idem_merge_rules and
+ * idem_put_row.
+ */
+Datum
+idem_upsert(PG_FUNCTION_ARGS)
+{
+	IdemUpsert	upsert = {0};
+	IdemKey		key;
+	IdemAnswer	answer = {0};
+	Datum		values[3];
+	bool		nulls[3] = {false};
+	bool		replayed = false;
+	IdemSpelling spelling = {0};
+
+	upsert.shape.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
+	if (!upsert.shape.keyed)
+		PreventCommandIfReadOnly("idem_upsert()");
+	else
+		idem_key_init(&key, "idem_upsert()",
+					  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
+					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
+					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+	if (PG_ARGISNULL(1))
+		idem_error_null("target");
+	if (PG_ARGISNULL(2))
+		idem_error_null("data");
+	upsert.shape.target = PG_GETARG_OID(1);
+	upsert.data = PG_GETARG_JSONB_P(2);
+	upsert.shape.fields = idem_field_names(upsert.data, "data", &spelling);
+	if (spelling.matters)
+		upsert.data = idem_field_spell(upsert.data, upsert.shape.target,
+									   &spelling);
+	upsert.shape.by_primary_key = PG_ARGISNULL(3);
+	if (!PG_ARGISNULL(3))
+		upsert.shape.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
+	upsert.shape.versioned = !PG_ARGISNULL(4);
+	if (upsert.shape.versioned)
+		upsert.expected_version = PG_GETARG_INT64(4);
+	if (!PG_ARGISNULL(7))
+	{
+		upsert.merge = PG_GETARG_JSONB_P(7);
+		upsert.shape.rules = idem_merge_rules(upsert.merge, upsert.shape.fields);
+	}
+
+	if (upsert.shape.keyed)
+		replayed = upsert_once(&upsert, &key, &spelling, &answer);
+	else
+	{
+		check_conflict_values(&upsert);
+		put(&upsert, &spelling, &answer);
+	}
+
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
+	values[1] = BoolGetDatum(replayed);
+	values[2] = answer.response;
+	nulls[2] = answer.response_isnull;
+	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+}
