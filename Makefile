@@ -11,98 +11,98 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control
 
 MODULE_big = idem
 OBJS = \
+	src/base/apply_trigger.o \
 	src/base/catalog.o \
-	src/base/copied.o \
 	src/base/error.o \
 	src/base/fingerprint.o \
+	src/base/interval.o \
+	src/base/invalidation.o \
 	src/base/outcome.o \
-	src/base/result.o \
+	src/base/result_tuple.o \
 	src/base/rights.o \
 	src/base/role.o \
 	src/base/settings.o \
-	src/base/span.o \
-	src/base/told.o \
-	src/base/unique.o \
-	src/check/difference.o \
-	src/check/images.o \
-	src/check/twice.o \
-	src/check/written.o \
+	src/base/unique_index.o \
+	src/check/check.o \
+	src/check/row_diff.o \
+	src/check/row_images.o \
+	src/check/write_set.o \
 	src/consume/advance.o \
-	src/consume/batch.o \
 	src/consume/consume.o \
 	src/consume/consumer.o \
+	src/consume/index_twin.o \
 	src/consume/message.o \
-	src/consume/twin.o \
+	src/consume/message_batch.o \
 	src/execute/command.o \
 	src/execute/execute.o \
+	src/execute/jsonb_receiver.o \
 	src/execute/params.o \
-	src/execute/rows.o \
-	src/history/history.o \
-	src/history/recall.o \
+	src/history/history_read.o \
+	src/history/history_write.o \
 	src/key/claim.o \
+	src/key/current_key.o \
 	src/key/key.o \
-	src/key/keyed.o \
-	src/key/keyrow.o \
+	src/key/key_generate.o \
+	src/key/key_table.o \
 	src/key/lease.o \
-	src/key/newkey.o \
 	src/key/scope.o \
 	src/lifecycle/attach.o \
-	src/lifecycle/intent.o \
-	src/lifecycle/lifecycle.o \
-	src/lifecycle/movement.o \
-	src/lifecycle/version.o \
-	src/machine/census.o \
-	src/machine/compile.o \
-	src/machine/define.o \
-	src/machine/definition.o \
-	src/machine/followers.o \
-	src/machine/graph.o \
+	src/lifecycle/lifecycle_trigger.o \
+	src/lifecycle/row_movement.o \
+	src/lifecycle/transition_context.o \
+	src/lifecycle/version_trigger.o \
+	src/machine/attached_tables.o \
 	src/machine/guard.o \
+	src/machine/guard_signature.o \
 	src/machine/machine.o \
-	src/machine/shipped.o \
-	src/machine/signature.o \
-	src/purge/ended.o \
-	src/purge/launcher.o \
+	src/machine/machine_builtin.o \
+	src/machine/machine_define.o \
+	src/machine/machine_graph.o \
+	src/machine/machine_load.o \
+	src/machine/machine_parse.o \
+	src/machine/state_counts.o \
+	src/purge/bgworker.o \
 	src/purge/purge.o \
-	src/purge/purger.o \
-	src/purge/worker.o \
-	src/run/alone.o \
-	src/run/direct.o \
-	src/run/helper.o \
-	src/run/latest.o \
-	src/run/owner.o \
-	src/run/plans.o \
-	src/run/query.o \
+	src/purge/purge_delete.o \
+	src/purge/purge_launcher.o \
+	src/purge/purge_worker.o \
+	src/run/committed_row.o \
+	src/run/internal_function.o \
+	src/run/plan_cache.o \
+	src/run/simple_dml.o \
+	src/run/sole_call.o \
+	src/run/spi.o \
 	src/run/ticket.o \
-	src/table/field.o \
-	src/table/follow.o \
-	src/table/partition.o \
-	src/table/probe.o \
-	src/table/revision.o \
-	src/table/rowid.o \
-	src/table/rowjson.o \
-	src/table/rowkey.o \
-	src/table/status.o \
-	src/table/table.o \
+	src/run/usercontext.o \
+	src/table/attachment.o \
+	src/table/column_sql.o \
+	src/table/jsonb_to_datum.o \
+	src/table/partition_root.o \
+	src/table/pk_json.o \
+	src/table/pk_value.o \
+	src/table/row_to_jsonb.o \
+	src/table/row_version.o \
+	src/table/state_column.o \
 	src/table/tableref.o \
-	src/table/value.o \
-	src/transition/allowed.o \
-	src/transition/change.o \
-	src/transition/place.o \
-	src/transition/record.o \
-	src/transition/request.o \
-	src/transition/stage.o \
+	src/table/target_check.o \
+	src/table/trial_write.o \
+	src/transition/allowed_transitions.o \
+	src/transition/ctid_support.o \
 	src/transition/transition.o \
+	src/transition/transition_answer.o \
+	src/transition/transition_args.o \
+	src/transition/transition_exec.o \
 	src/transition/transition_set.o \
-	src/update/patch.o \
+	src/transition/transition_target.o \
 	src/update/update.o \
+	src/update/update_exec.o \
+	src/upsert/insert_first.o \
 	src/upsert/merge.o \
-	src/upsert/put.o \
-	src/upsert/shape.o \
-	src/upsert/target.o \
-	src/upsert/trial.o \
-	src/upsert/union.o \
+	src/upsert/merge_union.o \
 	src/upsert/upsert.o \
+	src/upsert/upsert_deparse.o \
+	src/upsert/upsert_exec.o \
+	src/upsert/upsert_target.o \
 	src/idem.o
 # an include names the folder: "key/key.h"
 PG_CPPFLAGS = -I$(srcdir)/src

@@ -10,15 +10,15 @@
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "consume/consumer.h"
-#include "consume/twin.h"
-#include "history/history.h"
-#include "key/keyed.h"
+#include "consume/index_twin.h"
+#include "history/history_write.h"
+#include "key/current_key.h"
 #include "key/scope.h"
 #include "machine/guard.h"
 #include "machine/machine.h"
-#include "purge/worker.h"
-#include "run/helper.h"
-#include "run/owner.h"
+#include "purge/bgworker.h"
+#include "run/internal_function.h"
+#include "run/usercontext.h"
 
 PG_MODULE_MAGIC;
 
@@ -29,14 +29,14 @@ _PG_init(void)
 {
 	idem_settings_init();
 	idem_catalog_init();
-	idem_owner_init();
-	idem_helper_init();
+	idem_usercontext_init();
+	idem_internal_function_init();
 	idem_guard_init();
 	idem_machine_init();
-	idem_history_init();
-	idem_keyed_init();
+	idem_history_write_init();
+	idem_current_key_init();
 	idem_consumer_init();
 	idem_scope_init();
-	idem_twin_init();
-	idem_worker_init();
+	idem_index_twin_init();
+	idem_bgworker_init();
 }

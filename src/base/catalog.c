@@ -38,7 +38,7 @@
 #include "utils/syscache.h"
 
 #include "base/catalog.h"
-#include "base/unique.h"
+#include "base/unique_index.h"
 
 /* Types of idem's own, where the list below has types. */
 #define OUTCOME		((Oid) 1)
@@ -50,7 +50,8 @@ typedef struct Column
 	const char *name;
 	Oid			type;
 	bool		not_null;
-	int			key;			/* which column of the primary key it is, from 1 */
+	int			key;			/* which column of the primary key it is, from
+								 * 1 */
 } Column;
 
 /* A table as it was made, whose columns are numbered in this order. */
@@ -239,7 +240,7 @@ is_key(const Table *table, Form_pg_index index)
 static Oid
 find_key(const Table *table, Relation rel)
 {
-	Relation	index = idem_unique_open_primary(rel);
+	Relation	index = idem_unique_index_open_primary(rel);
 	Oid			found = InvalidOid;
 
 	if (index == NULL)

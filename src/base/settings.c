@@ -17,9 +17,8 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/interval.h"
 #include "base/settings.h"
-#include "base/span.h"
-#include "key/key.h"
 
 char	   *idem_scope;
 int			idem_wait_timeout_ms = 0;
@@ -52,7 +51,7 @@ check_ttl(char **value, void **extra, GucSource source)
 {
 	int64		us;
 
-	if (idem_span_parse(*value, &us) || !may_refuse(source))
+	if (idem_interval_parse(*value, &us) || !may_refuse(source))
 		return true;
 	GUC_check_errdetail("It is not a positive interval.");
 	GUC_check_errhint("Write an interval, such as \"24 hours\", \"7 days\" or \"24h\".");
@@ -62,7 +61,7 @@ check_ttl(char **value, void **extra, GucSource source)
 static void
 assign_ttl(const char *value, void *extra)
 {
-	if (!idem_span_parse(value, &ttl_us))
+	if (!idem_interval_parse(value, &ttl_us))
 		ttl_us = 0;
 }
 

@@ -26,8 +26,8 @@
 #include "base/catalog.h"
 #include "base/error.h"
 #include "consume/consumer.h"
-#include "run/latest.h"
-#include "run/query.h"
+#include "run/committed_row.h"
+#include "run/spi.h"
 
 #define MAX_TOPIC_LENGTH	255 /* bytes */
 
@@ -178,7 +178,7 @@ find_position(const Log *log, Position *position)
 	ScanKeyInit(&keys[2], COLUMN_PARTITION, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(log->partition));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 3, keys);
+	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 3, keys);
 	if (HeapTupleIsValid(tuple))
 	{
 		position->next =
@@ -301,7 +301,7 @@ idem_advance(PG_FUNCTION_ARGS)
 	args[5] = PointerGetDatum(log.consumer_name);
 	args[6] = PointerGetDatum(log.topic);
 	args[7] = BoolGetDatum(range.allow_gaps);
-	if (idem_query_own(&advance, args, nulls, 1, &previous, &isnull) == 0)
+	if (idem_spi_own(&advance, args, nulls, 1, &previous, &isnull) == 0)
 	{
 		check_applied(&log, &range);
 		PG_RETURN_NULL();

@@ -22,7 +22,7 @@
 
 #include "base/compat.h"
 #include "base/error.h"
-#include "base/span.h"
+#include "base/interval.h"
 #include "consume/consumer.h"
 #include "consume/message.h"
 
@@ -68,7 +68,7 @@ static bool
 is_late(const Call *call, TimestampTz sent_at)
 {
 	return !call->consumer.takes_late &&
-		idem_span_end(sent_at, call->window.late_us) <= call->delivery.now;
+		idem_interval_end(sent_at, call->window.late_us) <= call->delivery.now;
 }
 
 pg_noreturn static void
@@ -137,8 +137,8 @@ idem_consume(PG_FUNCTION_ARGS)
 		check_late(&call, id, sent_at);
 		PG_RETURN_BOOL(false);
 	}
-	call.delivery.expires_at = idem_span_end(Max(call.delivery.now, sent_at),
-											 call.window.keep_us);
+	call.delivery.expires_at = idem_interval_end(Max(call.delivery.now, sent_at),
+												 call.window.keep_us);
 	added = idem_message_add(&call.delivery, id);
 	if (added && !PG_ARGISNULL(3))
 		check_still(&call, id, sent_at);
@@ -243,7 +243,7 @@ heed_times(Call *call, Message *messages, int count, ArrayType *sent_at,
 			messages[kept].sent_at = sent;
 		kept++;
 	}
-	call->delivery.expires_at = idem_span_end(start, call->window.keep_us);
+	call->delivery.expires_at = idem_interval_end(start, call->window.keep_us);
 	return kept;
 }
 
@@ -264,8 +264,8 @@ consume_batch(Call *call, int batch, const Datum *batch_ids, const bool *isnull,
 	if (sent_at != NULL)
 		count = heed_times(call, messages, count, sent_at, batch);
 	else
-		call->delivery.expires_at = idem_span_end(call->delivery.now,
-												  call->window.keep_us);
+		call->delivery.expires_at = idem_interval_end(call->delivery.now,
+													  call->window.keep_us);
 	if (count == 0)
 		return;
 

@@ -31,14 +31,14 @@
 
 #include "base/catalog.h"
 #include "base/error.h"
+#include "base/interval.h"
+#include "base/invalidation.h"
 #include "base/rights.h"
 #include "base/role.h"
 #include "base/settings.h"
-#include "base/span.h"
-#include "base/told.h"
 #include "consume/consumer.h"
-#include "run/latest.h"
-#include "run/query.h"
+#include "run/committed_row.h"
+#include "run/spi.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
 PG_FUNCTION_INFO_V1(idem_consumer_drop);
@@ -118,13 +118,13 @@ read_definition(IdemConsumer *consumer)
 	ScanKeyInit(&key, COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(consumer->name));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 1, &key);
+	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 1, &key);
 	consumer->defined = HeapTupleIsValid(tuple);
 	if (consumer->defined)
 	{
 		value = heap_getattr(tuple, COLUMN_TTL, desc, &isnull);
 		consumer->window_us = isnull ? 0 :
-			idem_span_us(DatumGetIntervalP(value), "ttl");
+			idem_interval_us(DatumGetIntervalP(value), "ttl");
 		value = heap_getattr(tuple, COLUMN_LATE, desc, &isnull);
 		consumer->takes_late = !isnull &&
 			strcmp(TextDatumGetCString(value), "apply") == 0;
@@ -212,7 +212,7 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
 		(void) read_definition(consumer);
 
 		/* not if news came in meanwhile, which may be of this very one */
-		if (idem_told_of(consumer_table) && consumers_valid)
+		if (idem_invalidation_covers(consumer_table) && consumers_valid)
 		{
 			known = hash_search(consumers, consumer->name, HASH_ENTER, NULL);
 			*known = *consumer;
@@ -234,7 +234,7 @@ idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
 {
 	window->late_us = consumer->window_us != 0 ? consumer->window_us :
 		idem_settings_ttl_us();
-	window->keep_us = ttl != NULL ? idem_span_us(ttl, "ttl") : window->late_us;
+	window->keep_us = ttl != NULL ? idem_interval_us(ttl, "ttl") : window->late_us;
 	/* a definition is not the caller's */
 	if (ttl != NULL || consumer->window_us == 0)
 		idem_settings_check_ttl(window->keep_us, "ttl");
@@ -285,7 +285,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("idem_consumer_define()");
 
 	takes_late = parse_late(late);
-	window_us = ttl ? idem_span_us(ttl, "ttl") : 0;
+	window_us = ttl ? idem_interval_us(ttl, "ttl") : 0;
 	args[0] = PointerGetDatum(name);
 	args[1] = IntervalPGetDatum(ttl);
 	nulls[1] = ttl ? ' ' : 'n';
@@ -298,7 +298,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 			PG_RETURN_VOID();
 		args[3] = ObjectIdGetDatum(consumer.defined ?
 								   consumer.owner : GetUserId());
-		if (idem_query_own(&define, args, nulls, 0, NULL, NULL) > 0)
+		if (idem_spi_own(&define, args, nulls, 0, NULL, NULL) > 0)
 			PG_RETURN_VOID();
 
 		/* another role has defined it meanwhile */
@@ -338,11 +338,11 @@ idem_consumer_drop(PG_FUNCTION_ARGS)
 			PG_RETURN_BOOL(false);
 		args[0] = PointerGetDatum(&row->t_self);
 		args[1] = PointerGetDatum(name);
-		if (idem_query_own(&drop, args, NULL, 0, NULL, NULL) > 0)
+		if (idem_spi_own(&drop, args, NULL, 0, NULL, NULL) > 0)
 			PG_RETURN_BOOL(true);
 
 		/* another role has dropped it meanwhile, or the row was moved */
-		if (idem_latest_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
+		if (idem_committed_row_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					 errmsg("could not serialize access due to concurrent definition of consumer \"%s\"",
@@ -360,7 +360,7 @@ idem_consumer_drop(PG_FUNCTION_ARGS)
 Datum
 idem_consumer_changed(PG_FUNCTION_ARGS)
 {
-	return idem_told_tell(fcinfo, "_idem_consumer_changed");
+	return idem_invalidation_send(fcinfo, "_idem_consumer_changed");
 }
 
 static void

@@ -13,7 +13,7 @@
 /* A consumer.  Only the name and whether it is defined count if it is not. */
 typedef struct IdemConsumer
 {
-	char		name[IDEM_CONSUMER_LENGTH + 1];	/* hash key, must be first */
+	char		name[IDEM_CONSUMER_LENGTH + 1]; /* hash key, must be first */
 	bool		defined;
 	bool		takes_late;		/* are messages that may be forgotten new? */
 	int64		window_us;		/* how long to remember; 0: idem.ttl */

@@ -36,13 +36,13 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/error.h"
-#include "base/lock.h"
-#include "consume/batch.h"
+#include "base/locktag.h"
+#include "consume/index_twin.h"
 #include "consume/message.h"
-#include "consume/twin.h"
-#include "run/direct.h"
-#include "run/latest.h"
-#include "run/query.h"
+#include "consume/message_batch.h"
+#include "run/committed_row.h"
+#include "run/simple_dml.h"
+#include "run/spi.h"
 
 /* Columns of idem_message. */
 enum
@@ -91,7 +91,7 @@ static IdemStatement delete_one = {
 static void
 check_seen(TransactionId xmin, Datum id)
 {
-	if (!idem_latest_is_unseen(xmin))
+	if (!idem_committed_row_is_unseen(xmin))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -214,8 +214,8 @@ make_room(const IdemDelivery *delivery, Datum id)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		found = find(delivery, id, &place);
 		if (found == FOUND_EXPIRED)
-			deletion = idem_direct_delete_row(idem_catalog()->message_table,
-											  &place);
+			deletion = idem_simple_dml_delete_row(idem_catalog()->message_table,
+												  &place);
 		PopActiveSnapshot();
 		if (deletion == IDEM_DELETED)
 			return found != FOUND_LIVE;
@@ -226,7 +226,7 @@ make_room(const IdemDelivery *delivery, Datum id)
 		args[1] = PointerGetDatum(delivery->consumer);
 		args[2] = id;
 		args[3] = TimestampTzGetDatum(delivery->now);
-		if (idem_query_own(&delete_one, args, NULL, 0, NULL, NULL) > 0)
+		if (idem_spi_own(&delete_one, args, NULL, 0, NULL, NULL) > 0)
 			return true;
 	}
 	idem_error_prevented("idem_message");
@@ -266,7 +266,7 @@ renew(const IdemDelivery *delivery, int count, Datum *ids, bool *added)
 		if (left > 0 && tries == MAX_TRIES)
 			idem_error_prevented("idem_message");
 		if (left > 0)
-			idem_batch_insert(delivery, left, expired, places, added);
+			idem_message_batch_insert(delivery, left, expired, places, added);
 	}
 	pfree(places);
 	pfree(expired);
@@ -280,7 +280,7 @@ insert_row(const IdemDelivery *delivery, Datum id)
 	args[0] = TimestampTzGetDatum(delivery->expires_at);
 	args[1] = PointerGetDatum(delivery->consumer);
 	args[2] = id;
-	return idem_query_own(&insert_one, args, NULL, 0, NULL, NULL) > 0;
+	return idem_spi_own(&insert_one, args, NULL, 0, NULL, NULL) > 0;
 }
 
 static uint64
@@ -335,7 +335,7 @@ idem_message_add(const IdemDelivery *delivery, text *id)
 	bool		added = false;
 
 	ids[0] = PointerGetDatum(id);
-	if (idem_twin_is_built())
+	if (idem_index_twin_is_built())
 		return add_alone(delivery, ids[0]);
 	if (insert_row(delivery, ids[0]))
 		return true;
@@ -352,7 +352,7 @@ void
 idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 					 bool *added)
 {
-	bool		alone = idem_twin_is_built();
+	bool		alone = idem_index_twin_is_built();
 	int		   *places = palloc(sizeof(int) * count);
 
 	for (int i = 0; i < count; i++)
@@ -362,7 +362,7 @@ idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 	}
 	if (!alone)
 	{
-		idem_batch_insert(delivery, count, ids, places, added);
+		idem_message_batch_insert(delivery, count, ids, places, added);
 		renew(delivery, count, ids, added);
 	}
 	pfree(places);
@@ -381,7 +381,7 @@ idem_message_seen(const IdemDelivery *delivery, text *id)
 	bool		seen;
 
 	init_keys(keys, delivery->consumer, PointerGetDatum(id));
-	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 2, keys);
+	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 2, keys);
 	seen = HeapTupleIsValid(tuple) && !has_expired(rel, tuple, delivery->now);
 	table_close(rel, AccessShareLock);
 	return seen;

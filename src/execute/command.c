@@ -32,10 +32,10 @@
 
 #include "base/compat.h"
 #include "execute/command.h"
+#include "execute/jsonb_receiver.h"
 #include "execute/params.h"
-#include "execute/rows.h"
-#include "run/query.h"
-#include "table/rowjson.h"
+#include "run/spi.h"
+#include "table/row_to_jsonb.h"
 
 /* Longer ones are not kept: their trees may take a hundred times the room. */
 #define MAX_KEPT_LENGTH	(16 * 1024)
@@ -204,7 +204,7 @@ same_reading(const Reading *a, const Reading *b)
 static void
 keep_reading(IdemPlan *plan, const Reading *reading)
 {
-	MemoryContext context = idem_query_memory(plan);
+	MemoryContext context = idem_spi_memory(plan);
 	MemoryContext former = MemoryContextSwitchTo(context);
 	Reading    *kept = palloc(sizeof(Reading));
 
@@ -214,11 +214,11 @@ keep_reading(IdemPlan *plan, const Reading *reading)
 	kept->types = palloc(sizeof(Oid) * (reading->count + 1));
 	memcpy(kept->types, reading->types, sizeof(Oid) * reading->count);
 	MemoryContextSwitchTo(former);
-	idem_query_set_data(plan, kept);
+	idem_spi_set_data(plan, kept);
 }
 
 /*
- * The plan of a command, good until the next call of query.c; NULL if it has to
+ * The plan of a command, good until the next call of spi.c; NULL if it has to
  * be run without keeping one.
  */
 static IdemPlan *
@@ -230,22 +230,22 @@ find_plan(const char *text, bool keyed, Reading *reading)
 	Reading		again;
 
 	write_signature(&signature, text);
-	kept = idem_query_data(signature.data, signature.len);
+	kept = idem_spi_data(signature.data, signature.len);
 	reading->parsed = kept != NULL ? copyObject(kept->parsed) : parse(text);
 	/* this may run code of the caller's types, so what is kept may go */
 	analyze(reading, text, keyed);
 
-	plan = idem_query_find(signature.data, signature.len);
+	plan = idem_spi_find(signature.data, signature.len);
 	if (plan != NULL &&
-		same_reading(idem_query_data(signature.data, signature.len), reading))
+		same_reading(idem_spi_data(signature.data, signature.len), reading))
 		return plan;
 
 	/* this parses and analyses it once more, by what is true then */
-	(void) idem_query_keep(signature.data, signature.len, text,
-						   reading->count, reading->types);
+	(void) idem_spi_keep(signature.data, signature.len, text,
+						 reading->count, reading->types);
 	again.parsed = reading->parsed;
 	analyze(&again, text, keyed);
-	plan = idem_query_find(signature.data, signature.len);
+	plan = idem_spi_find(signature.data, signature.len);
 	if (plan != NULL && same_reading(reading, &again))
 		keep_reading(plan, reading);
 	return plan;
@@ -262,15 +262,15 @@ run(const char *text, Jsonb *params, bool keyed, DestReceiver *dest)
 		IdemPlan   *plan = find_plan(text, keyed, &reading);
 
 		if (plan != NULL)
-			return idem_query_caller_send(plan, idem_params_bind, params, dest);
+			return idem_spi_caller_send(plan, idem_params_bind, params, dest);
 	}
 	else
 	{
 		reading.parsed = parse(text);
 		analyze(&reading, text, keyed);
 	}
-	return idem_query_once_send(text, reading.count, reading.types,
-								idem_params_bind, params, dest);
+	return idem_spi_once_send(text, reading.count, reading.types,
+							  idem_params_bind, params, dest);
 }
 
 /*
@@ -285,15 +285,15 @@ Datum
 idem_command_run(const char *text, Jsonb *params, bool keyed)
 {
 	IdemJsonbState answer = {0};
-	IdemRows	rows;
+	IdemJsonbReceiver rows;
 	uint64		processed;
 	JsonbValue	number;
 
 	idem_jsonb_push(&answer, WJB_BEGIN_OBJECT, NULL);
-	idem_rows_init(&rows, &answer);
+	idem_jsonb_receiver_init(&rows, &answer);
 	processed = run(text, params, keyed, &rows.receiver);
 
-	idem_rowjson_name(&answer, "processed");
+	idem_row_to_jsonb_name(&answer, "processed");
 	number.type = jbvNumeric;
 	number.val.numeric = int64_to_numeric((int64) processed);
 	idem_jsonb_push(&answer, WJB_VALUE, &number);

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/fingerprint.h"
-#include "base/result.h"
+#include "base/result_tuple.h"
 #include "execute/command.h"
 #include "execute/params.h"
 #include "key/key.h"
@@ -97,7 +97,7 @@ read_answer(const IdemAnswer *answer, Datum *rows, bool *no_rows,
  *
  * Runs command with params as $1, $2, ... and remembers its rows and their
  * number under the key; or tells what the key remembers.  Errors: those of
- * idem_key_claim and idem_command_run.
+ * idem_key_begin and idem_command_run.
  */
 Datum
 idem_execute(PG_FUNCTION_ARGS)
@@ -123,7 +123,7 @@ idem_execute(PG_FUNCTION_ARGS)
 	idem_params_check(params);
 	key.fingerprint = fingerprint(command, params);
 
-	replayed = !idem_key_claim(&key, &answer);
+	replayed = idem_key_begin(&key, &answer);
 	if (!replayed)
 	{
 		answer.outcome = IDEM_EXECUTED;
@@ -135,5 +135,5 @@ idem_execute(PG_FUNCTION_ARGS)
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);
 	read_answer(&answer, &values[2], &nulls[2], &values[3]);
-	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }

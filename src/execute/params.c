@@ -12,8 +12,8 @@
 #include "utils/lsyscache.h"
 
 #include "execute/params.h"
-#include "table/rowjson.h"
-#include "table/value.h"
+#include "table/jsonb_to_datum.h"
+#include "table/row_to_jsonb.h"
 
 /* Raises 22023 for parameters that are not an array. */
 void
@@ -24,7 +24,7 @@ idem_params_check(Jsonb *params)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"params\" must be a JSON array"),
 				 errdetail("It is of type %s.",
-						   idem_rowjson_type(params)),
+						   idem_row_to_jsonb_type(params)),
 				 errhint("List the values of $1, $2, and so on: [10, \"text\", null].")));
 }
 
@@ -92,8 +92,8 @@ idem_params_bind(int nargs, const Oid *types, void *state)
 		param->ptype = types[number - 1];
 		param->pflags = PARAM_FLAG_CONST;
 		check_structure(&v, number, param->ptype);
-		param->value = idem_value_read(&v, psprintf("$%d", number),
-									   param->ptype, -1, &param->isnull);
+		param->value = idem_jsonb_to_datum_read(&v, psprintf("$%d", number),
+												param->ptype, -1, &param->isnull);
 		number++;
 	}
 	error_context_stack = context.previous;

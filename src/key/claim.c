@@ -13,9 +13,9 @@
 
 #include "base/error.h"
 #include "base/fingerprint.h"
-#include "base/result.h"
+#include "base/result_tuple.h"
 #include "key/lease.h"
-#include "run/alone.h"
+#include "run/sole_call.h"
 
 PG_FUNCTION_INFO_V1(idem_claim);
 PG_FUNCTION_INFO_V1(idem_complete);
@@ -52,7 +52,7 @@ fingerprint(Jsonb *request)
 static void
 check_transaction(FunctionCallInfo fcinfo)
 {
-	if (idem_alone(fcinfo))
+	if (idem_sole_call(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_ACTIVE_SQL_TRANSACTION),
 				 errmsg("a claim without a lease needs a transaction block"),
@@ -109,7 +109,7 @@ idem_claim(PG_FUNCTION_ARGS)
 	else
 		row.outcome = IDEM_IN_PROGRESS;
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
-	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }
 
 /*
@@ -256,16 +256,16 @@ idem_lookup(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 	IdemKeyRow	row;
-	IdemFound	found;
+	IdemKeyState found;
 	Datum		values[7];
 	bool		nulls[7] = {true, true, true, true, true, true, true};
 
 	init_key(fcinfo, &key, NULL, 1, NULL);
 	found = idem_lease_look_up(&key, &row);
 
-	if (found == IDEM_FOUND_BUSY)
+	if (found == IDEM_KEY_BUSY)
 		row.outcome = IDEM_IN_PROGRESS;
-	if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_LAPSED)
+	if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
 	{
 		values[1] = row.response;
 		nulls[1] = row.response_isnull;
@@ -278,8 +278,8 @@ idem_lookup(PG_FUNCTION_ARGS)
 		values[6] = row.request;
 		nulls[6] = row.request_isnull;
 	}
-	nulls[0] = (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED);
+	nulls[0] = (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED);
 	if (!nulls[0])
 		values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
-	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }

@@ -29,11 +29,11 @@
 
 #include "base/compat.h"
 #include "base/error.h"
-#include "base/lock.h"
+#include "base/interval.h"
+#include "base/locktag.h"
 #include "base/settings.h"
-#include "base/span.h"
+#include "key/current_key.h"
 #include "key/key.h"
-#include "key/keyed.h"
 #include "key/scope.h"
 
 /* So often a row may be found as it was, and not be written. */
@@ -106,7 +106,7 @@ static TimestampTz
 later(TimestampTz now, int64 us, const char *name)
 {
 	idem_settings_check_ttl(us, name);
-	return idem_span_end(now, us);
+	return idem_interval_end(now, us);
 }
 
 /*
@@ -118,11 +118,11 @@ set_clock(IdemKey *key)
 {
 	key->now = GetCurrentTimestamp();
 	if (key->ttl != NULL)
-		key->expires_at = later(key->now, idem_span_us(key->ttl, "ttl"), "ttl");
+		key->expires_at = later(key->now, idem_interval_us(key->ttl, "ttl"), "ttl");
 	else if (key->claims)
 		key->expires_at = later(key->now, idem_settings_ttl_us(), "idem.ttl");
 	if (key->lease != NULL)
-		key->lease_until = later(key->now, idem_span_us(key->lease, "lease"),
+		key->lease_until = later(key->now, idem_interval_us(key->lease, "lease"),
 								 "lease");
 }
 
@@ -229,14 +229,14 @@ wait_for_others(IdemKey *key, const IdemKeyRow *row)
 	PG_TRY();
 	{
 		if (row != NULL)
-			idem_keyrow_wait(row);
+			idem_key_table_wait(row);
 		else
 			(void) lock_key(key, true);
 	}
 	PG_CATCH();
 	{
 		LockTimeout = timeout;
-		rethrow_waited(key, row != NULL ? idem_keyrow_writer(row) :
+		rethrow_waited(key, row != NULL ? idem_key_table_writer(row) :
 					   lock_holder(key), context);
 	}
 	PG_END_TRY();
@@ -261,17 +261,17 @@ idem_key_unlock(const IdemKey *key)
  * since the rows written with the key would seem to be missing.  Raises 42501 when
  * it is busy and another role's, so that nobody waits for what is not his.
  */
-static IdemFound
+static IdemKeyState
 find_row(IdemKey *key, int options, IdemKeyRow *row)
 {
-	IdemFound	found;
+	IdemKeyState found;
 
 	set_clock(key);
-	found = idem_keyrow_find(key->scope, key->key, key->now, options, row);
+	found = idem_key_table_find(key->scope, key->key, key->now, options, row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
-	if (found == IDEM_FOUND_BUSY && row->claimer_known)
-		idem_keyrow_check_owner(row, key->name);
+	if (found == IDEM_KEY_BUSY && row->claimer_known)
+		idem_key_table_check_owner(row, key->name);
 	return found;
 }
 
@@ -287,7 +287,7 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
  * it is busy and another role's, 55006 when a call that we run inside of has the
  * key, 55P03 when the wait takes too long, 22023 for times that are none.
  */
-IdemFound
+IdemKeyState
 idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 {
 	bool		locked = lock_key(key, false);
@@ -295,14 +295,14 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 	key->claims = true;
 	for (;;)
 	{
-		IdemFound	found = find_row(key, IDEM_WITH_VALUES, row);
+		IdemKeyState found = find_row(key, IDEM_WITH_VALUES, row);
 
-		if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_BUSY)
+		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_BUSY)
 		{
 			/* nobody needs to queue behind us */
 			if (locked)
 				idem_key_unlock(key);
-			if (found == IDEM_FOUND_LIVE || !wait)
+			if (found == IDEM_KEY_LIVE || !wait)
 				return found;
 			wait_for_others(key, row);
 			locked = lock_key(key, false);
@@ -315,7 +315,7 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 			locked = true;
 		}
 		else
-			return IDEM_FOUND_BUSY;
+			return IDEM_KEY_BUSY;
 	}
 }
 
@@ -324,17 +324,17 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
  * live: the lock is held on return, and the key not busy.  Response and request
  * are not read.  Raises what idem_key_find does.
  */
-IdemFound
-idem_key_hold(IdemKey *key, IdemKeyRow *row)
+IdemKeyState
+idem_key_lock_row(IdemKey *key, IdemKeyRow *row)
 {
 	for (;;)
 	{
-		IdemFound	found;
+		IdemKeyState found;
 
 		if (!lock_key(key, false))
 			wait_for_others(key, NULL);
 		found = find_row(key, 0, row);
-		if (found != IDEM_FOUND_BUSY)
+		if (found != IDEM_KEY_BUSY)
 			return found;
 		idem_key_unlock(key);
 		wait_for_others(key, row);
@@ -351,7 +351,7 @@ void
 idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (!idem_keyrow_same_version(&key->missed, &row->version))
+	if (!idem_key_table_same_version(&key->missed, &row->version))
 		key->misses = 0;
 	key->missed = row->version;
 	if (++key->misses == MAX_MISSES)
@@ -386,56 +386,56 @@ is_locked(const IdemKey *key)
  * If nobody has it, a row that comes later is found, unless it is being updated at
  * the very moment at which we look for it: that one has been committed before.
  */
-IdemFound
-idem_key_peek(IdemKey *key, IdemKeyRow *row)
+IdemKeyState
+idem_key_probe(IdemKey *key, IdemKeyRow *row)
 {
-	IdemFound	found = find_row(key, IDEM_WITH_VALUES, row);
+	IdemKeyState found = find_row(key, IDEM_WITH_VALUES, row);
 
-	if (found == IDEM_FOUND_NOTHING && !RecoveryInProgress())
+	if (found == IDEM_KEY_ABSENT && !RecoveryInProgress())
 	{
 		bool		locked = is_locked(key);
 
 		found = find_row(key, IDEM_WITH_VALUES, row);
-		if (found == IDEM_FOUND_NOTHING && locked)
-			return IDEM_FOUND_BUSY;
-		if (found == IDEM_FOUND_NOTHING)
+		if (found == IDEM_KEY_ABSENT && locked)
+			return IDEM_KEY_BUSY;
+		if (found == IDEM_KEY_ABSENT)
 			found = find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
 	}
 	/* what is expired and about to go is as good as gone */
-	return found == IDEM_FOUND_BUSY && row->leaving ? IDEM_FOUND_EXPIRED : found;
+	return found == IDEM_KEY_BUSY && row->leaving ? IDEM_KEY_EXPIRED : found;
 }
 
 /*
  * Claims a key for work to be done now.
  *
- * True: the key is ours; do the work, then call idem_key_finish.  False: the
- * work has been done, and answer is what came of it.  Waits, as any lock does,
- * for others who are at the same key.
+ * True: the call is a replay; the work has been done, and answer is what came of
+ * it.  False: the key is ours; do the work, then call idem_key_finish.  Waits, as
+ * any lock does, for another session that works under the same key.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
  * different request, and what idem_key_find does.
  */
 bool
-idem_key_claim(IdemKey *key, IdemAnswer *answer)
+idem_key_begin(IdemKey *key, IdemAnswer *answer)
 {
 	IdemKeyRow	row;
-	IdemFound	found = idem_key_find(key, true, &row);
+	IdemKeyState found = idem_key_find(key, true, &row);
 
-	key->expired = (found == IDEM_FOUND_EXPIRED);
-	if (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED)
+	key->expired = (found == IDEM_KEY_EXPIRED);
+	if (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED)
 	{
-		idem_keyed_begin(key);
-		return true;
+		idem_current_key_begin(key);
+		return false;
 	}
 
-	idem_keyrow_check_owner(&row, key->name);
-	idem_keyrow_check_request(&row, key->name,
-							  found == IDEM_FOUND_LIVE &&
-							  idem_keyrow_is_of(&row, &key->fingerprint));
+	idem_key_table_check_owner(&row, key->name);
+	idem_key_table_check_request(&row, key->name,
+								 found == IDEM_KEY_LIVE &&
+								 idem_key_table_is_of(&row, &key->fingerprint));
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
-	return false;
+	return true;
 }
 
 /*
@@ -447,7 +447,7 @@ error_not_renewed(IdemKey *key)
 {
 	IdemKeyRow	row;
 
-	if (find_row(key, 0, &row) == IDEM_FOUND_EXPIRED)
+	if (find_row(key, 0, &row) == IDEM_KEY_EXPIRED)
 		idem_error_prevented("idem_key");
 	idem_error_serialization(key->name);
 }
@@ -463,7 +463,7 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
-	idem_keyed_end(key);
+	idem_current_key_end(key);
 	row.outcome = answer->outcome;
 	row.fingerprint = key->fingerprint;
 	row.response = answer->response;
@@ -475,8 +475,8 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 	row.expires_at = key->expires_at;
 
 	if (!key->expired)
-		idem_keyrow_insert(key->scope, key->key, &row);
-	else if (!idem_keyrow_renew(key->scope, key->key, &row))
+		idem_key_table_insert(key->scope, key->key, &row);
+	else if (!idem_key_table_renew(key->scope, key->key, &row))
 		error_not_renewed(key);
 	idem_key_unlock(key);
 }

@@ -8,9 +8,7 @@
 #include "datatype/timestamp.h"
 #include "utils/timestamp.h"
 
-#include "key/keyrow.h"
-
-#define IDEM_MAX_KEY_LENGTH	255 /* bytes, of a key and of a scope */
+#include "key/key_table.h"
 
 /* A key as one call uses it. */
 typedef struct IdemKey
@@ -24,7 +22,8 @@ typedef struct IdemKey
 	pg_uuid_t	fingerprint;	/* of the request */
 	bool		fingerprint_isnull; /* for claims: not to be compared */
 	Interval   *lease;			/* how long to hold a claim; NULL: no lease */
-	Datum		request;		/* of a claim, jsonb; unless fingerprint_isnull */
+	Datum		request;		/* of a claim, jsonb; unless
+								 * fingerprint_isnull */
 	/* set by finding how the key stands */
 	TimestampTz now;			/* the clock then */
 	TimestampTz expires_at;		/* until when the result is kept */
@@ -48,12 +47,12 @@ typedef struct IdemAnswer
 
 extern void idem_key_init(IdemKey *key, const char *function, text *name,
 						  text *scope, Interval *ttl);
-extern IdemFound idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
-extern IdemFound idem_key_hold(IdemKey *key, IdemKeyRow *row);
-extern IdemFound idem_key_peek(IdemKey *key, IdemKeyRow *row);
+extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
+extern IdemKeyState idem_key_lock_row(IdemKey *key, IdemKeyRow *row);
+extern IdemKeyState idem_key_probe(IdemKey *key, IdemKeyRow *row);
 extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
 extern void idem_key_unlock(const IdemKey *key);
-extern bool idem_key_claim(IdemKey *key, IdemAnswer *answer);
+extern bool idem_key_begin(IdemKey *key, IdemAnswer *answer);
 extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);
 
 #endif							/* IDEM_KEY_H */

@@ -41,12 +41,12 @@ typedef enum Standing
 static void
 check_request(const IdemKey *key, const IdemKeyRow *row)
 {
-	idem_keyrow_check_owner(row, key->name);
-	idem_keyrow_check_request(row, key->name,
-							  idem_outcome_is_claim(row->outcome) &&
-							  (row->fingerprint_isnull ||
-							   key->fingerprint_isnull ||
-							   idem_keyrow_is_of(row, &key->fingerprint)));
+	idem_key_table_check_owner(row, key->name);
+	idem_key_table_check_request(row, key->name,
+								 idem_outcome_is_claim(row->outcome) &&
+								 (row->fingerprint_isnull ||
+								  key->fingerprint_isnull ||
+								  idem_key_table_is_of(row, &key->fingerprint)));
 }
 
 /* Makes a row that was found into what is told of it. */
@@ -63,9 +63,9 @@ hide_checkpoint(IdemKeyRow *row)
 
 /* Makes what was found of a key into the row of a new claim. */
 static void
-begin_claim(const IdemKey *key, IdemFound found, IdemKeyRow *row)
+begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
 {
-	if (found != IDEM_FOUND_LAPSED)
+	if (found != IDEM_KEY_LAPSED)
 	{
 		row->fingerprint_isnull = true;
 		row->response_isnull = true;
@@ -103,9 +103,9 @@ has_moved(const IdemKeyRow *row)
 {
 	IdemKeyRow	now;
 
-	return idem_keyrow_find(row->scope, row->key, 0, 0,
-							&now) != IDEM_FOUND_BUSY &&
-		!idem_keyrow_same_version(&row->version, &now.version);
+	return idem_key_table_find(row->scope, row->key, 0, 0,
+							   &now) != IDEM_KEY_BUSY &&
+		!idem_key_table_same_version(&row->version, &now.version);
 }
 
 /*
@@ -124,21 +124,21 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 {
 	for (;;)
 	{
-		IdemFound	found = idem_key_find(key, wait, row);
+		IdemKeyState found = idem_key_find(key, wait, row);
 		bool		ours;
 
-		if (found == IDEM_FOUND_BUSY)
+		if (found == IDEM_KEY_BUSY)
 			return false;
-		if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_LAPSED)
+		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
 			check_request(key, row);
-		if (found == IDEM_FOUND_LIVE)
+		if (found == IDEM_KEY_LIVE)
 		{
 			hide_checkpoint(row);
 			return true;
 		}
 
 		/* a purge may be at the row, which takes no lock of the key */
-		if (found != IDEM_FOUND_NOTHING && !wait && !idem_keyrow_lock(row))
+		if (found != IDEM_KEY_ABSENT && !wait && !idem_key_table_lock(row))
 		{
 			idem_key_unlock(key);
 			if (!has_moved(row))
@@ -148,15 +148,15 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 		}
 
 		begin_claim(key, found, row);
-		if (found == IDEM_FOUND_NOTHING)
+		if (found == IDEM_KEY_ABSENT)
 		{
-			idem_keyrow_insert(key->scope, key->key, row);
+			idem_key_table_insert(key->scope, key->key, row);
 			ours = true;
 		}
 		else
-			ours = idem_keyrow_replace(row, found == IDEM_FOUND_EXPIRED,
-									   found == IDEM_FOUND_EXPIRED ||
-									   !key->fingerprint_isnull);
+			ours = idem_key_table_replace(row, found == IDEM_KEY_EXPIRED,
+										  found == IDEM_KEY_EXPIRED ||
+										  !key->fingerprint_isnull);
 		idem_key_unlock(key);
 		if (ours)
 		{
@@ -183,21 +183,21 @@ error_lost(const IdemKey *key, const char *detail)
  *
  * Raises ID003 when there is none, ID002 when its fence is another or it was
  * released, 42501 when it is another role's, 55000 when the key belongs to no
- * claim, 22004 when a fence is needed and none is given, and what idem_key_hold
+ * claim, 22004 when a fence is needed and none is given, and what idem_key_lock_row
  * does.
  */
 static Standing
 find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 {
-	IdemFound	found = idem_key_hold(key, row);
+	IdemKeyState found = idem_key_lock_row(key, row);
 
-	if (found == IDEM_FOUND_NOTHING || found == IDEM_FOUND_EXPIRED)
+	if (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_NO_CLAIM),
 				 errmsg("key \"%s\" is not claimed", key->name),
 				 errdetail("It was never claimed in this scope, or has expired."),
 				 errhint("Roll back what was written under the claim, then claim the key again; a ttl should be longer than the work ever takes.")));
-	idem_keyrow_check_owner(row, key->name);
+	idem_key_table_check_owner(row, key->name);
 	if (!idem_outcome_is_claim(row->outcome))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -208,7 +208,7 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 	if (fence != NULL && *fence != row->fence)
 		error_lost(key, psprintf(_("Its fence is %lld, not %lld: role \"%s\" claimed it at %s."),
 								 (long long) row->fence, (long long) *fence,
-								 idem_keyrow_claimer(row),
+								 idem_key_table_claimer(row),
 								 timestamptz_to_str(row->created_at)));
 	if (row->outcome == IDEM_IN_PROGRESS || row->outcome == IDEM_ABANDONED)
 	{
@@ -245,7 +245,7 @@ static bool
 write_back(IdemKey *key, const IdemKeyRow *row, bool new_response,
 		   bool new_request)
 {
-	bool		written = idem_keyrow_replace(row, new_response, new_request);
+	bool		written = idem_key_table_replace(row, new_response, new_request);
 
 	idem_key_unlock(key);
 	if (!written)
@@ -350,7 +350,7 @@ idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
 		}
 		else
 		{
-			done = idem_keyrow_remove(&row);
+			done = idem_key_table_remove(&row);
 			idem_key_unlock(key);
 			if (!done)
 				idem_key_missed(key, &row);
@@ -399,17 +399,17 @@ idem_lease_checkpoint(IdemKey *key, int64 fence, Datum checkpoint)
  * How a key stands, without waiting and without writing.  Raises 42501 when the
  * key is another role's, 40001 when it was used after our snapshot was taken.
  */
-IdemFound
+IdemKeyState
 idem_lease_look_up(IdemKey *key, IdemKeyRow *row)
 {
-	IdemFound	found = idem_key_peek(key, row);
+	IdemKeyState found = idem_key_probe(key, row);
 
-	if (found == IDEM_FOUND_LIVE || found == IDEM_FOUND_LAPSED)
+	if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
 	{
-		idem_keyrow_check_owner(row, key->name);
+		idem_key_table_check_owner(row, key->name);
 		hide_checkpoint(row);
 	}
-	if (found == IDEM_FOUND_LAPSED)
+	if (found == IDEM_KEY_LAPSED)
 		row->outcome = IDEM_ABANDONED;
 	return found;
 }

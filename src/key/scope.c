@@ -29,13 +29,14 @@
 
 #include "base/catalog.h"
 #include "base/error.h"
+#include "base/invalidation.h"
 #include "base/rights.h"
 #include "base/role.h"
-#include "base/told.h"
+#include "base/settings.h"
 #include "key/key.h"
 #include "key/scope.h"
-#include "run/latest.h"
-#include "run/query.h"
+#include "run/committed_row.h"
+#include "run/spi.h"
 
 PG_FUNCTION_INFO_V1(idem_scope_define);
 PG_FUNCTION_INFO_V1(idem_scope_drop);
@@ -97,7 +98,7 @@ read_definition(Scope *scope)
 	ScanKeyInit(&key, COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(scope->name));
 	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 1, &key);
+	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 1, &key);
 	scope->defined = HeapTupleIsValid(tuple);
 	if (scope->defined)
 	{
@@ -113,7 +114,7 @@ static bool
 find_any(void)
 {
 	Relation	rel = table_open(idem_catalog()->scope_table, AccessShareLock);
-	HeapTuple	tuple = idem_latest_find(rel, idem_catalog_key_of(rel), 0, NULL);
+	HeapTuple	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 0, NULL);
 
 	table_close(rel, AccessShareLock);
 	return HeapTupleIsValid(tuple);
@@ -144,7 +145,7 @@ ready_scopes(void)
 	scope_table = cat->scope_table;
 	any_scopes = true;
 	/* news that come in from here on reset it; of what came before, we read */
-	scopes_valid = idem_told_of(scope_table);
+	scopes_valid = idem_invalidation_covers(scope_table);
 	any_scopes = find_any();
 }
 
@@ -234,7 +235,7 @@ begin(FunctionCallInfo fcinfo, const char *function, const char *call,
 static void
 check_seen(const Scope *scope, HeapTuple row)
 {
-	if (idem_latest_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
+	if (idem_committed_row_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent definition of scope \"%s\"",
@@ -271,7 +272,7 @@ idem_scope_define(PG_FUNCTION_ARGS)
 			PG_RETURN_VOID();
 		}
 		/* waits for another who defines it, and then finds that it is there */
-		if (idem_query_own(&define, args, NULL, 0, NULL, NULL) > 0)
+		if (idem_spi_own(&define, args, NULL, 0, NULL, NULL) > 0)
 			PG_RETURN_VOID();
 	}
 	idem_error_prevented("idem_scope");
@@ -305,7 +306,7 @@ idem_scope_drop(PG_FUNCTION_ARGS)
 		check_seen(&scope, row);
 		args[0] = PointerGetDatum(&row->t_self);
 		args[1] = PointerGetDatum(name);
-		if (idem_query_own(&drop, args, NULL, 0, NULL, NULL) > 0)
+		if (idem_spi_own(&drop, args, NULL, 0, NULL, NULL) > 0)
 			PG_RETURN_BOOL(true);
 	}
 	idem_error_prevented("idem_scope");
@@ -318,7 +319,7 @@ idem_scope_drop(PG_FUNCTION_ARGS)
 Datum
 idem_scope_changed(PG_FUNCTION_ARGS)
 {
-	return idem_told_tell(fcinfo, "_idem_scope_changed");
+	return idem_invalidation_send(fcinfo, "_idem_scope_changed");
 }
 
 static void

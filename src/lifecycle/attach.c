@@ -26,14 +26,14 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/error.h"
-#include "base/unique.h"
-#include "machine/census.h"
+#include "base/unique_index.h"
 #include "machine/guard.h"
 #include "machine/machine.h"
-#include "run/query.h"
-#include "table/follow.h"
-#include "table/status.h"
-#include "table/table.h"
+#include "machine/state_counts.h"
+#include "run/spi.h"
+#include "table/attachment.h"
+#include "table/state_column.h"
+#include "table/target_check.h"
 
 PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
@@ -110,7 +110,7 @@ need_column(Relation rel, const char *name, const char *definition)
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						name, RelationGetRelationName(rel)),
 				 errhint("Add it: ALTER TABLE %s ADD COLUMN %s %s.",
-						 idem_table_name(rel), quote_identifier(name),
+						 idem_target_check_name(rel), quote_identifier(name),
 						 definition)));
 	att = TupleDescAttr(RelationGetDescr(rel), number - 1);
 	if (att->attgenerated != '\0')
@@ -126,7 +126,7 @@ static void
 check_status(Relation rel, Form_pg_attribute att, const char *name,
 			 List *states)
 {
-	const char *complaint = idem_status_complaint(rel, att->attnum, states);
+	const char *complaint = idem_state_column_complaint(rel, att->attnum, states);
 
 	if (complaint != NULL)
 		ereport(ERROR,
@@ -134,21 +134,21 @@ check_status(Relation rel, Form_pg_attribute att, const char *name,
 				 errmsg("column \"%s\" of relation \"%s\" cannot hold the states of state machine \"%s\"",
 						NameStr(att->attname), RelationGetRelationName(rel), name),
 				 errdetail_internal("%s", complaint),
-				 idem_status_possible(att) ? 0 :
+				 idem_state_column_possible(att) ? 0 :
 				 errhint("Use text, character varying or an enum.")));
 }
 
 static void
 check_version(Relation rel, Form_pg_attribute att)
 {
-	idem_follow_check_version(rel, att->attnum);
+	idem_attachment_check_version(rel, att->attnum);
 	if (!att->attnotnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("column \"%s\" of relation \"%s\" must be NOT NULL to hold a version",
 						NameStr(att->attname), RelationGetRelationName(rel)),
 				 errhint("Give the rows a version, then ALTER TABLE %s ALTER COLUMN %s SET NOT NULL.",
-						 idem_table_name(rel),
+						 idem_target_check_name(rel),
 						 quote_identifier(NameStr(att->attname)))));
 }
 
@@ -159,7 +159,7 @@ check_version(Relation rel, Form_pg_attribute att)
 static void
 check_rows(Relation rel, AttrNumber status, const char *name, List *states)
 {
-	const char *found = idem_census_beyond(rel, status, states);
+	const char *found = idem_state_counts_beyond(rel, status, states);
 
 	if (found != NULL)
 		ereport(ERROR,
@@ -184,23 +184,23 @@ check_children(Relation rel, const char *machine, const char *status)
 		return;
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
-		IdemLifecycle lifecycle;
+		IdemAttachment attachment;
 		Relation	child;
 		bool		follows;
 
 		if (lfirst_oid(lc) == relid)
 			continue;
 		child = relation_open(lfirst_oid(lc), NoLock);
-		follows = idem_follow_find(&lifecycle, child) &&
-			strcmp(lifecycle.machine, machine) == 0 &&
-			lifecycle.status == get_attnum(lfirst_oid(lc), status);
+		follows = idem_attachment_find(&attachment, child) &&
+			strcmp(attachment.machine, machine) == 0 &&
+			attachment.status == get_attnum(lfirst_oid(lc), status);
 		if (!follows)
 			ereport(ERROR,
 					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 					 errmsg("table \"%s\" cannot follow a state machine before its children do",
 							RelationGetRelationName(rel)),
 					 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
-							   idem_table_name(child), RelationGetRelationName(rel)),
+							   idem_target_check_name(child), RelationGetRelationName(rel)),
 					 errhint("Call idem_attach() for the children first, or make them partitions.")));
 		relation_close(child, NoLock);
 	}
@@ -211,14 +211,14 @@ static bool
 lacks_history(Relation rel, const char *machine, const char *status,
 			  const char *version)
 {
-	IdemLifecycle lifecycle;
+	IdemAttachment attachment;
 	Oid			relid = RelationGetRelid(rel);
 
-	return idem_follow_find(&lifecycle, rel) &&
-		strcmp(lifecycle.machine, machine) == 0 &&
-		lifecycle.status == get_attnum(relid, status) &&
-		lifecycle.version == get_attnum(relid, version) &&
-		!idem_follow_records(rel);
+	return idem_attachment_find(&attachment, rel) &&
+		strcmp(attachment.machine, machine) == 0 &&
+		attachment.status == get_attnum(relid, status) &&
+		attachment.version == get_attnum(relid, version) &&
+		!idem_attachment_records(rel);
 }
 
 /* Refuses a table that could not live under the machine. */
@@ -248,8 +248,8 @@ check_table(Relation rel, const char *name, const char *status,
 static void
 create_trigger(const char *name, const char *event, const char *call)
 {
-	idem_query_command(psprintf("CREATE TRIGGER %s %s %s",
-								quote_identifier(name), event, call));
+	idem_spi_command(psprintf("CREATE TRIGGER %s %s %s",
+							  quote_identifier(name), event, call));
 }
 
 /*
@@ -274,7 +274,7 @@ idem_attach(PG_FUNCTION_ARGS)
 	const char *version;
 	const char *call;
 	const char *table;
-	IdemUnique	key;
+	IdemUniqueIndex key;
 	Relation	rel;
 	bool		history;
 	bool		attached;
@@ -302,11 +302,11 @@ idem_attach(PG_FUNCTION_ARGS)
 				 errhint("Call idem_detach() first.")));
 
 	(void) idem_machine_find(machine_name);
-	idem_unique_need_primary(&key, rel);
+	idem_unique_index_need_primary(&key, rel);
 	if (!attached)
 		check_table(rel, machine_name, status, version);
 
-	table = idem_table_name(rel);
+	table = idem_target_check_name(rel);
 	relation_close(rel, NoLock);
 	call = psprintf("ON %s FOR EACH ROW"
 					" EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
@@ -347,11 +347,11 @@ idem_detach(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" does not follow a state machine",
 						RelationGetRelationName(rel))));
-	table = idem_table_name(rel);
-	relation_close(rel, NoLock);		/* DROP TRIGGER wants it unused */
+	table = idem_target_check_name(rel);
+	relation_close(rel, NoLock);	/* DROP TRIGGER wants it unused */
 
 	foreach(lc, names)
-		idem_query_command(psprintf("DROP TRIGGER %s ON %s",
-									quote_identifier(lfirst(lc)), table));
+		idem_spi_command(psprintf("DROP TRIGGER %s ON %s",
+								  quote_identifier(lfirst(lc)), table));
 	PG_RETURN_VOID();
 }

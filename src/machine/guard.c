@@ -3,7 +3,7 @@
  *	  Guards: predicates over a row that a transition has to meet.
  *
  * A guard is a function guard(row, note jsonb) -> boolean, the one that it was
- * when the machine was defined; signature.c tells how it is written down.
+ * when the machine was defined; guard_signature.c tells how it is written down.
  *
  * A guard runs with the rights and the search_path of whoever changes the row, as
  * a trigger does, where its owner could have put a trigger on the table: one who
@@ -40,9 +40,9 @@
 #include "base/compat.h"
 #include "base/error.h"
 #include "machine/guard.h"
-#include "machine/signature.h"
-#include "run/owner.h"
-#include "table/follow.h"
+#include "machine/guard_signature.h"
+#include "run/usercontext.h"
+#include "table/attachment.h"
 
 typedef struct Guard
 {
@@ -126,7 +126,7 @@ make_row(Oid rowtype, Oid shown)
 static Expr *
 make_call(const char *signature, Oid rowtype, Oid shown, Oid *owner)
 {
-	Oid			function = idem_signature_read(signature);
+	Oid			function = idem_guard_signature_read(signature);
 	Oid			actual[] = {shown, JSONBOID};
 	Oid			declared[2];
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -139,7 +139,7 @@ make_call(const char *signature, Oid rowtype, Oid shown, Oid *owner)
 				 errmsg("guard %s does not exist", signature),
 				 errhint("If it, its schema or the type of its rows was renamed, define the state machine again.")));
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (!idem_signature_fits(form))
+	if (!idem_guard_signature_fits(form))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("function %s is no guard", signature),
@@ -192,7 +192,7 @@ make(Relation rel, bool looking)
 	IdemGuards *guards = palloc0(sizeof(IdemGuards));
 
 	guards->rel = rel;
-	guards->origin = idem_follow_origin(rel);
+	guards->origin = idem_attachment_origin(rel);
 	guards->shown = get_rel_type_id(guards->origin);
 	guards->looking = looking;
 	guards->context = CurrentMemoryContext;
@@ -253,11 +253,11 @@ actor_for(const IdemGuards *guards, Oid owner)
 
 /* Becomes who asks a guard; false if that is the caller anyway. */
 static bool
-enter(IdemCaller *caller, Oid actor)
+enter(IdemUserContext *caller, Oid actor)
 {
 	if (actor == GetUserId())
 		return false;
-	idem_owner_enter(caller, actor);
+	idem_usercontext_enter(caller, actor);
 	return true;
 }
 
@@ -287,7 +287,7 @@ make_ready(const IdemGuards *guards, Guard *guard)
 {
 	Oid			owner;
 	Expr	   *call;
-	IdemCaller	caller;
+	IdemUserContext caller;
 	bool		entered;
 
 	/* first, so that a change that is heard of meanwhile is not lost */
@@ -305,7 +305,7 @@ make_ready(const IdemGuards *guards, Guard *guard)
 	entered = enter(&caller, guard->actor);
 	guard->state = ExecInitExpr(expression_planner(call), NULL);
 	if (entered)
-		idem_owner_leave(&caller);
+		idem_usercontext_leave(&caller);
 }
 
 /* A guard with its call, made anew if a function or the caller has changed. */
@@ -355,7 +355,7 @@ idem_guard_ask(IdemGuards *guards, const IdemEdge *edge, HeapTuple row,
 			   Jsonb *note, bool *isnull)
 {
 	ErrorContextCallback callback;
-	IdemCaller	caller;
+	IdemUserContext caller;
 	bool		entered;
 	Guard	   *guard;
 	bool		answer;
@@ -370,7 +370,7 @@ idem_guard_ask(IdemGuards *guards, const IdemEdge *edge, HeapTuple row,
 	answer = DatumGetBool(ExecEvalExprSwitchContext(guard->state,
 													guards->econtext, isnull));
 	if (entered)
-		idem_owner_leave(&caller);
+		idem_usercontext_leave(&caller);
 	error_context_stack = callback.previous;
 	ReScanExprContext(guards->econtext);
 	return answer && !*isnull;

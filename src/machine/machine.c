@@ -20,10 +20,10 @@
 
 #include "base/catalog.h"
 #include "base/error.h"
-#include "base/lock.h"
-#include "base/told.h"
-#include "machine/compile.h"
+#include "base/invalidation.h"
+#include "base/locktag.h"
 #include "machine/machine.h"
+#include "machine/machine_load.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_changed);
 
@@ -46,7 +46,7 @@ static Oid	edge_table = InvalidOid;
 static bool
 is_told(const IdemCatalog *cat)
 {
-	return idem_told_of(cat->machine_table) && idem_told_of(cat->edge_table);
+	return idem_invalidation_covers(cat->machine_table) && idem_invalidation_covers(cat->edge_table);
 }
 
 /* Compiles a machine; NULL if there is none of that name. */
@@ -54,12 +54,13 @@ static const IdemMachine *
 add_machine(const IdemCatalog *cat, const char *name)
 {
 	uint64		now = heard;
+
 	/* An error on the way leaves nothing behind. */
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "idem machine",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext former = MemoryContextSwitchTo(context);
-	IdemMachine *machine = idem_compile_machine(cat, name);
+	IdemMachine *machine = idem_machine_load(cat, name);
 	Kept	   *kept;
 
 	if (machine == NULL)
@@ -95,7 +96,7 @@ kept_machine(const IdemCatalog *cat, const char *name)
 			continue;
 		if (kept->heard == now && kept->told)
 			return kept->machine;
-		if (idem_compile_current(cat, kept->machine))
+		if (idem_machine_load_current(cat, kept->machine))
 		{
 			/* what is heard of meanwhile counts the next time */
 			kept->heard = now;
@@ -205,7 +206,7 @@ idem_machine_states(const IdemMachine *machine)
 bool
 idem_machine_knows(const IdemMachine *machine, const char *state)
 {
-	return idem_compile_state(machine, state) != NULL;
+	return idem_machine_load_state(machine, state) != NULL;
 }
 
 static IdemEdge *
@@ -227,7 +228,7 @@ copy_edge(const IdemEdge *edge)
 List *
 idem_machine_exits(const IdemMachine *machine, const char *from)
 {
-	const IdemState *state = idem_compile_state(machine, from);
+	const IdemState *state = idem_machine_load_state(machine, from);
 	List	   *edges = NIL;
 	ListCell   *lc;
 
@@ -255,8 +256,8 @@ idem_machine_edges(const IdemMachine *machine)
 static const IdemEdge *
 find_edge(const IdemMachine *machine, const char *from, const char *to)
 {
-	const IdemState *state = idem_compile_state(machine, from);
-	const IdemState *target = idem_compile_state(machine, to);
+	const IdemState *state = idem_machine_load_state(machine, from);
+	const IdemState *target = idem_machine_load_state(machine, to);
 	int			low = 0;
 	int			high;
 
@@ -302,8 +303,8 @@ idem_machine_guarded(const IdemMachine *machine, const char *from,
 
 /* Raises ID201: a row may not go from one state, or from none, to another. */
 void
-idem_machine_refuse(const IdemMachine *machine, Relation rel,
-					const char *from, const char *to)
+idem_machine_error_transition(const IdemMachine *machine, Relation rel,
+							  const char *from, const char *to)
 {
 	StringInfoData allowed;
 	ListCell   *lc;
@@ -339,7 +340,7 @@ idem_machine_refuse(const IdemMachine *machine, Relation rel,
 Datum
 idem_machine_changed(PG_FUNCTION_ARGS)
 {
-	return idem_told_tell(fcinfo, "_idem_machine_changed");
+	return idem_invalidation_send(fcinfo, "_idem_machine_changed");
 }
 
 static void

@@ -18,7 +18,8 @@ typedef struct IdemEdge
 {
 	const char *from;
 	const char *to;
-	const char *guard;			/* its guard, as signature.c writes it down, or NULL */
+	const char *guard;			/* its guard, as guard_signature.c writes it
+								 * down, or NULL */
 	int			position;		/* of the state it leads to, as defined */
 } IdemEdge;
 
@@ -36,8 +37,8 @@ extern bool idem_machine_allows(const IdemMachine *machine,
 								const char *from, const char *to);
 extern IdemEdge *idem_machine_guarded(const IdemMachine *machine,
 									  const char *from, const char *to);
-pg_noreturn extern void idem_machine_refuse(const IdemMachine *machine,
-											Relation rel,
-											const char *from, const char *to);
+pg_noreturn extern void idem_machine_error_transition(const IdemMachine *machine,
+													  Relation rel,
+													  const char *from, const char *to);
 
 #endif							/* IDEM_MACHINE_H */

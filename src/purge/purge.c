@@ -36,13 +36,14 @@
 #include "base/catalog.h"
 #include "base/rights.h"
 #include "base/settings.h"
-#include "purge/ended.h"
 #include "purge/purge.h"
-#include "run/query.h"
+#include "purge/purge_delete.h"
+#include "run/spi.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
 
-#define MAX_CYCLE_S		600		/* until a table is purged from the start again */
+#define MAX_CYCLE_S		600		/* until a table is purged from the start
+								 * again */
 #define CYCLE_SHARE		100		/* one part of the time may go for that */
 #define DELETING_US		10		/* what one row takes at most that is deleted */
 #define MAX_NAPTIMES	32		/* for which a table that fails is left alone */
@@ -52,7 +53,8 @@ typedef struct Store
 {
 	const char *table;
 	const char *ended;			/* its column that tells the end */
-	const char *held;			/* another, up to which a row lives on, or NULL */
+	const char *held;			/* another, up to which a row lives on, or
+								 * NULL */
 	IdemStatement delete;		/* of the rows at the places $1 */
 	const int  *kept_s;			/* past the time in its column; -1: forever;
 								 * NULL: not at all */
@@ -120,7 +122,7 @@ delete_locked(void *state, ItemPointer tids, int n)
 	array = construct_array(places, n, TIDOID, sizeof(ItemPointerData), false,
 							TYPALIGN_SHORT);
 	arg = PointerGetDatum(array);
-	deleted = idem_query_own(&store->delete, &arg, NULL, 0, NULL, NULL);
+	deleted = idem_spi_own(&store->delete, &arg, NULL, 0, NULL, NULL);
 
 	/* they are ours alone, so nothing else can be the reason */
 	if (deleted < n)
@@ -180,7 +182,7 @@ open_table(const Store *store, bool wait, Relation *rel)
 
 /* Deletes rows of a table, at most so many; whether it came to their end. */
 static bool
-purge_table(IdemPurge *purge, Relation rel, IdemEnded *rows)
+purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 {
 	Store	   *store = &stores[purge->table];
 
@@ -192,7 +194,7 @@ purge_table(IdemPurge *purge, Relation rel, IdemEnded *rows)
 		rows->until -= *store->kept_s * USECS_PER_SEC;
 	rows->delete_locked = delete_locked;
 	rows->state = store;
-	idem_ended_delete(rel, rows);
+	idem_purge_delete(rel, rows);
 	purge->purged += rows->deleted;
 	return rows->finished;
 }
@@ -279,7 +281,7 @@ idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
 		report_in_use(table, store, state == IN_USE);
 		if (state == READY)
 		{
-			IdemEnded	rows = {.limit = bounds->rows, .looks = bounds->looks,
+			IdemPurgeDelete rows = {.limit = bounds->rows, .looks = bounds->looks,
 			.go_on = bounds->go_on};
 
 			begin_cycle(table, began);
@@ -287,7 +289,11 @@ idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
 			finished = purge_table(purge, rel, &rows);
 			table_close(rel, NoLock);
 			table->watermark = rows.from;
-			/* what it takes to look for new ones from there is not the cycle's */
+
+			/*
+			 * what it takes to look for new ones from there is not the
+			 * cycle's
+			 */
 			if (!table->arrived)
 				table->spent_us += Max(GetCurrentTimestamp() - began -
 									   rows.deleted * DELETING_US, 0);
@@ -314,7 +320,7 @@ idem_purge_pass_over(IdemPurge *purge)
 static void
 purge_in_session(IdemPurge *purge, int64 limit)
 {
-	IdemEnded	rows = {.from = DT_NOBEGIN, .limit = limit,
+	IdemPurgeDelete rows = {.from = DT_NOBEGIN, .limit = limit,
 	.looks = PG_INT64_MAX};
 	Relation	rel;
 

@@ -15,7 +15,8 @@ typedef struct IdemPurgeTable
 	TimestampTz begun;			/* when its cycle began; 0: not yet */
 	TimestampTz watermark;		/* what ended before was looked at since then */
 	bool		arrived;		/* has it come to the end since then? */
-	int64		spent_us;		/* coming there took so long, beside deleting rows */
+	int64		spent_us;		/* coming there took so long, beside deleting
+								 * rows */
 	bool		in_use;			/* had others locked it when it was last due? */
 	int			failures;		/* since it was last purged */
 	TimestampTz failed;			/* the last one of them */
@@ -29,7 +30,8 @@ typedef struct IdemPurge
 {
 	TimestampTz now;			/* what has expired by then goes */
 	int			table;			/* number of the one it has reached */
-	int			left;			/* tables it has not done with, this one included */
+	int			left;			/* tables it has not done with, this one
+								 * included */
 	int64		purged;			/* rows deleted so far */
 	IdemPurgeTable tables[IDEM_PURGE_TABLES];
 } IdemPurge;

@@ -7,44 +7,44 @@
 
 #include "fmgr.h"
 
-#include "base/result.h"
-#include "transition/record.h"
-#include "transition/request.h"
+#include "base/result_tuple.h"
+#include "transition/transition_answer.h"
+#include "transition/transition_args.h"
 
 PG_FUNCTION_INFO_V1(order_transition);
 PG_FUNCTION_INFO_V1(idem_transition);
 
-static const IdemRequestKind of_order = {
+static const IdemTransitionKind of_order = {
 	"order_transition()", "order", "new_status", true
 };
-static const IdemRequestKind of_any = {
+static const IdemTransitionKind of_any = {
 	"idem_transition()", NULL, "to_state", false
 };
 
 static pg_uuid_t
-fingerprint(const IdemRequest *request)
+fingerprint(const IdemTransitionCall *call)
 {
 	IdemFingerprint fp;
 
 	idem_fingerprint_init(&fp, "transition");
-	idem_fingerprint_relation(&fp, request->target);
-	idem_rowid_fingerprint(request->wish.id, request->target, &fp);
-	idem_fingerprint_string(&fp, request->to);
-	idem_request_fingerprint_version(&fp, &request->wish);
-	idem_request_fingerprint_note(&fp, &request->wish);
+	idem_fingerprint_relation(&fp, call->target);
+	idem_pk_value_fingerprint(call->args.id, call->target, &fp);
+	idem_fingerprint_string(&fp, call->to);
+	idem_transition_args_fingerprint_version(&fp, &call->args);
+	idem_transition_args_fingerprint_note(&fp, &call->args);
 	return idem_fingerprint_value(&fp);
 }
 
 /* Brings the row into the state; a key is to be remembered by the caller. */
 static void
-change_row(const IdemRequest *request, IdemChange *change)
+change_row(const IdemTransitionCall *call, IdemTransitionResult *result)
 {
-	IdemStage	stage;
+	IdemTransitionTarget target;
 
-	idem_request_open(request, &stage);
-	idem_stage_aim(&stage, request->wish.id);
-	idem_change_make(&stage, &request->wish, change);
-	idem_stage_close(&stage);
+	idem_transition_args_open(call, &target);
+	idem_transition_target_bind_row(&target, call->args.id);
+	idem_transition_exec(&target, &call->args, result);
+	idem_transition_target_close(&target);
 }
 
 /*
@@ -55,59 +55,59 @@ change_row(const IdemRequest *request, IdemChange *change)
  *		   to_state text, version bigint
  *
  * Brings the row into the state, or tells that it is there already, or what the
- * key remembers.  Errors, in this order: those of idem_key_claim, those of
- * idem_stage_open, ID205 where there is no such row, ID203 for a version
+ * key remembers.  Errors, in this order: those of idem_key_begin, those of
+ * idem_transition_target_open, ID205 where there is no such row, ID203 for a version
  * expected in vain, ID201 where the machine has no such transition, and whatever
  * the statements raise.
  */
 static Datum
-transit(FunctionCallInfo fcinfo, const IdemRequestKind *kind,
-		const IdemRowId *id)
+transit(FunctionCallInfo fcinfo, const IdemTransitionKind *kind,
+		const IdemPkValue *id)
 {
-	IdemRequest request;
-	IdemChange	change = {0};
+	IdemTransitionCall call;
+	IdemTransitionResult result = {0};
 	IdemAnswer	answer = {0};
 	bool		keyed;
 	bool		replayed = false;
-	Datum		values[IDEM_REQUEST_COLUMNS];
-	bool		nulls[IDEM_REQUEST_COLUMNS];
+	Datum		values[IDEM_TRANSITION_COLUMNS];
+	bool		nulls[IDEM_TRANSITION_COLUMNS];
 
-	idem_request_read(&request, fcinfo, kind);
-	request.wish.id = id;
-	request.wish.versioned = !PG_ARGISNULL(3);
-	if (request.wish.versioned)
-		request.wish.expected_version = PG_GETARG_INT64(3);
+	idem_transition_args_read(&call, fcinfo, kind);
+	call.args.id = id;
+	call.args.versioned = !PG_ARGISNULL(3);
+	if (call.args.versioned)
+		call.args.expected_version = PG_GETARG_INT64(3);
 
-	keyed = (request.wish.key != NULL);
+	keyed = (call.args.key != NULL);
 	if (keyed)
 	{
-		request.key.fingerprint = fingerprint(&request);
-		replayed = !idem_key_claim(&request.key, &answer);
+		call.key.fingerprint = fingerprint(&call);
+		replayed = idem_key_begin(&call.key, &answer);
 	}
 
 	if (replayed)
-		idem_record_read(&answer, &change);
+		idem_transition_answer_decode(&answer, &result);
 	else
-		change_row(&request, &change);
+		change_row(&call, &result);
 
 	if (keyed && !replayed)
 	{
-		answer.outcome = change.outcome;
-		answer.response = JsonbPGetDatum(idem_record_write(&change));
-		idem_key_finish(&request.key, &answer);
+		answer.outcome = result.outcome;
+		answer.response = JsonbPGetDatum(idem_transition_answer_encode(&result));
+		idem_key_finish(&call.key, &answer);
 	}
-	idem_request_answer(&change, replayed, values, nulls);
-	return idem_result_form(fcinfo, lengthof(values), values, nulls);
+	idem_transition_args_answer(&result, replayed, values, nulls);
+	return idem_result_tuple_form(fcinfo, lengthof(values), values, nulls);
 }
 
 Datum
 order_transition(PG_FUNCTION_ARGS)
 {
-	return transit(fcinfo, &of_order, idem_rowid_argument(fcinfo, 1));
+	return transit(fcinfo, &of_order, idem_pk_value_argument(fcinfo, 1));
 }
 
 Datum
 idem_transition(PG_FUNCTION_ARGS)
 {
-	return transit(fcinfo, &of_any, idem_rowid_argument(fcinfo, 1));
+	return transit(fcinfo, &of_any, idem_pk_value_argument(fcinfo, 1));
 }

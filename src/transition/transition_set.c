@@ -22,14 +22,14 @@
 #include "utils/tuplestore.h"
 
 #include "base/error.h"
-#include "base/result.h"
-#include "base/unique.h"
-#include "transition/record.h"
-#include "transition/request.h"
+#include "base/result_tuple.h"
+#include "base/unique_index.h"
+#include "transition/transition_answer.h"
+#include "transition/transition_args.h"
 
 PG_FUNCTION_INFO_V1(idem_transition_batch);
 
-static const IdemRequestKind of_set = {
+static const IdemTransitionKind of_set = {
 	"idem_transition_batch()", NULL, "to_state", false
 };
 
@@ -38,7 +38,7 @@ typedef struct Row
 {
 	int			number;			/* its place in the set */
 	Jsonb	   *json;			/* its id as it was given */
-	IdemWish	wish;
+	IdemTransitionArgs args;
 	Datum	   *key;			/* the id as the columns of the key have it */
 } Row;
 
@@ -76,7 +76,7 @@ elements(ArrayType *array, const char *name, Oid type, Datum **values,
 
 /* The rows, in the order in which they are asked for. */
 static Row *
-read_rows(FunctionCallInfo fcinfo, const IdemWish *common, int *count)
+read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 {
 	Datum	   *ids;
 	Datum	   *versions;
@@ -107,41 +107,41 @@ read_rows(FunctionCallInfo fcinfo, const IdemWish *common, int *count)
 			idem_error_null("ids[]");
 		row->number = i;
 		row->json = DatumGetJsonbP(ids[i]);
-		row->wish = *common;
-		row->wish.id = idem_rowid_jsonb(row->json);
-		row->wish.versioned = !PG_ARGISNULL(3) && !version_nulls[i];
-		if (row->wish.versioned)
-			row->wish.expected_version = DatumGetInt64(versions[i]);
+		row->args = *common;
+		row->args.id = idem_pk_value_jsonb(row->json);
+		row->args.versioned = !PG_ARGISNULL(3) && !version_nulls[i];
+		if (row->args.versioned)
+			row->args.expected_version = DatumGetInt64(versions[i]);
 	}
 	return rows;
 }
 
 static pg_uuid_t
-fingerprint(const IdemRequest *request, const Row *rows, int count)
+fingerprint(const IdemTransitionCall *call, const Row *rows, int count)
 {
 	IdemFingerprint fp;
 
 	idem_fingerprint_init(&fp, "transitions");
-	idem_fingerprint_relation(&fp, request->target);
+	idem_fingerprint_relation(&fp, call->target);
 	idem_fingerprint_int8(&fp, count);
 	for (int i = 0; i < count; i++)
 	{
-		idem_fingerprint_int8(&fp, rows[i].wish.id->count);
-		idem_rowid_fingerprint(rows[i].wish.id, request->target, &fp);
-		idem_request_fingerprint_version(&fp, &rows[i].wish);
+		idem_fingerprint_int8(&fp, rows[i].args.id->count);
+		idem_pk_value_fingerprint(rows[i].args.id, call->target, &fp);
+		idem_transition_args_fingerprint_version(&fp, &rows[i].args);
 	}
-	idem_fingerprint_string(&fp, request->to);
-	idem_request_fingerprint_note(&fp, &request->wish);
+	idem_fingerprint_string(&fp, call->to);
+	idem_transition_args_fingerprint_note(&fp, &call->args);
 	return idem_fingerprint_value(&fp);
 }
 
 /* The order of the primary key's index, which takes equal ids for equal. */
 static void
-read_order(const IdemStage *stage, Order *order)
+read_order(const IdemTransitionTarget *target, Order *order)
 {
-	Relation	index = idem_unique_open_primary(stage->rel);
+	Relation	index = idem_unique_index_open_primary(target->rel);
 
-	order->ncolumns = stage->key.ncolumns;
+	order->ncolumns = target->key.ncolumns;
 	for (int i = 0; i < order->ncolumns; i++)
 	{
 		fmgr_info_copy(&order->compare[i],
@@ -177,23 +177,23 @@ compare_rows(const void *a, const void *b, void *arg)
  * current is the row that an error would be about.
  */
 static Row **
-sort_rows(IdemStage *stage, Row *rows, int count, Row **current)
+sort_rows(IdemTransitionTarget *target, Row *rows, int count, Row **current)
 {
 	Row		  **sorted = palloc_extended(sizeof(Row *) * count,
 										 MCXT_ALLOC_HUGE);
-	Size		size = sizeof(Datum) * stage->key.ncolumns;
+	Size		size = sizeof(Datum) * target->key.ncolumns;
 	Order		order;
 
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		*current = &rows[i];
-		idem_stage_aim(stage, rows[i].wish.id);
-		rows[i].key = memcpy(palloc(size), stage->args, size);
+		idem_transition_target_bind_row(target, rows[i].args.id);
+		rows[i].key = memcpy(palloc(size), target->args, size);
 		sorted[i] = &rows[i];
 	}
 	*current = NULL;
-	read_order(stage, &order);
+	read_order(target, &order);
 	qsort_arg(sorted, count, sizeof(Row *), compare_rows, &order);
 	return sorted;
 }
@@ -206,7 +206,7 @@ name_row(void *arg)
 
 	if (row != NULL)
 		errcontext("transition of row %s, number %d of \"ids\"",
-				   row->wish.id->text, row->number + 1);
+				   row->args.id->text, row->number + 1);
 }
 
 static const char *
@@ -217,10 +217,10 @@ keep_string(const char *string)
 
 /* Brings the rows into the state; changes are in the order of the rows. */
 static void
-change_rows(const IdemRequest *request, Row *rows, int count,
-			IdemChange *changes)
+change_rows(const IdemTransitionCall *call, Row *rows, int count,
+			IdemTransitionResult *results)
 {
-	IdemStage	stage;
+	IdemTransitionTarget target;
 	Row		  **sorted;
 	Row		   *current = NULL;
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
@@ -228,40 +228,40 @@ change_rows(const IdemRequest *request, Row *rows, int count,
 												  ALLOCSET_DEFAULT_SIZES);
 	ErrorContextCallback callback;
 
-	idem_request_open(request, &stage);
+	idem_transition_args_open(call, &target);
 
 	callback.callback = name_row;
 	callback.arg = &current;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	sorted = sort_rows(&stage, rows, count, &current);
+	sorted = sort_rows(&target, rows, count, &current);
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext former;
-		IdemChange *change;
+		IdemTransitionResult *result;
 
 		CHECK_FOR_INTERRUPTS();
 		current = sorted[i];
-		change = &changes[current->number];
-		memcpy(stage.args, current->key,
-			   sizeof(Datum) * stage.key.ncolumns);
+		result = &results[current->number];
+		memcpy(target.args, current->key,
+			   sizeof(Datum) * target.key.ncolumns);
 
 		former = MemoryContextSwitchTo(scratch);
-		idem_change_make(&stage, &current->wish, change);
+		idem_transition_exec(&target, &current->args, result);
 		MemoryContextSwitchTo(former);
-		change->from = keep_string(change->from);
-		change->to = keep_string(change->to);
+		result->from = keep_string(result->from);
+		result->to = keep_string(result->to);
 		MemoryContextReset(scratch);
 	}
 	error_context_stack = callback.previous;
 
 	MemoryContextDelete(scratch);
-	idem_stage_close(&stage);
+	idem_transition_target_close(&target);
 }
 
 /* What a key remembers of the set. */
 static void
-write_answer(const Row *rows, int count, const IdemChange *changes,
+write_answer(const Row *rows, int count, const IdemTransitionResult *results,
 			 IdemAnswer *answer)
 {
 	Jsonb	  **ids = palloc_extended(sizeof(Jsonb *) * count,
@@ -271,25 +271,25 @@ write_answer(const Row *rows, int count, const IdemChange *changes,
 	for (int i = 0; i < count; i++)
 	{
 		ids[i] = rows[i].json;
-		if (changes[i].outcome == IDEM_APPLIED)
+		if (results[i].outcome == IDEM_APPLIED)
 			answer->outcome = IDEM_APPLIED;
 	}
-	answer->response = JsonbPGetDatum(idem_record_write_set(count, ids,
-															changes));
+	answer->response = JsonbPGetDatum(idem_transition_answer_encode_set(count, ids,
+																		results));
 }
 
 static void
 return_rows(ReturnSetInfo *result, const Row *rows, int count,
-			const IdemChange *changes, bool replayed)
+			const IdemTransitionResult *results, bool replayed)
 {
-	Datum		values[1 + IDEM_REQUEST_COLUMNS];
-	bool		nulls[1 + IDEM_REQUEST_COLUMNS];
+	Datum		values[1 + IDEM_TRANSITION_COLUMNS];
+	bool		nulls[1 + IDEM_TRANSITION_COLUMNS];
 
 	for (int i = 0; i < count; i++)
 	{
 		values[0] = JsonbPGetDatum(rows[i].json);
 		nulls[0] = false;
-		idem_request_answer(&changes[i], replayed, values + 1, nulls + 1);
+		idem_transition_args_answer(&results[i], replayed, values + 1, nulls + 1);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }
@@ -309,38 +309,38 @@ return_rows(ReturnSetInfo *result, const Row *rows, int count,
 Datum
 idem_transition_batch(PG_FUNCTION_ARGS)
 {
-	IdemRequest request;
+	IdemTransitionCall call;
 	IdemAnswer	answer = {0};
-	IdemChange *changes;
+	IdemTransitionResult *results;
 	Row		   *rows;
 	int			count;
 	bool		keyed;
 	bool		replayed = false;
 
-	idem_request_read(&request, fcinfo, &of_set);
-	idem_result_begin_set(fcinfo, 1 + IDEM_REQUEST_COLUMNS);
-	rows = read_rows(fcinfo, &request.wish, &count);
-	changes = palloc_extended(sizeof(IdemChange) * count,
+	idem_transition_args_read(&call, fcinfo, &of_set);
+	idem_result_tuple_begin_set(fcinfo, 1 + IDEM_TRANSITION_COLUMNS);
+	rows = read_rows(fcinfo, &call.args, &count);
+	results = palloc_extended(sizeof(IdemTransitionResult) * count,
 							  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
-	keyed = (request.wish.key != NULL);
+	keyed = (call.args.key != NULL);
 	if (keyed)
 	{
-		request.key.fingerprint = fingerprint(&request, rows, count);
-		replayed = !idem_key_claim(&request.key, &answer);
+		call.key.fingerprint = fingerprint(&call, rows, count);
+		replayed = idem_key_begin(&call.key, &answer);
 	}
 
 	if (replayed)
-		idem_record_read_set(&answer, count, changes);
+		idem_transition_answer_decode_set(&answer, count, results);
 	else
-		change_rows(&request, rows, count, changes);
+		change_rows(&call, rows, count, results);
 
 	if (keyed && !replayed)
 	{
-		write_answer(rows, count, changes, &answer);
-		idem_key_finish(&request.key, &answer);
+		write_answer(rows, count, results, &answer);
+		idem_key_finish(&call.key, &answer);
 	}
-	return_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, count, changes,
+	return_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, count, results,
 				replayed);
 	return (Datum) 0;
 }

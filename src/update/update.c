@@ -15,28 +15,28 @@
 
 #include "base/error.h"
 #include "base/fingerprint.h"
-#include "base/result.h"
+#include "base/result_tuple.h"
 #include "key/key.h"
-#include "table/field.h"
-#include "update/patch.h"
+#include "table/column_sql.h"
+#include "update/update_exec.h"
 
 PG_FUNCTION_INFO_V1(idem_update);
 
 /* What a key remembers of an update. */
 static void
-write_answer(const IdemPatched *patched, IdemAnswer *answer)
+write_answer(const IdemUpdateResult *result, IdemAnswer *answer)
 {
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"result\": ");
-	(void) JsonbToCString(&buf, &patched->row->root, VARSIZE(patched->row));
-	if (patched->has_version)
-		appendStringInfo(&buf, ", \"version\": " INT64_FORMAT "}", patched->version);
+	(void) JsonbToCString(&buf, &result->row->root, VARSIZE(result->row));
+	if (result->has_version)
+		appendStringInfo(&buf, ", \"version\": " INT64_FORMAT "}", result->version);
 	else
 		appendStringInfoString(&buf, ", \"version\": null}");
 
-	answer->outcome = patched->outcome;
+	answer->outcome = result->outcome;
 	answer->response = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
 	answer->response_isnull = false;
 }
@@ -54,7 +54,7 @@ field(Jsonb *response, const char *name, JsonbValue *v)
  * have left anything there, and nothing of that may bring the server down.
  */
 static void
-read_answer(const IdemAnswer *answer, IdemPatched *patched)
+read_answer(const IdemAnswer *answer, IdemUpdateResult *result)
 {
 	Jsonb	   *response = answer->response_isnull ? NULL :
 		DatumGetJsonbP(answer->response);
@@ -70,22 +70,22 @@ read_answer(const IdemAnswer *answer, IdemPatched *patched)
 				 errmsg("the key does not hold the answer of an update"),
 				 errhint("Use a new key.")));
 
-	patched->outcome = answer->outcome;
-	patched->row = JsonbValueToJsonb(&row);
-	patched->has_version = version.type == jbvNumeric;
-	if (patched->has_version)
-		patched->version = DatumGetInt64(DirectFunctionCall1(numeric_int8,
-															 NumericGetDatum(version.val.numeric)));
+	result->outcome = answer->outcome;
+	result->row = JsonbValueToJsonb(&row);
+	result->has_version = version.type == jbvNumeric;
+	if (result->has_version)
+		result->version = DatumGetInt64(DirectFunctionCall1(numeric_int8,
+															NumericGetDatum(version.val.numeric)));
 }
 
 static pg_uuid_t
-fingerprint(const IdemPatch *patch)
+fingerprint(const IdemUpdateArgs *patch)
 {
 	IdemFingerprint fp;
 
 	idem_fingerprint_init(&fp, "update");
 	idem_fingerprint_relation(&fp, patch->target);
-	idem_rowid_fingerprint(patch->id, patch->target, &fp);
+	idem_pk_value_fingerprint(patch->id, patch->target, &fp);
 	if (patch->versioned)
 		idem_fingerprint_int8(&fp, patch->expected_version);
 	else
@@ -95,17 +95,17 @@ fingerprint(const IdemPatch *patch)
 }
 
 static Datum
-make_row(FunctionCallInfo fcinfo, const IdemPatched *patched, bool replayed)
+make_row(FunctionCallInfo fcinfo, const IdemUpdateResult *result, bool replayed)
 {
 	Datum		values[4];
 	bool		nulls[4] = {false};
 
-	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[patched->outcome]);
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[result->outcome]);
 	values[1] = BoolGetDatum(replayed);
-	values[2] = JsonbPGetDatum(patched->row);
-	values[3] = Int64GetDatum(patched->version);
-	nulls[3] = !patched->has_version;
-	return idem_result_form(fcinfo, lengthof(values), values, nulls);
+	values[2] = JsonbPGetDatum(result->row);
+	values[3] = Int64GetDatum(result->version);
+	nulls[3] = !result->has_version;
+	return idem_result_tuple_form(fcinfo, lengthof(values), values, nulls);
 }
 
 /*
@@ -114,14 +114,14 @@ make_row(FunctionCallInfo fcinfo, const IdemPatched *patched, bool replayed)
  *		-> outcome idem_outcome, replayed boolean, result jsonb, version bigint
  *
  * Gives the row the values that patch names, or tells that it has them, or what
- * the key remembers.  Errors: those of idem_key_claim and then of
- * idem_patch_make.
+ * the key remembers.  Errors: those of idem_key_begin and then of
+ * idem_update_exec.
  */
 static Datum
-update(FunctionCallInfo fcinfo, const IdemRowId *id)
+update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 {
-	IdemPatch	patch = {0};
-	IdemPatched patched = {0};
+	IdemUpdateArgs patch = {0};
+	IdemUpdateResult result = {0};
 	bool		replayed = false;
 	IdemKey		key;
 	IdemAnswer	answer = {0};
@@ -147,33 +147,33 @@ update(FunctionCallInfo fcinfo, const IdemRowId *id)
 		{
 			IdemSpelling spelling = {0};
 
-			(void) idem_field_names(patch.data, "patch", &spelling);
+			(void) idem_column_sql_names(patch.data, "patch", &spelling);
 			if (spelling.matters)
-				patch.data = idem_field_spell(patch.data, patch.target,
-											  &spelling);
+				patch.data = idem_column_sql_spell(patch.data, patch.target,
+												   &spelling);
 		}
 		idem_key_init(&key, "idem_update()", PG_GETARG_TEXT_PP(4),
 					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
 					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
 		key.fingerprint = fingerprint(&patch);
-		replayed = !idem_key_claim(&key, &answer);
+		replayed = idem_key_begin(&key, &answer);
 	}
 
 	if (replayed)
-		read_answer(&answer, &patched);
+		read_answer(&answer, &result);
 	else
-		idem_patch_make(&patch, &patched);
+		idem_update_exec(&patch, &result);
 
 	if (patch.keyed && !replayed)
 	{
-		write_answer(&patched, &answer);
+		write_answer(&result, &answer);
 		idem_key_finish(&key, &answer);
 	}
-	return make_row(fcinfo, &patched, replayed);
+	return make_row(fcinfo, &result, replayed);
 }
 
 Datum
 idem_update(PG_FUNCTION_ARGS)
 {
-	return update(fcinfo, idem_rowid_argument(fcinfo, 1));
+	return update(fcinfo, idem_pk_value_argument(fcinfo, 1));
 }

@@ -19,7 +19,7 @@
 #include "utils/typcache.h"
 
 #include "base/catalog.h"
-#include "table/rowjson.h"
+#include "table/row_to_jsonb.h"
 #include "upsert/merge.h"
 
 static const char *const rule_names[] = {
@@ -67,7 +67,7 @@ idem_merge_rules(Jsonb *merge, const List *fields)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"merge\" must be a JSON object"),
 				 errdetail("It is of type %s.",
-						   idem_rowjson_type(merge)),
+						   idem_row_to_jsonb_type(merge)),
 				 errhint("Name columns with their rules: {\"seen_at\": \"max\", \"tags\": \"union\"}.")));
 
 	foreach(lc, fields)

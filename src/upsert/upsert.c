@@ -14,11 +14,11 @@
 
 #include "base/error.h"
 #include "base/fingerprint.h"
-#include "base/result.h"
+#include "base/result_tuple.h"
 #include "key/key.h"
-#include "table/field.h"
+#include "table/column_sql.h"
 #include "upsert/merge.h"
-#include "upsert/put.h"
+#include "upsert/upsert_exec.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert);
 
@@ -50,15 +50,15 @@ conflict_names(ArrayType *array)
 static pg_uuid_t
 fingerprint(const IdemUpsert *upsert)
 {
-	const IdemShape *shape = &upsert->shape;
+	const IdemUpsertSpec *spec = &upsert->spec;
 	IdemFingerprint fp;
 	ListCell   *lc;
 
 	idem_fingerprint_init(&fp, "upsert");
-	idem_fingerprint_relation(&fp, shape->target);
-	foreach(lc, shape->conflict)
+	idem_fingerprint_relation(&fp, spec->target);
+	foreach(lc, spec->conflict)
 		idem_fingerprint_string(&fp, lfirst(lc));
-	if (shape->versioned)
+	if (spec->versioned)
 		idem_fingerprint_int8(&fp, upsert->expected_version);
 	else
 		idem_fingerprint_null(&fp);
@@ -77,14 +77,14 @@ check_conflict_values(const IdemUpsert *upsert)
 {
 	ListCell   *lc;
 
-	foreach(lc, upsert->shape.conflict)
+	foreach(lc, upsert->spec.conflict)
 	{
 		const char *name = lfirst(lc);
 		JsonbValue	v;
 
 		if (getKeyJsonValueFromContainer(&upsert->data->root, name,
 										 strlen(name), &v) != NULL &&
-			v.type == jbvNull && !idem_shape_nulls_equal(&upsert->shape))
+			v.type == jbvNull && !idem_upsert_deparse_nulls_equal(&upsert->spec))
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("\"key\" must not be null"),
@@ -98,9 +98,9 @@ static void
 put(IdemUpsert *upsert, const IdemSpelling *spelling, IdemAnswer *answer)
 {
 	if (spelling->names != NIL && !spelling->matters)
-		upsert->data = idem_field_spell(upsert->data, upsert->shape.target,
-										spelling);
-	idem_put_row(upsert, answer);
+		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
+											 spelling);
+	idem_upsert_exec(upsert, answer);
 }
 
 /* Does the work of a key, or tells what it remembers; false if it is new. */
@@ -109,7 +109,7 @@ upsert_once(IdemUpsert *upsert, IdemKey *key, const IdemSpelling *spelling,
 			IdemAnswer *answer)
 {
 	key->fingerprint = fingerprint(upsert);
-	if (!idem_key_claim(key, answer))
+	if (idem_key_begin(key, answer))
 		return true;
 	put(upsert, spelling, answer);
 	idem_key_finish(key, answer);
@@ -124,8 +124,8 @@ upsert_once(IdemUpsert *upsert, IdemKey *key, const IdemSpelling *spelling,
  * Inserts data into target, or updates the row that is there, and remembers
  * the row under the key; or tells what the key remembers.  With merge rules,
  * which make the repeat harmless, the key may be null, and nothing is
- * remembered.  Errors: those of idem_key_claim, idem_merge_rules and
- * idem_put_row.
+ * remembered.  Errors: those of idem_key_begin, idem_merge_rules and
+ * idem_upsert_exec.
  */
 Datum
 idem_upsert(PG_FUNCTION_ARGS)
@@ -138,8 +138,8 @@ idem_upsert(PG_FUNCTION_ARGS)
 	bool		replayed = false;
 	IdemSpelling spelling = {0};
 
-	upsert.shape.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
-	if (!upsert.shape.keyed)
+	upsert.spec.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
+	if (!upsert.spec.keyed)
 		PreventCommandIfReadOnly("idem_upsert()");
 	else
 		idem_key_init(&key, "idem_upsert()",
@@ -150,25 +150,25 @@ idem_upsert(PG_FUNCTION_ARGS)
 		idem_error_null("target");
 	if (PG_ARGISNULL(2))
 		idem_error_null("data");
-	upsert.shape.target = PG_GETARG_OID(1);
+	upsert.spec.target = PG_GETARG_OID(1);
 	upsert.data = PG_GETARG_JSONB_P(2);
-	upsert.shape.fields = idem_field_names(upsert.data, "data", &spelling);
+	upsert.spec.fields = idem_column_sql_names(upsert.data, "data", &spelling);
 	if (spelling.matters)
-		upsert.data = idem_field_spell(upsert.data, upsert.shape.target,
-									   &spelling);
-	upsert.shape.by_primary_key = PG_ARGISNULL(3);
+		upsert.data = idem_column_sql_spell(upsert.data, upsert.spec.target,
+											&spelling);
+	upsert.spec.by_primary_key = PG_ARGISNULL(3);
 	if (!PG_ARGISNULL(3))
-		upsert.shape.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
-	upsert.shape.versioned = !PG_ARGISNULL(4);
-	if (upsert.shape.versioned)
+		upsert.spec.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
+	upsert.spec.versioned = !PG_ARGISNULL(4);
+	if (upsert.spec.versioned)
 		upsert.expected_version = PG_GETARG_INT64(4);
 	if (!PG_ARGISNULL(7))
 	{
 		upsert.merge = PG_GETARG_JSONB_P(7);
-		upsert.shape.rules = idem_merge_rules(upsert.merge, upsert.shape.fields);
+		upsert.spec.rules = idem_merge_rules(upsert.merge, upsert.spec.fields);
 	}
 
-	if (upsert.shape.keyed)
+	if (upsert.spec.keyed)
 		replayed = upsert_once(&upsert, &key, &spelling, &answer);
 	else
 	{
@@ -180,5 +180,5 @@ idem_upsert(PG_FUNCTION_ARGS)
 	values[1] = BoolGetDatum(replayed);
 	values[2] = answer.response;
 	nulls[2] = answer.response_isnull;
-	PG_RETURN_DATUM(idem_result_form(fcinfo, lengthof(values), values, nulls));
+	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }

@@ -1,0 +1,83 @@
+/*
+ * index_twin.c
+ *	  Whether a unique index of the messages is being built anew beside the old
+ *	  one, as REINDEX CONCURRENTLY does.
+ *
+ * INSERT ... ON CONFLICT heeds the indexes that are valid (up to PostgreSQL 18),
+ * while rows are put into the new one, too, before it is.  So where two sessions
+ * insert one message at the same time, the second may meet the first in the new
+ * index, and fail with 23505.  Who knows of the new index can avoid that.
+ *
+ * Everybody knows in time: rows are put into it only when all transactions that
+ * had the table locked before it was there have come to an end, and whoever locks
+ * the table later is told first.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "storage/lmgr.h"
+#include "utils/rel.h"
+
+#include "base/catalog.h"
+#include "consume/index_twin.h"
+
+static Oid	known_table = InvalidOid;	/* of which we know; InvalidOid: none */
+static bool has_twin;			/* has it a unique index that is not valid? */
+
+static bool
+find_twin(Oid table)
+{
+	Relation	rel = table_open(table, NoLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indisunique && !index->rd_index->indisvalid)
+			found = true;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/*
+ * Is one being built?  Takes the lock on the table that writing takes, under
+ * which none comes in use that we have not been told of.
+ */
+bool
+idem_index_twin_is_built(void)
+{
+	Oid			table = idem_catalog()->message_table;
+
+	LockRelationOid(table, RowExclusiveLock);
+	if (known_table != table)
+	{
+		bool		found;
+
+		/* set first, so that news that come in meanwhile take it back */
+		known_table = table;
+		found = find_twin(table);
+		has_twin = found;
+	}
+	return has_twin;
+}
+
+static void
+relation_changed(Oid relid)
+{
+	if (relid == InvalidOid || relid == known_table)
+		known_table = InvalidOid;
+}
+
+/* Registers for invalidations.  To be called once, from _PG_init. */
+void
+idem_index_twin_init(void)
+{
+	idem_catalog_watch(relation_changed);
+}

@@ -1,0 +1,84 @@
+/*
+ * key_table.h
+ *	  The rows of idem_key: found as they are committed now, and written.
+ */
+#ifndef IDEM_KEY_TABLE_H
+#define IDEM_KEY_TABLE_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+#include "utils/uuid.h"
+
+#include "base/catalog.h"
+
+/* What is found of a key, as of a moment. */
+typedef enum IdemKeyState
+{
+	IDEM_KEY_ABSENT,
+	IDEM_KEY_EXPIRED,			/* a row past its time, which counts as none */
+	IDEM_KEY_BUSY,				/* a row that a running transaction writes */
+	IDEM_KEY_LAPSED,			/* a claim released, or whose lease has run
+								 * out */
+	IDEM_KEY_LIVE				/* any other row */
+} IdemKeyState;
+
+/* How to look for a row. */
+#define IDEM_WITH_VALUES	1	/* read its response and its request, too */
+#define IDEM_COMMITTED		2	/* only what has committed, without fail */
+
+/* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
+typedef struct IdemKeyVersion
+{
+	ItemPointerData ctid;
+	TransactionId xmin;
+} IdemKeyVersion;
+
+typedef struct IdemKeyRow
+{
+	TimestampTz created_at;
+	TimestampTz expires_at;
+	TimestampTz lease_until;	/* if leased */
+	bool		leased;
+	bool		fingerprint_isnull;
+	bool		response_isnull;
+	bool		request_isnull;
+	IdemOutcome outcome;
+	Oid			claimed_by;		/* role */
+	int64		fence;
+	pg_uuid_t	fingerprint;
+	Datum		response;		/* jsonb; only if asked for */
+	Datum		request;		/* jsonb; only if asked for */
+	/* set by finding: which version of which row this is */
+	text	   *scope;
+	text	   *key;
+	IdemKeyVersion version;
+	bool		ours;			/* written by the current transaction */
+	bool		unseen;			/* the transaction's one snapshot lacks it */
+	/* set by finding it busy, instead of all else but claimed_by */
+	bool		claimer_known;	/* else anybody may get the key */
+	bool		leaving;		/* expired, and being deleted */
+	TransactionId writer;		/* for whom to wait */
+	uint32		speculative_token;	/* zero unless it may yet withdraw */
+} IdemKeyRow;
+
+extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
+										int options, IdemKeyRow *row);
+extern void idem_key_table_wait(const IdemKeyRow *row);
+extern int	idem_key_table_writer(const IdemKeyRow *row);
+extern void idem_key_table_check_owner(const IdemKeyRow *row, const char *key);
+extern void idem_key_table_check_request(const IdemKeyRow *row, const char *key,
+										 bool same);
+extern bool idem_key_table_is_of(const IdemKeyRow *row,
+								 const pg_uuid_t *fingerprint);
+extern const char *idem_key_table_claimer(const IdemKeyRow *row);
+
+extern void idem_key_table_insert(text *scope, text *key, const IdemKeyRow *row);
+extern bool idem_key_table_renew(text *scope, text *key, const IdemKeyRow *row);
+extern bool idem_key_table_lock(const IdemKeyRow *row);
+extern bool idem_key_table_replace(const IdemKeyRow *row, bool new_response,
+								   bool new_request);
+extern bool idem_key_table_remove(const IdemKeyRow *row);
+extern bool idem_key_table_same_version(const IdemKeyVersion *a,
+										const IdemKeyVersion *b);
+
+#endif							/* IDEM_KEY_TABLE_H */

@@ -1,0 +1,294 @@
+/*
+ * purge_delete.c
+ *	  Deleting the rows of a table of idem's own that have come to an end.
+ *
+ * The rows are read in the order of their end, and deleted without a statement:
+ * one that waits for nobody would have to lock them first, which costs as much
+ * again, in time and in WAL.  Only where code is attached to the table are they
+ * locked, and left to a statement of the caller's.  All of that is done as the
+ * table's owner, though nothing here should run code of his: the predicates and
+ * expressions of indexes, which the relation cache evaluates, are not asked for.
+ *
+ * A row is known by its place.  That is safe since the table is locked from
+ * before it is read to the end of the transaction, which keeps VACUUM FULL and
+ * CLUSTER out, and the row's version is visible to our snapshot, which keeps
+ * vacuum from giving its place to another.  A version that is not the latest any
+ * more is left alone, whatever the isolation level.
+ *
+ * While an old snapshot is held open somewhere, deleted rows stay in the table
+ * and in the index, so the reader counts them, too: it sees every version that
+ * somebody may still see, and what nobody can see any more it has taken out of
+ * the next reader's way.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "base/compat.h"
+#include "purge/purge_delete.h"
+#include "run/simple_dml.h"
+#include "run/usercontext.h"
+
+#define CHUNK			1000	/* rows that are left to a statement at a time */
+#define ROWS_A_LOOK		1000	/* rows read between two calls of go_on */
+
+/* A reader of rows, in the order of their end if there is an index for that. */
+typedef struct Reader
+{
+	Relation	rel;
+	Relation	index;			/* or NULL */
+	SysScanDesc scan;
+	SnapshotData not_vacuumable;	/* sees what somebody may see */
+	Snapshot	snapshot;		/* ours */
+} Reader;
+
+/* Rows that are locked, to be deleted by a statement. */
+typedef struct Locked
+{
+	int			n;
+	ItemPointerData tids[CHUNK];
+} Locked;
+
+/* May our snapshot, which may be old, use the index?  As the planner asks. */
+static bool
+is_usable(Relation index)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indisvalid &&
+		(!form->indcheckxmin ||
+		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							   TransactionXmin));
+}
+
+/*
+ * An index, opened, by which rows can be read in the order of a column of type
+ * timestamptz; NULL if there is none.
+ */
+static Relation
+open_index(Relation rel, AttrNumber column)
+{
+	Oid			family = lookup_type_cache(TIMESTAMPTZOID,
+										   TYPECACHE_BTREE_OPFAMILY)->btree_opf;
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
+
+		if (index->rd_index->indkey.values[0] == column &&
+			index->rd_rel->relam == BTREE_AM_OID &&
+			index->rd_opfamily[0] == family &&
+			(index->rd_indoption[0] & INDOPTION_DESC) == 0 &&
+			is_usable(index) &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+			return index;
+		index_close(index, NoLock);
+	}
+	return NULL;
+}
+
+static void
+begin_reading(Reader *reader, Relation rel, const IdemPurgeDelete *rows)
+{
+	ScanKeyData keys[2];
+
+	reader->rel = rel;
+	reader->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	reader->index = open_index(rel, rows->ended);
+	ScanKeyInit(&keys[0], rows->ended, BTGreaterEqualStrategyNumber,
+				F_TIMESTAMPTZ_GE, TimestampTzGetDatum(rows->from));
+	ScanKeyInit(&keys[1], rows->ended, BTLessEqualStrategyNumber,
+				F_TIMESTAMPTZ_LE, TimestampTzGetDatum(rows->until));
+	if (reader->index == NULL)
+		reader->scan = systable_beginscan(rel, InvalidOid, false,
+										  reader->snapshot, 2, keys);
+	else
+	{
+		InitNonVacuumableSnapshot(reader->not_vacuumable, GlobalVisTestFor(rel));
+		reader->scan = systable_beginscan_ordered(rel, reader->index,
+												  &reader->not_vacuumable,
+												  2, keys);
+	}
+}
+
+static HeapTuple
+read_row(Reader *reader)
+{
+	if (reader->index == NULL)
+		return systable_getnext(reader->scan);
+	return systable_getnext_ordered(reader->scan, ForwardScanDirection);
+}
+
+/* Is the row just read there for our snapshot? */
+static bool
+is_there(Reader *reader)
+{
+	return reader->index == NULL ||
+		table_tuple_satisfies_snapshot(reader->rel, reader->scan->slot,
+									   reader->snapshot);
+}
+
+static void
+end_reading(Reader *reader)
+{
+	if (reader->index == NULL)
+		systable_endscan(reader->scan);
+	else
+	{
+		systable_endscan_ordered(reader->scan);
+		index_close(reader->index, NoLock);
+	}
+	UnregisterSnapshot(reader->snapshot);
+}
+
+static TimestampTz
+time_in(HeapTuple tuple, AttrNumber column, TupleDesc desc,
+		TimestampTz otherwise)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+
+	return isnull ? otherwise : DatumGetTimestampTz(value);
+}
+
+/* Locks a row unless others have locked it, or changed it meanwhile. */
+static bool
+lock_row(const Reader *reader, ItemPointer tid)
+{
+	TupleTableSlot *slot = table_slot_create(reader->rel, NULL);
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(reader->rel, tid, reader->snapshot, slot,
+							  GetCurrentCommandId(true), LockTupleExclusive,
+							  LockWaitSkip, 0, &failure);
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_Ok;
+}
+
+/* Deletes a row unless others have locked it, or changed it meanwhile. */
+static bool
+delete_row(const Reader *reader, ItemPointer tid)
+{
+	CommandId	command = GetCurrentCommandId(true);
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = IDEM_TUPLE_DELETE(reader->rel, tid, command, reader->snapshot,
+							   false, &failure);
+	/* perhaps it is we alone who have locked it */
+	if (result == TM_BeingModified && lock_row(reader, tid))
+		result = IDEM_TUPLE_DELETE(reader->rel, tid, command, reader->snapshot,
+								   true, &failure);
+	return result == TM_Ok;
+}
+
+/* Has the statement delete what is locked. */
+static void
+delete_locked(IdemPurgeDelete *rows, Locked *locked)
+{
+	if (locked->n > 0)
+		rows->delete_locked(rows->state, locked->tids, locked->n);
+	locked->n = 0;
+}
+
+/* Is it time to stop before the looked-th row, which ended then? */
+static bool
+is_enough(IdemPurgeDelete *rows, const Reader *reader, TimestampTz start,
+		  int64 looked, TimestampTz ended)
+{
+	bool		stop = rows->deleted >= rows->limit;
+
+	/*
+	 * not among rows that all ended at once: the next batch would get no
+	 * further
+	 */
+	if (looked > rows->looks && ended > start && reader->index != NULL)
+		stop = true;
+	if (!stop && looked % ROWS_A_LOOK == 0 && rows->go_on != NULL &&
+		!rows->go_on())
+	{
+		stop = true;
+		/* where that takes longer than a turn, the rest of them must wait */
+		if (ended == start)
+			ended++;
+	}
+	/* the index may lead to a version of the row that it was not made for */
+	if (stop && reader->index != NULL)
+		rows->from = Min(Max(ended, start), rows->until);
+	return stop;
+}
+
+/*
+ * Deletes rows of a table, which is locked, that have come to an end, the first
+ * first, and tells how many and where to go on.  Waits for no row.
+ */
+void
+idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Locked	   *locked = idem_simple_dml_is_plain(rel) ? NULL :
+		palloc0(sizeof(Locked));
+	TimestampTz start = rows->from;
+	int64		looked = 0;
+	Reader		reader;
+	HeapTuple	tuple;
+	IdemUserContext caller;
+
+	rows->deleted = 0;
+	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
+	CheckCmdReplicaIdentity(rel, CMD_DELETE);
+	begin_reading(&reader, rel, rows);
+	while ((tuple = read_row(&reader)) != NULL)
+	{
+		TimestampTz ended = time_in(tuple, rows->ended, desc, DT_NOEND);
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_enough(rows, &reader, start, ++looked, ended))
+			break;
+		if (ended > rows->until || !is_there(&reader) ||
+			(rows->held != InvalidAttrNumber &&
+			 time_in(tuple, rows->held, desc, DT_NOBEGIN) > rows->until))
+			continue;
+		if (locked == NULL)
+			rows->deleted += delete_row(&reader, &tuple->t_self);
+		else if (lock_row(&reader, &tuple->t_self))
+		{
+			rows->deleted++;
+			locked->tids[locked->n++] = tuple->t_self;
+			if (locked->n == CHUNK)
+				delete_locked(rows, locked);
+		}
+	}
+	rows->finished = tuple == NULL;
+	if (rows->finished)
+		rows->from = rows->until + 1;
+	end_reading(&reader);
+
+	if (locked != NULL)
+	{
+		delete_locked(rows, locked);
+		pfree(locked);
+	}
+	idem_usercontext_leave(&caller);
+	/* as after a statement, so that what follows does not see them */
+	CommandCounterIncrement();
+}

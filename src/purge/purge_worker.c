@@ -1,0 +1,345 @@
+/*
+ * purge_worker.c
+ *	  The process that purges one database and goes away again.
+ *
+ * A purger works through what has expired, each batch in a transaction of its
+ * own, with a pause between in which it holds neither a transaction nor a lock
+ * that could matter to anyone.  It leaves when nothing is left, when its time
+ * is up or the pause is long, so that other databases get their turn, and as
+ * soon as somebody wants the database for himself.  For the others' sake it waits
+ * for nobody: a table that others have locked, or that cannot be purged, is
+ * reported and passed over.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/elog.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/locktag.h"
+#include "base/settings.h"
+#include "purge/bgworker.h"
+#include "purge/purge.h"
+
+#define TURN_MS			(10 * 1000) /* the longest visit to a database */
+#define PAUSE_MS		1000	/* the longest pause to be spent in it */
+#define ATTENTION_MS	100		/* the longest sleep between looks around */
+#define BATCH_MS		(2 * TURN_MS)	/* the longest batch, with what is
+										 * attached to the tables */
+#define GRACE_MS		(2 * 1000)	/* to end one that is cancelled */
+#define TICK_MS			500
+#define LOCK_WAIT		"1s"	/* the longest wait for a lock */
+#define LOOKS_A_ROW		100		/* rows looked at for each that may be deleted */
+
+static char *database_name;		/* for messages */
+static TimestampTz turn_end;	/* of the visit to the database */
+static TimeoutId watch;			/* over a batch */
+static int	ticks_left;			/* of the batch */
+static int	ticks_to_leave;		/* once we are told to */
+static emit_log_hook_type previous_log_hook;
+
+/*
+ * Frees the process from settings that the configuration file or ALTER
+ * DATABASE may make for sessions of another kind.  What a crash may undo is
+ * only a deletion, so commits need not wait for the disk.  To be called before
+ * connecting, which may meet locks already.
+ */
+static void
+override_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", ""},
+		{"statement_timeout", "0"},
+		{"lock_timeout", LOCK_WAIT},
+		{"idle_in_transaction_session_timeout", "0"},
+		IDEM_TRANSACTION_TIMEOUT
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"synchronous_commit", "off"},
+		{"jit", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
+						PGC_S_OVERRIDE);
+}
+
+/* Makes this the only purger of the database, if it is. */
+static bool
+lock_purge(void)
+{
+	LOCKTAG		tag;
+
+	IDEM_SET_LOCKTAG(tag, MyDatabaseId, 0, 0, IDEM_LOCK_PURGE);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Is there no reason to leave the database? */
+static bool
+may_stay(void)
+{
+	return !ShutdownRequestPending && idem_worker_enabled &&
+		GetCurrentTimestamp() < turn_end && idem_bgworker_database_is_free(MyDatabaseId);
+}
+
+/*
+ * Code on the tables may handle the error that cancels it, and go on.  So the
+ * process is ended that does not leave a batch in time, or not when told to: no
+ * database is to have the launcher, or the server's shutdown, wait for it.
+ */
+static void
+tick(void)
+{
+	ticks_left--;
+	if (ShutdownRequestPending)
+		ticks_to_leave--;
+	if (ticks_left > 0 && ticks_to_leave > 0)
+		return;
+	ProcDiePending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+begin_watch(void)
+{
+	ticks_left = (BATCH_MS + GRACE_MS) / TICK_MS;
+	ticks_to_leave = GRACE_MS / TICK_MS;
+	enable_timeout_every(watch,
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 TICK_MS), TICK_MS);
+}
+
+/* One batch of a pass, in a transaction; whether idem is there. */
+static bool
+run_batch(IdemPurge *purge)
+{
+	IdemPurgeBounds bounds = {
+		.rows = idem_purge_batch_size,
+		.looks = (int64) idem_purge_batch_size * LOOKS_A_ROW,
+		.go_on = may_stay,
+	};
+	bool		installed;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	debug_query_string = "purging what has expired";
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	enable_timeout_after(STATEMENT_TIMEOUT, BATCH_MS);
+	begin_watch();
+
+	installed = idem_catalog_installed();
+	if (installed)
+		idem_purge_batch(purge, &bounds);
+
+	disable_timeout(watch, false);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	debug_query_string = NULL;
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	return installed;
+}
+
+/* Reports the error that a batch has ended with, and cleans up after it. */
+static void
+report_failure(const IdemPurge *purge)
+{
+	HOLD_INTERRUPTS();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	errcontext("purge of table \"%s\" of database \"%s\"",
+			   idem_purge_table_name(purge), database_name);
+	EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	debug_query_string = NULL;
+	pgstat_report_activity(STATE_IDLE, NULL);
+	RESUME_INTERRUPTS();
+}
+
+/*
+ * As run_batch(), but where the batch fails, its table is passed over for a while.
+ * Where the reason is that we are told to leave, whoever told us hears of it.
+ */
+static bool
+try_batch(IdemPurge *purge, int *failures)
+{
+	MemoryContext context = CurrentMemoryContext;
+	IdemPurge	next = *purge;
+	volatile bool installed = true;
+
+	PG_TRY();
+	{
+		installed = run_batch(&next);
+		*purge = next;
+	}
+	PG_CATCH();
+	{
+		if (ShutdownRequestPending)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		report_failure(purge);
+		idem_purge_pass_over(purge);
+		(*failures)++;
+	}
+	PG_END_TRY();
+	return installed;
+}
+
+/*
+ * Waits for idem.purge_delay, or less if there is reason to leave.  Always
+ * lets signals in.
+ */
+static void
+pause_between_batches(void)
+{
+	TimestampTz start = GetCurrentTimestamp();
+
+	for (;;)
+	{
+		TimestampTz end = TimestampTzPlusMilliseconds(start, idem_purge_delay_ms);
+		long		left_ms;
+
+		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		idem_bgworker_wait(Min(left_ms, ATTENTION_MS));
+		if (left_ms <= ATTENTION_MS || !may_stay())
+			return;
+	}
+}
+
+static IdemVisit
+purge_database(IdemPurge *purge)
+{
+	int			failures = 0;
+
+	turn_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TURN_MS);
+	idem_purge_begin(purge, GetCurrentTimestamp());
+	while (purge->left > 0)
+	{
+		int			left = purge->left;
+
+		if (!idem_bgworker_database_is_free(MyDatabaseId))
+			return IDEM_VISIT_UNWELCOME;
+		if (!may_stay())
+			return IDEM_VISIT_UNFINISHED;
+		if (!try_batch(purge, &failures))
+			return IDEM_VISIT_NOT_INSTALLED;
+		if (purge->left < left)
+			continue;
+		if (idem_purge_delay_ms > PAUSE_MS)
+			return IDEM_VISIT_UNFINISHED;
+		pause_between_batches();
+	}
+	return failures < IDEM_PURGE_TABLES ? IDEM_VISIT_FINISHED : IDEM_VISIT_FAILED;
+}
+
+/* Keeps warnings from the log, and lets all else be logged as it would be. */
+static void
+leave_out_warnings(ErrorData *edata)
+{
+	if (edata->elevel == WARNING)
+		edata->output_to_server = false;
+	else if (previous_log_hook != NULL)
+		previous_log_hook(edata);
+}
+
+/*
+ * Connects to the database.  What the server warns of then (a setting made for
+ * the database that is none, say) it tells every session, and tells nothing new
+ * to somebody who comes every few seconds.
+ */
+static void
+connect_to(Oid database)
+{
+	previous_log_hook = emit_log_hook;
+	emit_log_hook = leave_out_warnings;
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	emit_log_hook = previous_log_hook;
+
+	StartTransactionCommand();
+	database_name = get_database_name(MyDatabaseId);
+	database_name = database_name == NULL ? "" :
+		MemoryContextStrdup(TopMemoryContext, database_name);
+	CommitTransactionCommand();
+}
+
+/*
+ * Told to leave, the purger does so as soon as it can be interrupted, be it in the
+ * middle of a statement: that is cancelled, rather than the process ended in the
+ * way that the server logs as FATAL.
+ */
+static void
+handle_sigterm(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/* Purges the database, unless somebody else does, and leaves a report. */
+static void
+make_visit(Oid database, IdemReport *report)
+{
+	report->visit = IDEM_VISIT_FAILED;
+	override_settings();
+	connect_to(database);
+	watch = RegisterTimeout(USER_TIMEOUT, tick);
+	report->visit = lock_purge() ? purge_database(&report->purge) :
+		IDEM_VISIT_FINISHED;
+}
+
+/* Entry point of the process. */
+void
+idem_purge_worker_main(Datum arg)
+{
+	IdemErrand	errand;
+	dsm_segment *segment;
+	IdemReport *report;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, handle_sigterm);
+	BackgroundWorkerUnblockSignals();
+
+	memcpy(&errand, MyBgworkerEntry->bgw_extra, sizeof(errand));
+	segment = dsm_attach(errand.report);
+	if (segment == NULL)
+		proc_exit(0);			/* the launcher is gone */
+
+	report = dsm_segment_address(segment);
+
+	PG_TRY();
+	{
+		make_visit(errand.database, report);
+	}
+	PG_CATCH();
+	{
+		/* that what we were at was cancelled is worth no line in the log */
+		if (!ShutdownRequestPending)
+			PG_RE_THROW();
+		report->visit = IDEM_VISIT_UNWELCOME;
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}

@@ -1,0 +1,62 @@
+/*
+ * committed_row.c
+ *	  Reading a row of idem's own tables as it is committed now.
+ *
+ * Whatever the transaction's own snapshot sees, and without taking part in
+ * serializable conflict detection: reading by an ordinary scan under an MVCC
+ * snapshot would lock the page of the index where the row is, or would be, and
+ * so fail transactions that write its neighbours.  Only scans under an MVCC
+ * snapshot are noticed, so here every version is fetched, and judged by hand.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "run/committed_row.h"
+
+/*
+ * A copy of the row that an index of a table that the caller has locked has under
+ * a key, or NULL if there is none.  Waits for nobody, works on a standby.
+ *
+ * The snapshot is there before the index is read.  So what it sees was in the
+ * index by then, and nobody takes it away meanwhile: no row is missed that is
+ * just being updated, as it could be with SnapshotSelf or a dirty snapshot.
+ */
+HeapTuple
+idem_committed_row_find(Relation rel, Oid index, int nkeys, ScanKey keys)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan(rel, index, true, SnapshotAny,
+										  nkeys, keys);
+	HeapTuple	found = NULL;
+	HeapTuple	tuple;
+
+	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (table_tuple_satisfies_snapshot(rel, scan->slot, latest))
+			found = heap_copytuple(tuple);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(latest);
+	return found;
+}
+
+/*
+ * Has a row that was written by this transaction come after the one snapshot
+ * that our own transaction sees by?
+ */
+bool
+idem_committed_row_is_unseen(TransactionId xmin)
+{
+	return IsolationUsesXactSnapshot() &&
+		!TransactionIdIsCurrentTransactionId(xmin) &&
+		XidInMVCCSnapshot(xmin, GetTransactionSnapshot());
+}

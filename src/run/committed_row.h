@@ -1,0 +1,16 @@
+/*
+ * committed_row.h
+ *	  Rows of idem's own tables, as they are committed now.
+ */
+#ifndef IDEM_COMMITTED_ROW_H
+#define IDEM_COMMITTED_ROW_H
+
+#include "access/htup.h"
+#include "access/skey.h"
+#include "utils/relcache.h"
+
+extern HeapTuple idem_committed_row_find(Relation rel, Oid index, int nkeys,
+										 ScanKey keys);
+extern bool idem_committed_row_is_unseen(TransactionId xmin);
+
+#endif							/* IDEM_COMMITTED_ROW_H */

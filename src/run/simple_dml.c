@@ -1,0 +1,209 @@
+/*
+ * simple_dml.c
+ *	  Inserting a row into one of idem's own tables, or deleting one, without a
+ *	  statement.
+ *
+ * Setting the executor up for a single row, and taking it down, costs about as
+ * much as inserting that row.  This is how the apply worker of logical
+ * replication inserts the rows it receives: the table's constraints are checked
+ * and its indexes kept, without a plan.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "run/simple_dml.h"
+
+/*
+ * Is it a table that no code is attached to?  Its owner may have added triggers
+ * and rules, or let other tables refer to it.
+ */
+bool
+idem_simple_dml_is_plain(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION &&
+		!rel->rd_rel->relispartition &&
+		rel->trigdesc == NULL && rel->rd_rules == NULL;
+}
+
+/* Does a new row have to meet, or to be given, what only code can tell? */
+static bool
+has_conditions(Relation rel)
+{
+	const TupleConstr *constr = rel->rd_att->constr;
+
+	return rel->rd_rel->relrowsecurity ||
+		(constr != NULL &&
+		 (constr->num_check > 0 || constr->num_defval > 0 ||
+		  constr->has_generated_stored));
+}
+
+/*
+ * Does an index of the table run code of somebody's?  The catalog's row tells.  To
+ * have the relation cache read what it says, as opening the indexes for inserting
+ * does, is to run some of that already: what is constant in it is evaluated.
+ */
+static bool
+has_expressions(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		/* the lock on the table keeps it from being dropped */
+		Relation	index = RelationIdGetRelation(lfirst_oid(lc));
+		HeapTuple	row = index->rd_indextuple;
+
+		if (index->rd_index->indisexclusion ||
+			!heap_attisnull(row, Anum_pg_index_indexprs, NULL) ||
+			!heap_attisnull(row, Anum_pg_index_indpred, NULL))
+			found = true;
+		RelationClose(index);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Is a column that was added of a domain?  One that a statement leaves null is
+ * checked, too.
+ */
+static bool
+has_domains(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does writing to a table of idem's, which is open and locked, run no code but the
+ * server's?  Of tables that inherit from it, statements read the rows, and may run
+ * what is attached to those.  What is found of a few tables is kept until one of
+ * idem's may have changed.
+ */
+bool
+idem_simple_dml_runs_nothing(Relation rel)
+{
+	static struct
+	{
+		Oid			table;
+		uint64		reloads;	/* of the catalog, when it was looked at */
+		bool		answer;
+	}			known[8];
+	uint64		reloads = idem_catalog()->reloads;
+	int			i = RelationGetRelid(rel) % lengthof(known);
+
+	if (known[i].table != RelationGetRelid(rel) || known[i].reloads != reloads)
+	{
+		known[i].answer = idem_simple_dml_is_plain(rel) &&
+			!rel->rd_rel->relhassubclass && !has_conditions(rel) &&
+			!has_domains(rel) && !has_expressions(rel);
+		known[i].table = RelationGetRelid(rel);
+		/* of before, so that what has come in meanwhile is not lost */
+		known[i].reloads = reloads;
+	}
+	return known[i].answer;
+}
+
+static void
+insert_row(Relation rel, Datum *values, bool *isnull)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+													table_slot_callbacks(rel));
+	Size		natts = RelationGetNumberOfAttributes(rel);
+
+	InitResultRelInfo(result, rel, 0, NULL, 0);
+	ExecOpenIndices(result, false);
+
+	memcpy(slot->tts_values, values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecSimpleRelationInsert(result, estate, slot);
+
+	ExecCloseIndices(result);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+}
+
+/*
+ * Inserts a row, given by the values of all natts columns, into a table of
+ * idem's own.  False if the table is not as it was installed: then it takes a
+ * statement, which runs as the owner, restricted.  Here nothing of anybody else's
+ * runs, so the user does not matter.  Raises what INSERT raises, 25006 where
+ * nothing may be written included: what the caller has done meanwhile may have
+ * made the transaction read-only.
+ */
+bool
+idem_simple_dml_insert(Oid table, int natts, Datum *values, bool *isnull)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+
+	/* the defaults of columns that were added are the planner's business */
+	bool		plain = RelationGetNumberOfAttributes(rel) == natts &&
+		idem_simple_dml_runs_nothing(rel);
+
+	if (plain)
+	{
+		(void) idem_catalog_key_of(rel);	/* raises, if it was altered */
+		PreventCommandIfReadOnly("INSERT");
+		insert_row(rel, values, isnull);
+		/* as after a statement, so that what follows sees the row */
+		CommandCounterIncrement();
+	}
+	/* the lock is kept, as any writer's is */
+	table_close(rel, NoLock);
+	return plain;
+}
+
+/*
+ * Deletes a row of a table of idem's own by its place.  Waits for others who are
+ * at it, and reads nothing that a serializable transaction would be held to.
+ *
+ * To be called with the lock on the table, and under the active snapshot, under
+ * which the row was found: they keep anything else from coming into its place.
+ */
+IdemDeletion
+idem_simple_dml_delete_row(Oid table, ItemPointer place)
+{
+	Relation	rel = table_open(table, RowExclusiveLock);
+	IdemDeletion deletion = IDEM_NEEDS_STATEMENT;
+
+	if (idem_simple_dml_is_plain(rel))
+	{
+		TM_FailureData failure;
+
+		CheckCmdReplicaIdentity(rel, CMD_DELETE);
+		deletion = IDEM_TUPLE_DELETE(rel, place, GetCurrentCommandId(true),
+									 GetActiveSnapshot(), true,
+									 &failure) == TM_Ok ?
+			IDEM_DELETED : IDEM_NOT_DELETED;
+		/* as after a statement, so that what follows does not see it */
+		CommandCounterIncrement();
+	}
+	table_close(rel, NoLock);
+	return deletion;
+}

@@ -1,0 +1,136 @@
+/*
+ * sole_call.c
+ *	  Whether a call is all that its transaction does.
+ *
+ * It is where the client sent a query outside a transaction block, which is over
+ * with the query; the query itself makes the call, and not a function, a command
+ * or a cursor that it runs; and it does nothing else that could be the work.  That
+ * cannot be told for certain: where it is not known, the answer is no.
+ *
+ * A client that sends queries ahead of their answers (a pipeline, a batch) needs no
+ * block to have them in one transaction: that ends where the client synchronizes.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_proc.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/plannodes.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "utils/lsyscache.h"
+#include "utils/portal.h"
+
+#include "base/compat.h"
+#include "run/sole_call.h"
+
+/* The message by which a client synchronizes; it has a name from 17 on. */
+#define SYNC	'S'
+
+typedef struct Search
+{
+	const Node *call;			/* that is looked for */
+	Oid			function;		/* that it calls */
+	bool		found;
+	bool		work;			/* something else may do what the call is for */
+} Search;
+
+/* Might a function be the work?  One call is not that of another. */
+static bool
+may_work(Oid function, void *context)
+{
+	return function != ((Search *) context)->function &&
+		func_volatile(function) == PROVOLATILE_VOLATILE;
+}
+
+/* The arguments of the call are no work: what they are made of comes before it. */
+static bool
+look_into(Node *node, void *context)
+{
+	Search	   *search = context;
+
+	if (node == NULL)
+		return false;
+	if (node == search->call)
+	{
+		search->found = true;
+		return false;
+	}
+	if (IsA(node, SubPlan) ||
+		check_functions_in_node(node, may_work, search))
+		search->work = true;
+	return expression_tree_walker(node, look_into, context);
+}
+
+/* Looks through a plan; what hangs on it as a sub-select or a CTE is work. */
+static void
+search_plan(const Plan *plan, Search *search)
+{
+	if (plan == NULL)
+		return;
+	if (plan->initPlan != NIL)
+		search->work = true;
+	(void) look_into((Node *) plan->targetlist, search);
+	(void) look_into((Node *) plan->qual, search);
+	if (IsA(plan, FunctionScan))
+	{
+		ListCell   *lc;
+
+		foreach(lc, ((FunctionScan *) plan)->functions)
+			(void) look_into(((RangeTblFunction *) lfirst(lc))->funcexpr,
+							 search);
+	}
+	else if (IsA(plan, Result))
+		(void) look_into(((Result *) plan)->resconstantqual, search);
+	else if (IsA(plan, SubqueryScan))
+		search_plan(((SubqueryScan *) plan)->subplan, search);
+	search_plan(plan->lefttree, search);
+	search_plan(plan->righttree, search);
+}
+
+/*
+ * May the transaction have more queries than this one?  A client that has not
+ * synchronized yet may send them: drivers do so in the same packet, so that where
+ * this query is the last, the next byte is here.
+ */
+static bool
+is_pipelined(const QueryDesc *query)
+{
+	int			next;
+
+	if ((MyXactFlags & XACT_FLAGS_PIPELINING) != 0)
+		return true;
+	/* a simple query is synchronized by itself */
+	if (query == NULL || query->dest == NULL ||
+		query->dest->mydest != DestRemoteExecute)
+		return false;
+	if (!IDEM_MORE_RECEIVED())
+		return true;
+	pq_startmsgread();
+	next = pq_peekbyte();
+	pq_endmsgread();
+	return next != SYNC;
+}
+
+/* Is that all of the transaction, as far as one can see? */
+bool
+idem_sole_call(FunctionCallInfo fcinfo)
+{
+	Search		search = {fcinfo->flinfo->fn_expr, fcinfo->flinfo->fn_oid};
+	PlannedStmt *stmt;
+
+	if (search.call == NULL || IsTransactionBlock() || IsSubTransaction())
+		return false;
+
+	/* a cursor of a function's has a text of its own, and so has EXECUTE */
+	if (ActivePortal == NULL || debug_query_string == NULL ||
+		strcmp(ActivePortal->sourceText, debug_query_string) != 0 ||
+		list_length(ActivePortal->stmts) != 1)
+		return false;
+	stmt = linitial_node(PlannedStmt, ActivePortal->stmts);
+	if (stmt->commandType != CMD_SELECT || stmt->hasModifyingCTE)
+		return false;
+	search_plan(stmt->planTree, &search);
+	return search.found && !search.work &&
+		!is_pipelined(ActivePortal->queryDesc);
+}

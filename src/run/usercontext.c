@@ -1,0 +1,248 @@
+/*
+ * usercontext.c
+ *	  Acting as the owner of a table.
+ *
+ * Always under security restriction, as ri_triggers.c does its checks, and with
+ * a search_path in which nobody can have put anything, as the server does where
+ * it runs code of a table's owner (ANALYZE, REINDEX): whatever code is attached
+ * to the table can then neither change the session nor pass for the caller.
+ *
+ * The session's temporary schema cannot be left out of a search_path, only come
+ * last.  For the server that is enough, since the session is that of the one who
+ * has the greater rights.  Here it is the caller's: a name that is found nowhere
+ * else might lead to a table of his, and its triggers would run with the owner's
+ * rights.  So as long as we act as an owner, statements that use temporary
+ * objects of somebody else's are refused: before they are planned, which may
+ * already run functions, and again before they are run.  TRUNCATE, which is not
+ * planned but fires triggers, is refused, too.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/planner.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "run/usercontext.h"
+
+/* So deep may triggers of idem's tables call idem again. */
+#define MAX_SECTIONS	64
+
+/* The subtransactions that we have become an owner in, innermost last. */
+static SubTransactionId sections[MAX_SECTIONS];
+static int	nsections = 0;
+
+static planner_hook_type next_planner = NULL;
+static ExecutorCheckPerms_hook_type next_check_perms = NULL;
+static object_access_hook_type next_access = NULL;
+
+/*
+ * Becomes the owner of a table until idem_usercontext_leave(), to run what no code of
+ * anybody's is attached to: the search_path, which costs to be set, stays.
+ */
+void
+idem_usercontext_enter_bare(IdemUserContext *caller, Oid owner)
+{
+	if (nsections == MAX_SECTIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("calls of idem are nested too deeply"),
+				 errhint("Look for a trigger that calls idem for what its own call writes.")));
+	GetUserIdAndSecContext(&caller->user, &caller->context);
+	SetUserIdAndSecContext(owner, caller->context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_NOFORCE_RLS);
+	sections[nsections++] = GetCurrentSubTransactionId();
+	caller->nestlevel = 0;
+}
+
+/*
+ * The same to run whatever there may be.  An ERROR needs no clean-up: ending the
+ * (sub)transaction restores user and settings.
+ */
+void
+idem_usercontext_enter(IdemUserContext *caller, Oid owner)
+{
+	idem_usercontext_enter_bare(caller, owner);
+	caller->nestlevel = NewGUCNestLevel();
+	idem_restrict_search_path();
+}
+
+/* Becomes again whoever called idem_usercontext_enter(), with his settings. */
+void
+idem_usercontext_leave(const IdemUserContext *caller)
+{
+	Assert(nsections > 0);
+	nsections--;
+	if (caller->nestlevel > 0)
+		AtEOXact_GUC(false, caller->nestlevel);
+	SetUserIdAndSecContext(caller->user, caller->context);
+}
+
+/* What an ERROR has left ends with its subtransaction. */
+static void
+subtransaction_ends(SubXactEvent event, SubTransactionId subxact,
+					SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (nsections > 0 && sections[nsections - 1] >= subxact)
+		nsections--;
+}
+
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PARALLEL_ABORT)
+		nsections = 0;
+}
+
+/*
+ * The session's temporary schema, if we act as an owner.
+ *
+ * A parallel worker is given the leader's user, search_path and temporary schema,
+ * but does not know why the restriction is there.  Whatever the reason is, the code
+ * is somebody else's.
+ */
+static Oid
+foreign_schema(void)
+{
+	Oid			schema = InvalidOid;
+	Oid			toast;
+
+	if (nsections > 0 ||
+		(IsParallelWorker() && InSecurityRestrictedOperation()))
+		GetTempNamespaceState(&schema, &toast);
+	return schema;
+}
+
+pg_noreturn static void
+error_temporary(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for temporary object \"%s\"", name),
+			 errdetail("A statement runs with the rights of role \"%s\" here, which does not own it.",
+					   GetUserNameFromId(GetUserId(), false)),
+			 errhint("Qualify the names in functions that triggers, checks and indexes of idem's tables call.")));
+}
+
+/* Raises 42501 for a relation in the schema that is not the current user's. */
+static void
+check_relation(Oid relid, Oid schema)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Form_pg_class form;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	if (form->relnamespace == schema && form->relowner != GetUserId())
+		error_temporary(pstrdup(NameStr(form->relname)));
+	ReleaseSysCache(tuple);
+}
+
+static void
+check_table(const RangeTblEntry *rte, Oid schema)
+{
+	/* a subquery that was a view has the view's OID */
+	if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
+		OidIsValid(rte->relid))
+		check_relation(rte->relid, schema);
+}
+
+/* The same for all that a query names, in its subqueries, too. */
+static bool
+check_query(Node *node, void *schema)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		check_table((RangeTblEntry *) node, *(Oid *) schema);
+		return false;
+	}
+	if (IsA(node, CoerceToDomain))
+	{
+		Oid			type = ((CoerceToDomain *) node)->resulttype;
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+		Form_pg_type form = HeapTupleIsValid(tuple) ?
+			(Form_pg_type) GETSTRUCT(tuple) : NULL;
+
+		if (form != NULL && form->typnamespace == *(Oid *) schema &&
+			form->typowner != GetUserId())
+			error_temporary(pstrdup(NameStr(form->typname)));
+		if (form != NULL)
+			ReleaseSysCache(tuple);
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, check_query, schema,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, check_query, schema);
+}
+
+static PlannedStmt *
+plan(IDEM_PLANNER_ARGS)
+{
+	Oid			schema = foreign_schema();
+
+	if (OidIsValid(schema))
+		(void) check_query((Node *) parse, &schema);
+	if (next_planner != NULL)
+		return next_planner(IDEM_PLANNER_PASS);
+	return standard_planner(IDEM_PLANNER_PASS);
+}
+
+static bool
+check_perms(IDEM_CHECK_PERMS_ARGS)
+{
+	Oid			schema = foreign_schema();
+	ListCell   *lc;
+
+	if (OidIsValid(schema))
+	{
+		foreach(lc, rangeTable)
+			check_table(lfirst(lc), schema);
+	}
+	return next_check_perms == NULL || next_check_perms(IDEM_CHECK_PERMS_PASS);
+}
+
+static void
+object_accessed(ObjectAccessType access, Oid class, Oid object, int column,
+				void *arg)
+{
+	if (access == OAT_TRUNCATE)
+	{
+		Oid			schema = foreign_schema();
+
+		if (OidIsValid(schema))
+			check_relation(object, schema);
+	}
+	if (next_access != NULL)
+		next_access(access, class, object, column, arg);
+}
+
+/* Watches statements and transactions.  To be called once, from _PG_init. */
+void
+idem_usercontext_init(void)
+{
+	RegisterXactCallback(transaction_ends, NULL);
+	RegisterSubXactCallback(subtransaction_ends, NULL);
+	next_planner = planner_hook;
+	planner_hook = plan;
+	next_check_perms = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = check_perms;
+	next_access = object_access_hook;
+	object_access_hook = object_accessed;
+}

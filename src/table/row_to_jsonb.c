@@ -1,0 +1,205 @@
+/*
+ * row_to_jsonb.c
+ *	  A row as jsonb, quickly.
+ *
+ * What comes of it is what to_jsonb() makes of the row.  That looks up for each
+ * value of each row how its type is to be written, and has numbers written as
+ * text and read again; here the types that most columns have are known.  All
+ * others are left to to_jsonb(): there are casts, domains and structure to heed.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+#include "utils/typcache.h"
+
+#include "table/row_to_jsonb.h"
+
+PG_FUNCTION_INFO_V1(idem_row_jsonb);
+
+static void
+set_string(JsonbValue *v, const char *string, int length)
+{
+	v->type = jbvString;
+	v->val.string.val = unconstify(char *, string);
+	v->val.string.len = length;
+}
+
+static void
+set_number(JsonbValue *v, Numeric number)
+{
+	v->type = jbvNumeric;
+	v->val.numeric = number;
+}
+
+static void
+set_container(JsonbValue *v, Jsonb *json)
+{
+	v->type = jbvBinary;
+	v->val.binary.data = &json->root;
+	v->val.binary.len = VARSIZE(json) - VARHDRSZ;
+}
+
+/* Sets v to a value of a type that is known here; false for all others. */
+static bool
+set_known(JsonbValue *v, Datum value, Oid type)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			v->type = jbvBool;
+			v->val.boolean = DatumGetBool(value);
+			return true;
+		case INT2OID:
+			set_number(v, int64_to_numeric(DatumGetInt16(value)));
+			return true;
+		case INT4OID:
+			set_number(v, int64_to_numeric(DatumGetInt32(value)));
+			return true;
+		case INT8OID:
+			set_number(v, int64_to_numeric(DatumGetInt64(value)));
+			return true;
+		case NUMERICOID:
+			set_number(v, DatumGetNumeric(value));
+			return !numeric_is_nan(v->val.numeric) &&
+				!numeric_is_inf(v->val.numeric);
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			{
+				text	   *string = DatumGetTextPP(value);
+
+				set_string(v, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+				/* there is an error to be raised for what is too long */
+				return v->val.string.len <= JENTRY_OFFLENMASK;
+			}
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			{
+				char	   *string = JsonEncodeDateTime(NULL, value, type, NULL);
+
+				set_string(v, string, strlen(string));
+				return true;
+			}
+		case UUIDOID:
+			set_string(v, DatumGetCString(DirectFunctionCall1(uuid_out, value)),
+					   2 * 16 + 4);
+			return true;
+		case JSONBOID:
+			set_container(v, DatumGetJsonbP(value));
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Sets v to what to_jsonb() makes of a value. */
+static void
+set_other(JsonbValue *v, Datum value, Oid type)
+{
+	Param	   *argument = makeNode(Param);
+	FmgrInfo	function;
+
+	/* it is by the expression of its call that it knows the type */
+	argument->paramtype = type;
+	fmgr_info(F_TO_JSONB, &function);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+											 list_make1(argument), InvalidOid,
+											 InvalidOid, COERCE_EXPLICIT_CALL),
+					   &function);
+	set_container(v, DatumGetJsonbP(FunctionCall1(&function, value)));
+}
+
+/* What type a value is of, for people. */
+const char *
+idem_row_to_jsonb_type(const Jsonb *json)
+{
+	Datum		name = DirectFunctionCall1(jsonb_typeof, JsonbPGetDatum(json));
+
+	return TextDatumGetCString(name);
+}
+
+/* Are two values the same, to the byte? */
+bool
+idem_row_to_jsonb_same(const Jsonb *a, const Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/* Adds the name of a field to an object; it is not copied. */
+void
+idem_row_to_jsonb_name(IdemJsonbState *state, const char *name)
+{
+	JsonbValue	v;
+
+	set_string(&v, name, strlen(name));
+	idem_jsonb_push(state, WJB_KEY, &v);
+}
+
+/*
+ * Adds a row as an object: where one is to be next, or as the whole.  Tuple and
+ * descriptor are referred to until a jsonb is made of it all.
+ */
+void
+idem_row_to_jsonb_push(IdemJsonbState *state, TupleDesc desc, HeapTuple tuple)
+{
+	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
+	JsonbValue	v;
+
+	heap_deform_tuple(tuple, desc, values, isnull);
+	idem_jsonb_push(state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		idem_row_to_jsonb_name(state, NameStr(att->attname));
+		if (isnull[i])
+			v.type = jbvNull;
+		else if (!set_known(&v, values[i], att->atttypid))
+			set_other(&v, values[i], att->atttypid);
+		idem_jsonb_push(state, WJB_VALUE, &v);
+	}
+	idem_jsonb_push(state, WJB_END_OBJECT, NULL);
+	pfree(values);
+	pfree(isnull);
+}
+
+/*
+ * _idem_row_jsonb(row record) -> jsonb
+ *
+ * The same as to_jsonb().
+ */
+Datum
+idem_row_jsonb(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader header;
+	TupleDesc	desc;
+	HeapTupleData tuple = {0};
+	IdemJsonbState state = {0};
+	Jsonb	   *json;
+
+	/* it is strict, but not every caller asks for that */
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	header = PG_GETARG_HEAPTUPLEHEADER(0);
+	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+								  HeapTupleHeaderGetTypMod(header));
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+
+	idem_row_to_jsonb_push(&state, desc, &tuple);
+	json = JsonbValueToJsonb(state.result);
+	ReleaseTupleDesc(desc);
+	PG_RETURN_JSONB_P(json);
+}

@@ -1,0 +1,192 @@
+/*
+ * target_check.c
+ *	  Tables as calls write to them: their names, which they may be, and which
+ *	  column holds the version of a row.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "rewrite/prs2lock.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/catalog.h"
+#include "table/attachment.h"
+#include "table/target_check.h"
+
+/* In the order of IdemTargetUse: "cannot ... table". */
+static const char *const uses[] = {"upsert into", "update"};
+
+/* The name of a table as SQL, qualified. */
+const char *
+idem_target_check_name(Relation rel)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									  RelationGetRelationName(rel));
+}
+
+/* Do rules make something else of the statement? */
+static bool
+is_rewritten(Relation rel, IdemTargetUse use)
+{
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+	{
+		CmdType		event = rel->rd_rules->rules[i]->event;
+
+		if (event == CMD_UPDATE ||
+			(event == CMD_INSERT && use == IDEM_TARGET_UPSERT))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Refuses what cannot be written to, or not be answered truthfully, under a key
+ * or without one: raises 42809, 42501 or 0A000.
+ */
+void
+idem_target_check(Relation rel, IdemTargetUse use, bool keyed)
+{
+	char		relkind = rel->rd_rel->relkind;
+	const char *name = RelationGetRelationName(rel);
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot %s \"%s\"", uses[use], name),
+				 errdetail_relkind_not_supported(relkind),
+				 errhint("Name the table itself.")));
+	if (IsCatalogRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", name)));
+	if (keyed && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot %s temporary table \"%s\"", uses[use], name),
+				 errdetail("The key would outlive the row, and no other session could retry.")));
+	if (is_rewritten(rel, use))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot %s \"%s\"", uses[use], name),
+				 errdetail("It has a rule for %s, so what becomes of the row cannot be told.",
+						   use == IDEM_TARGET_UPSERT ? "INSERT or UPDATE" : "UPDATE"),
+				 errhint("Use triggers instead of rules.")));
+}
+
+/*
+ * The column with the version: the one that a trigger raises on every update, or
+ * else, if a version is expected, one named "version"; InvalidAttrNumber if there
+ * is none.  unraised tells that there is one, but no trigger.  Raises 42703 and
+ * 42804 where one is expected of a table that has none.
+ */
+AttrNumber
+idem_target_check_version(Relation rel, bool expected, bool *unraised)
+{
+	AttrNumber	column = idem_attachment_version(rel);
+
+	*unraised = false;
+	if (column != InvalidAttrNumber || !expected)
+		return column;
+
+	column = get_attnum(RelationGetRelid(rel), "version");
+	if (column == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no version to expect",
+						RelationGetRelationName(rel)),
+				 errhint("Add a column \"version bigint NOT NULL DEFAULT 1\", or leave \"expected_version\" out.")));
+	idem_attachment_check_version(rel, column);
+	*unraised = true;
+	return column;
+}
+
+/* Has a table a trigger, none of idem's, that an updated row is given to first? */
+static bool
+has_altering_trigger(Relation rel)
+{
+	Oid			lifecycle = idem_catalog()->lifecycle;
+	Oid			version = idem_catalog()->version;
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgfoid != lifecycle && trigger->tgfoid != version &&
+			TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
+								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May a trigger that is not idem's make something else of an updated row?  What is
+ * said is to hold as long as a plan: a partition may get triggers of its own, which
+ * does not make plans for the whole table invalid.
+ */
+bool
+idem_target_check_alters(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		has_altering_trigger(rel);
+}
+
+/*
+ * The same as it is now, for an update that is to follow.  Partitions are looked at,
+ * and locked as the update locks them, before any of their rows is: a weaker lock
+ * that has to become a stronger one deadlocks with REINDEX.
+ */
+bool
+idem_target_check_alters_now(Relation rel)
+{
+	List	   *tables;
+	bool		alters = false;
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return has_altering_trigger(rel);
+	tables = find_all_inheritors(RelationGetRelid(rel), RowExclusiveLock, NULL);
+	foreach(lc, tables)
+	{
+		Relation	table = table_open(lfirst_oid(lc), NoLock);
+
+		alters = alters || has_altering_trigger(table);
+		table_close(table, NoLock);
+	}
+	list_free(tables);
+	return alters;
+}
+
+/*
+ * May a trigger make something else of an inserted row?  Partitions may have
+ * triggers of their own, which are looked at if so wanted.
+ */
+bool
+idem_target_check_fills(Relation rel, bool partitions)
+{
+	List	   *tables;
+	ListCell   *lc;
+	bool		fills = rel->trigdesc != NULL &&
+		rel->trigdesc->trig_insert_before_row;
+
+	if (fills || !partitions ||
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return fills;
+	tables = find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL);
+	foreach(lc, tables)
+	{
+		Relation	table = table_open(lfirst_oid(lc), NoLock);
+
+		fills = fills || idem_target_check_fills(table, false);
+		table_close(table, NoLock);
+	}
+	return fills;
+}

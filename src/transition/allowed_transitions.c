@@ -1,0 +1,269 @@
+/*
+ * allowed_transitions.c
+ *	  SQL: idem_allowed(), the states that a row may go to now.
+ *
+ * The row is read with the caller's rights.  Where the machine has guards, the
+ * whole row is read, to be shown to them as it would be in each state; else its
+ * state will do.
+ *
+ * The caller only looks.  So whatever else there is of code that belongs to the
+ * table, domains above all, runs with the rights of the table's owner, and guards
+ * with those that guard.c tells of.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "base/error.h"
+#include "base/unique_index.h"
+#include "machine/guard.h"
+#include "machine/machine.h"
+#include "run/spi.h"
+#include "run/usercontext.h"
+#include "table/attachment.h"
+#include "table/pk_value.h"
+#include "table/row_version.h"
+#include "table/target_check.h"
+
+PG_FUNCTION_INFO_V1(idem_allowed);
+
+/* A row as it was read. */
+typedef struct Row
+{
+	const char *state;			/* NULL: it has none */
+	HeapTuple	tuple;			/* the whole row; NULL if it was not wanted */
+} Row;
+
+static Relation
+open_target(Oid relid, IdemAttachment *attachment)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	char		relkind;
+
+	if (rel == NULL)
+		idem_error_no_relation(relid);
+	relkind = rel->rd_rel->relkind;
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot follow a state machine",
+						RelationGetRelationName(rel)),
+				 errdetail_relkind_not_supported(relkind)));
+	if (!idem_attachment_find(attachment, rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not follow a state machine",
+						RelationGetRelationName(rel)),
+				 errhint("Call idem_attach(), or enable the triggers it made.")));
+	return rel;
+}
+
+static char *
+write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
+		  bool whole)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  attachment->status - 1);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT idem_row.%s",
+					 quote_identifier(NameStr(att->attname)));
+	if (whole)
+		appendStringInfo(&buf, ", (idem_row.*)::%s",
+						 format_type_be_qualified(rel->rd_rel->reltype));
+	appendStringInfo(&buf, " FROM %s%s AS idem_row WHERE ",
+					 rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
+					 idem_target_check_name(rel));
+	idem_pk_value_condition(&buf, rel, key);
+	return buf.data;
+}
+
+static HeapTuple
+tuple_of(Datum row)
+{
+	HeapTuple	tuple = palloc0(sizeof(HeapTupleData));
+
+	tuple->t_data = DatumGetHeapTupleHeader(row);
+	tuple->t_len = HeapTupleHeaderGetDatumLength(tuple->t_data);
+	ItemPointerSetInvalid(&tuple->t_self);
+	return tuple;
+}
+
+/* Reads the row; raises ID205 if there is none. */
+static Row
+read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
+		 bool whole)
+{
+	struct
+	{
+		char		kind;
+		bool		whole;
+		Oid			user;
+		Oid			target;
+	}			signature;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  attachment->status - 1);
+	IdemUniqueIndex key;
+	Oid			types[INDEX_MAX_KEYS];
+	Datum		args[INDEX_MAX_KEYS];
+	IdemPlan   *plan;
+	Datum		values[2];
+	bool		isnull[2];
+	Oid			function;
+	bool		isvarlena;
+	IdemUserContext caller;
+	Row			row = {0};
+
+	idem_unique_index_need_primary(&key, rel);
+	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
+	idem_pk_value_bind(id, rel, &key, types, args);
+	idem_usercontext_leave(&caller);
+
+	memset(&signature, 0, sizeof(signature));
+	signature.kind = 'a';
+	signature.whole = whole;
+	signature.user = GetUserId();
+	signature.target = RelationGetRelid(rel);
+	plan = idem_spi_find((char *) &signature, sizeof(signature));
+	if (plan == NULL)
+		plan = idem_spi_keep((char *) &signature, sizeof(signature),
+							 write_sql(rel, attachment, &key, whole),
+							 key.ncolumns, types);
+	if (idem_spi_caller(plan, args, NULL, whole ? 2 : 1, values, isnull) == 0)
+		idem_error_no_row(RelationGetRelid(rel), id->text, NULL);
+
+	getTypeOutputInfo(att->atttypid, &function, &isvarlena);
+	if (!isnull[0])
+		row.state = OidOutputFunctionCall(function, values[0]);
+	if (whole)
+		row.tuple = tuple_of(values[1]);
+	return row;
+}
+
+/* The row as it would be in another state, with the version it would have. */
+static HeapTuple
+put_state(Relation rel, const IdemAttachment *attachment, HeapTuple row,
+		  const char *state)
+{
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
+										  attachment->status - 1);
+	int			number = attachment->status;
+	bool		isnull;
+	int64		version;
+	Datum		value;
+	Oid			function;
+	Oid			ioparam;
+	IdemUserContext caller;
+
+	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
+	getTypeInputInfo(att->atttypid, &function, &ioparam);
+	value = OidInputFunctionCall(function, unconstify(char *, state), ioparam,
+								 att->atttypmod);
+	version = idem_row_version_get(row, rel, attachment->version, &isnull);
+	if (!isnull)
+		row = idem_row_version_set(row, rel, attachment->version,
+								   idem_row_version_next(rel, attachment->version,
+														 version));
+	idem_usercontext_leave(&caller);
+	isnull = false;
+	return heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &number,
+									 &value, &isnull);
+}
+
+/* The edges by which a row may leave its state, or begin with one. */
+static List *
+exits(const char *name, const char *state)
+{
+	const IdemMachine *machine = idem_machine_find(name);
+	IdemEdge   *edge;
+
+	if (state != NULL)
+		return idem_machine_exits(machine, state);
+	edge = palloc0(sizeof(IdemEdge));
+	edge->to = pstrdup(idem_machine_initial(machine));
+	return list_make1(edge);
+}
+
+static bool
+guarded(List *edges)
+{
+	ListCell   *lc;
+
+	foreach(lc, edges)
+	{
+		if (((const IdemEdge *) lfirst(lc))->guard != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * idem_allowed(target regclass, id) -> SETOF text
+ *
+ * Raises 42P01 and 42809 for what is not a table, 55000 for one that does not
+ * follow a machine, 42P10 for want of a primary key, what idem_pk_value_bind raises
+ * for an id that does not fit it, ID205 where there is no such row, and whatever
+ * a guard raises.
+ */
+static Datum
+allowed(FunctionCallInfo fcinfo, const IdemPkValue *id)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	IdemAttachment attachment;
+	IdemGuards *guards;
+	Relation	rel;
+	Row			row;
+	List	   *edges;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+
+	rel = open_target(PG_GETARG_OID(0), &attachment);
+	row = read_row(rel, &attachment, id, false);
+	edges = exits(attachment.machine, row.state);
+	if (guarded(edges))
+	{
+		/* it may have moved on since */
+		row = read_row(rel, &attachment, id, true);
+		edges = exits(attachment.machine, row.state);
+	}
+
+	guards = idem_guard_make_looking(rel);
+	foreach(lc, edges)
+	{
+		const IdemEdge *edge = lfirst(lc);
+		Datum		value = CStringGetTextDatum(edge->to);
+		bool		isnull = false;
+
+		if (edge->guard == NULL ||
+			idem_guard_ask(guards, edge,
+						   put_state(rel, &attachment, row.tuple, edge->to),
+						   NULL, &isnull))
+		{
+			isnull = false;
+			tuplestore_putvalues(result->setResult, result->setDesc, &value,
+								 &isnull);
+		}
+	}
+	relation_close(rel, NoLock);
+	return (Datum) 0;
+}
+
+Datum
+idem_allowed(PG_FUNCTION_ARGS)
+{
+	return allowed(fcinfo, idem_pk_value_argument(fcinfo, 1));
+}

@@ -1,0 +1,90 @@
+/*
+ * transition_args.c
+ *	  What the functions of transitions are asked, and how they answer.
+ *
+ * All of them have the same arguments but for the second, the row or the rows,
+ * and the fourth, the version or versions expected; those are theirs to read.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "base/error.h"
+#include "transition/transition_args.h"
+
+/*
+ * Reads the arguments.  Raises 25006 where nothing may be written, 22004 for a
+ * null target or state, and what idem_key_init raises.
+ */
+void
+idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
+						  const IdemTransitionKind *kind)
+{
+	PreventCommandIfReadOnly(kind->function);
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+	if (PG_ARGISNULL(2))
+		idem_error_null(kind->state);
+
+	memset(call, 0, sizeof(IdemTransitionCall));
+	call->kind = kind;
+	call->target = PG_GETARG_OID(0);
+	call->to = kind->is_enum ?
+		DatumGetCString(DirectFunctionCall1(enum_out, PG_GETARG_DATUM(2))) :
+		text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (!PG_ARGISNULL(7))
+		call->args.note = PG_GETARG_JSONB_P(7);
+	if (!PG_ARGISNULL(4))
+	{
+		idem_key_init(&call->key, kind->function, PG_GETARG_TEXT_PP(4),
+					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
+					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+		call->args.scope = text_to_cstring(call->key.scope);
+		call->args.key = call->key.name;
+	}
+}
+
+/* Adds the version that is expected to a fingerprint. */
+void
+idem_transition_args_fingerprint_version(IdemFingerprint *fp, const IdemTransitionArgs *args)
+{
+	if (args->versioned)
+		idem_fingerprint_int8(fp, args->expected_version);
+	else
+		idem_fingerprint_null(fp);
+}
+
+/* Adds the note to a fingerprint. */
+void
+idem_transition_args_fingerprint_note(IdemFingerprint *fp, const IdemTransitionArgs *args)
+{
+	if (args->note != NULL)
+		idem_fingerprint_jsonb(fp, args->note);
+	else
+		idem_fingerprint_null(fp);
+}
+
+/* Opens the target for what is wanted of it; raises what idem_transition_target_open does. */
+void
+idem_transition_args_open(const IdemTransitionCall *call, IdemTransitionTarget *target)
+{
+	idem_transition_target_open(target, call->target, call->kind->machine,
+								call->to, call->args.key != NULL);
+}
+
+/* Makes the columns of an answer, from the outcome on, of a change. */
+void
+idem_transition_args_answer(const IdemTransitionResult *result, bool replayed,
+							Datum *values, bool *nulls)
+{
+	memset(nulls, 0, sizeof(bool) * IDEM_TRANSITION_COLUMNS);
+	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[result->outcome]);
+	values[1] = BoolGetDatum(replayed);
+	nulls[2] = (result->from == NULL);
+	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(result->from);
+	nulls[3] = (result->to == NULL);
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(result->to);
+	values[4] = Int64GetDatum(result->version);
+}

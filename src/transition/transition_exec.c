@@ -1,0 +1,222 @@
+/*
+ * transition_exec.c
+ *	  A change of a row's state, as a transition makes it.
+ *
+ * Most transitions are good, and one UPDATE makes them: in its condition stands
+ * _idem_change_met(), which judges the row version that was found.  The server
+ * evaluates that anew when it has had to wait for somebody else's change, so
+ * the version that was judged last is the one that is replaced.  Where the
+ * UPDATE touches nothing, the row is locked by a statement of its own and judged
+ * by what it is then: nobody can change it between that and what is said of it.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/error.h"
+#include "lifecycle/transition_context.h"
+#include "machine/machine.h"
+#include "run/ticket.h"
+#include "transition/transition_exec.h"
+
+PG_FUNCTION_INFO_V1(idem_change_met);
+
+/* The function in the condition, as SQL knows it. */
+#define MET		"_idem_change_met"
+
+/* What there is to say of a change. */
+typedef enum Verdict
+{
+	GOOD,
+	THERE_ALREADY,
+	WRONG_VERSION,
+	NO_EDGE
+} Verdict;
+
+/* An UPDATE under way. */
+typedef struct Attempt
+{
+	IdemTicket	ticket;			/* of the UPDATE, must be first */
+	IdemTransitionContext context;
+	const IdemTransitionTarget *target;
+	const IdemTransitionArgs *args;
+	MemoryContext memory;		/* of the call */
+	const char *from;			/* state of the row version met last */
+} Attempt;
+
+static Verdict
+check_transition(const IdemTransitionTarget *target, const IdemTransitionArgs *args,
+				 const char *from, int64 version)
+{
+	const IdemMachine *machine = idem_machine_find(target->attachment.machine);
+	bool		allowed = idem_machine_allows(machine, from, target->to);
+	bool		there = !allowed && from != NULL && strcmp(from, target->to) == 0;
+
+	/* one past it, in the wanted state: our own lost acknowledgement */
+	if (args->versioned && version != args->expected_version &&
+		!(there && version - 1 == args->expected_version))
+		return WRONG_VERSION;
+	if (there)
+		return THERE_ALREADY;
+	return allowed ? GOOD : NO_EDGE;
+}
+
+/*
+ * The row has been updated, but by nobody's leave: its partition has no trigger
+ * of the machine's, or a disabled one.  The table as such has been seen to.
+ */
+static void
+unwatched_error(const Attempt *ours)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("partition \"%s\" of table \"%s\" does not follow state machine \"%s\"",
+					get_rel_name(ours->context.relid),
+					idem_transition_target_name(ours->target),
+					ours->target->attachment.machine),
+			 errhint("Enable the triggers that idem_attach() made, in all partitions.")));
+}
+
+/* Updates the row if that is good; false if nothing was touched. */
+static bool
+update(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
+{
+	Attempt		ours = {0};
+	volatile bool updated;
+
+	ours.context.scope = args->scope;
+	ours.context.key = args->key;
+	ours.context.note = args->note;
+	ours.target = target;
+	ours.args = args;
+	ours.memory = CurrentMemoryContext;
+
+	/* the first may raise an error, the others not */
+	idem_transition_target_show(target, idem_ticket_take(&ours.ticket, MET));
+	idem_transition_context_push(&ours.context);
+	PG_TRY();
+	{
+		updated = idem_transition_target_run(target, IDEM_TRANSITION_UPDATE,
+											 &result->to, &result->version);
+	}
+	PG_FINALLY();
+	{
+		idem_transition_context_pop(&ours.context);
+		idem_ticket_return(&ours.ticket);
+	}
+	PG_END_TRY();
+
+	if (!updated)
+		return false;
+	if (!ours.context.watched)
+		unwatched_error(&ours);
+	result->outcome = IDEM_APPLIED;
+	result->from = ours.from;
+	return true;
+}
+
+/*
+ * Locks the row, and raises what there is to be said against a change.  True if
+ * the row is there already, false if it may be updated after all.
+ */
+static bool
+is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
+{
+	Oid			relid = RelationGetRelid(target->rel);
+
+	if (!idem_transition_target_run(target, IDEM_TRANSITION_LOCK, &result->from, &result->version))
+		idem_error_no_row(relid, args->id->text, NULL);
+
+	switch (check_transition(target, args, result->from, result->version))
+	{
+		case GOOD:
+			return false;
+		case WRONG_VERSION:
+			idem_error_version(relid, args->id->text, &result->version,
+							   args->expected_version);
+			break;
+		case NO_EDGE:
+			idem_machine_error_transition(idem_machine_find(target->attachment.machine),
+										  target->rel, result->from, target->to);
+			break;
+		case THERE_ALREADY:
+			break;
+	}
+	result->outcome = IDEM_NOOP;
+	result->to = result->from;
+	return true;
+}
+
+/*
+ * Has a trigger put the row back into the state that it was to leave?  One that
+ * sends it elsewhere instead makes a transition, too, which the answer tells.
+ */
+static bool
+was_reverted(const IdemTransitionTarget *target, const IdemTransitionResult *result)
+{
+	return result->to != NULL && strcmp(result->to, target->to) != 0 &&
+		result->from != NULL && strcmp(result->to, result->from) == 0;
+}
+
+static void
+kept_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row %s of \"%s\" was kept from being updated",
+					args->id->text, idem_transition_target_name(target)),
+			 errhint("A trigger or rule of the table suppresses the update.")));
+}
+
+/*
+ * Brings the row that the target is aimed at into the state that it was opened
+ * for.
+ *
+ * Raises, in this order, ID205, ID203 and ID201; then 27000 where the update was
+ * suppressed or undone by a trigger, 55000 where a partition does not follow the
+ * machine, and whatever the statements raise.
+ */
+void
+idem_transition_exec(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
+{
+	if (!update(target, args, result) &&
+		!is_there(target, args, result) &&
+		!update(target, args, result))
+		kept_error(target, args);
+	if (result->outcome == IDEM_APPLIED && was_reverted(target, result))
+		kept_error(target, args);
+}
+
+/*
+ * _idem_change_met(ticket bigint, state any, version bigint, relid oid,
+ *					place tid) -> boolean
+ *
+ * Stands in the condition of the UPDATE.  Tells whether the row that was found
+ * may be brought into the state that the change wants, and notes it.  The last
+ * two arguments are for _idem_place() to fill in.  Raises 0A000 where it is not
+ * the change's own statement that asks.
+ */
+Datum
+idem_change_met(PG_FUNCTION_ARGS)
+{
+	Attempt    *attempt = (Attempt *) idem_ticket_check(fcinfo, 0, MET);
+	MemoryContext former;
+
+	if (get_fn_expr_argtype(fcinfo->flinfo, 1) !=
+		idem_transition_target_state_type(attempt->target))
+		elog(ERROR, "state is of type %u, not %u",
+			 get_fn_expr_argtype(fcinfo->flinfo, 1),
+			 idem_transition_target_state_type(attempt->target));
+
+	former = MemoryContextSwitchTo(attempt->memory);
+	attempt->from = PG_ARGISNULL(1) ? NULL :
+		idem_transition_target_state_text(attempt->target, PG_GETARG_DATUM(1));
+	MemoryContextSwitchTo(former);
+	if (!PG_ARGISNULL(3) && !PG_ARGISNULL(4))
+		idem_transition_context_set_tuple(PG_GETARG_OID(3), (ItemPointer) PG_GETARG_POINTER(4));
+
+	PG_RETURN_BOOL(check_transition(attempt->target, attempt->args, attempt->from,
+									PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2)) == GOOD);
+}

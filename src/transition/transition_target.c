@@ -1,0 +1,336 @@
+/*
+ * transition_target.c
+ *	  A table in which transitions bring rows into a state.
+ *
+ * Its statements are what a person would write, and run with the caller's
+ * rights.  They run under the caller's search_path, hence every name in them is
+ * qualified.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "rewrite/prs2lock.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/catalog.h"
+#include "base/error.h"
+#include "machine/machine.h"
+#include "run/spi.h"
+#include "table/target_check.h"
+#include "transition/transition_target.h"
+
+/* The name of the table, for messages. */
+const char *
+idem_transition_target_name(const IdemTransitionTarget *target)
+{
+	return RelationGetRelationName(target->rel);
+}
+
+static void
+check_relation(Relation rel, bool keyed)
+{
+	const char *name = RelationGetRelationName(rel);
+	char		relkind = rel->rd_rel->relkind;
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot follow a state machine", name),
+				 errdetail_relkind_not_supported(relkind),
+				 errhint("Name the table itself.")));
+	if (keyed && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot use a key on temporary table \"%s\"", name),
+				 errdetail("The key would outlive the row, and no other session could retry.")));
+}
+
+/*
+ * The statements check privileges by themselves, but where there is no row to
+ * run one for, nobody is to lock a table that they may not update.
+ */
+static void
+check_privilege(Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+
+	if (relkind != '\0' &&
+		pg_class_aclcheck(relid, GetUserId(), ACL_UPDATE) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_UPDATE,
+								  ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(relkind),
+					   get_rel_name(relid));
+}
+
+/* The table must follow the machine wanted, now and with its triggers on. */
+static void
+check_lifecycle(IdemTransitionTarget *target, const char *machine)
+{
+	bool		attached = idem_attachment_find(&target->attachment, target->rel);
+	const char *hint = "Call idem_attach(), or enable the triggers it made.";
+
+	if (!attached && machine == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not follow a state machine",
+						idem_transition_target_name(target)),
+				 errhint("%s", hint)));
+	if (machine != NULL &&
+		(!attached || strcmp(target->attachment.machine, machine) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not follow state machine \"%s\"",
+						idem_transition_target_name(target), machine),
+				 attached ?
+				 errdetail("It follows state machine \"%s\".",
+						   target->attachment.machine) :
+				 errhint("%s", hint)));
+}
+
+/*
+ * A rule would make something else of the statements, or of the answer.  (Those
+ * of a partition do not count when the table is written to.)
+ */
+static void
+check_rules(Relation rel)
+{
+	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
+	{
+		if (rel->rd_rules->rules[i]->event == CMD_UPDATE)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot make transitions in \"%s\"",
+							RelationGetRelationName(rel)),
+					 errdetail("It has a rule for UPDATE, so what becomes of the row cannot be told."),
+					 errhint("Use triggers instead of rules.")));
+	}
+}
+
+/*
+ * Rows of a table that inherits from this one are updated with it, and validated
+ * by its own triggers only.
+ */
+static void
+check_heirs(Relation rel)
+{
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
+		return;
+	foreach(lc, find_all_inheritors(RelationGetRelid(rel), NoLock, NULL))
+	{
+		Relation	heir;
+		IdemAttachment attachment;
+
+		if (lfirst_oid(lc) == RelationGetRelid(rel))
+			continue;
+		heir = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		if (heir == NULL)
+			continue;
+		if (!idem_attachment_find(&attachment, heir))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot make transitions in \"%s\"",
+							RelationGetRelationName(rel)),
+					 errdetail("Table \"%s\" inherits from it and does not follow a state machine, so UPDATE of \"%s\" changes its rows unseen.",
+							   RelationGetRelationName(heir),
+							   RelationGetRelationName(rel)),
+					 errhint("Call idem_attach() for that table, too, or use partitions.")));
+		relation_close(heir, NoLock);
+	}
+}
+
+/* The machine must have the state. */
+static void
+check_state(const IdemTransitionTarget *target)
+{
+	const IdemMachine *machine = idem_machine_find(target->attachment.machine);
+	StringInfoData names;
+	ListCell   *lc;
+
+	if (idem_machine_knows(machine, target->to))
+		return;
+
+	initStringInfo(&names);
+	foreach(lc, idem_machine_states(machine))
+		appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "",
+						 (char *) lfirst(lc));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("state machine \"%s\" has no state \"%s\"",
+					target->attachment.machine, target->to),
+			 errdetail("Its states are %s.", names.data)));
+}
+
+/*
+ * Opens a table to bring rows into a state, to be closed by the caller.  A
+ * machine of NULL stands for the one that it follows; keyed tells that a key
+ * will remember what is done.
+ *
+ * Raises 42P01 and 42809 for what is not a table, 42501 for one of which the
+ * caller may update nothing, 0A000 for a temporary one under a key, for one with
+ * a rule for UPDATE, and for one from which others inherit that follow no
+ * machine, 55000 for one that does not follow the machine, 42P10 for want of a
+ * primary key, 22023 for a state that the machine has not, and what the input
+ * function of the column's type raises.
+ */
+void
+idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char *machine,
+							const char *to, bool keyed)
+{
+	Form_pg_attribute att;
+	Oid			function;
+	Oid			ioparam;
+
+	check_privilege(relid);
+	/* the lock that the update takes, lest it be a stronger one than ours */
+	target->rel = try_relation_open(relid, RowExclusiveLock);
+	if (target->rel == NULL)
+		idem_error_no_relation(relid);
+	check_relation(target->rel, keyed);
+	check_rules(target->rel);
+	check_heirs(target->rel);
+	check_lifecycle(target, machine);
+	idem_unique_index_need_primary(&target->key, target->rel);
+	target->to = to;
+	check_state(target);
+
+	att = TupleDescAttr(RelationGetDescr(target->rel),
+						target->attachment.status - 1);
+	target->types[target->key.ncolumns] = att->atttypid;
+	getTypeInputInfo(att->atttypid, &function, &ioparam);
+	target->args[target->key.ncolumns] =
+		OidInputFunctionCall(function, unconstify(char *, to), ioparam, -1);
+}
+
+/* Chooses the row that statements are about; raises what idem_pk_value_bind does. */
+void
+idem_transition_target_bind_row(IdemTransitionTarget *target, const IdemPkValue *id)
+{
+	idem_pk_value_bind(id, target->rel, &target->key, target->types, target->args);
+}
+
+/* Gives the ticket by which the condition of the update knows it. */
+void
+idem_transition_target_show(IdemTransitionTarget *target, int64 ticket)
+{
+	int			last = target->key.ncolumns + 1;
+
+	target->types[last] = INT8OID;
+	target->args[last] = Int64GetDatum(ticket);
+}
+
+/* Closes the table, which stays locked. */
+void
+idem_transition_target_close(IdemTransitionTarget *target)
+{
+	relation_close(target->rel, NoLock);
+}
+
+/* The type of the column with the state. */
+Oid
+idem_transition_target_state_type(const IdemTransitionTarget *target)
+{
+	return target->types[target->key.ncolumns];
+}
+
+/* A state as the trigger reads it: a type's owner may cast it to other texts. */
+const char *
+idem_transition_target_state_text(const IdemTransitionTarget *target, Datum state)
+{
+	Oid			function;
+	bool		isvarlena;
+
+	getTypeOutputInfo(idem_transition_target_state_type(target), &function, &isvarlena);
+	return OidOutputFunctionCall(function, state);
+}
+
+static const char *
+column_name(const IdemTransitionTarget *target, AttrNumber number)
+{
+	return quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(target->rel),
+												  number - 1)->attname));
+}
+
+static char *
+write_sql(const IdemTransitionTarget *target, IdemTransitionStatement which)
+{
+	StringInfoData buf;
+	const char *status = column_name(target, target->attachment.status);
+	const char *only;
+	const char *name;
+	char	   *columns;
+
+	/*
+	 * The rows of tables that inherit from this one have neither its primary
+	 * key nor its triggers.
+	 */
+	only = target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ";
+	name = idem_target_check_name(target->rel);
+	columns = psprintf("idem_row.%s, idem_row.%s::pg_catalog.int8",
+					   status, column_name(target, target->attachment.version));
+
+	initStringInfo(&buf);
+	if (which == IDEM_TRANSITION_LOCK)
+		appendStringInfo(&buf, "SELECT %s FROM %s%s AS idem_row WHERE ",
+						 columns, only, name);
+	else
+		appendStringInfo(&buf, "UPDATE %s%s AS idem_row SET %s = $%d WHERE ",
+						 only, name, status, target->key.ncolumns + 1);
+	idem_pk_value_condition(&buf, target->rel, &target->key);
+	if (which == IDEM_TRANSITION_LOCK)
+		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
+	else
+		appendStringInfo(&buf, " AND %s._idem_change_met($%d, %s) RETURNING %s",
+						 idem_catalog()->schema, target->key.ncolumns + 2,
+						 columns, columns);
+	return buf.data;
+}
+
+/*
+ * Runs a statement for the row whose key is among the arguments; false if it
+ * touched no row.  The state is NULL where the row has none; a version that is
+ * null counts as 0.
+ */
+bool
+idem_transition_target_run(IdemTransitionTarget *target, IdemTransitionStatement which,
+						   const char **state, int64 *version)
+{
+	struct
+	{
+		char		kind;
+		char		which;
+		Oid			user;
+		Oid			relid;
+	}			signature;
+	int			nargs = target->key.ncolumns + (which == IDEM_TRANSITION_UPDATE ? 2 : 0);
+	IdemPlan   *plan;
+	Datum		values[2];
+	bool		isnull[2];
+
+	/* Row security is planned for a role, hence a plan for each. */
+	memset(&signature, 0, sizeof(signature));
+	signature.kind = 't';
+	signature.which = (char) which;
+	signature.user = GetUserId();
+	signature.relid = RelationGetRelid(target->rel);
+	plan = idem_spi_find((char *) &signature, sizeof(signature));
+	if (plan == NULL)
+		plan = idem_spi_keep((char *) &signature, sizeof(signature),
+							 write_sql(target, which), nargs, target->types);
+
+	if (idem_spi_caller(plan, target->args, NULL, 2, values, isnull) == 0)
+		return false;
+	*state = isnull[0] ? NULL : idem_transition_target_state_text(target, values[0]);
+	*version = isnull[1] ? 0 : DatumGetInt64(values[1]);
+	return true;
+}

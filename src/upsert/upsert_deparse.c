@@ -1,0 +1,420 @@
+/*
+ * upsert_deparse.c
+ *	  The statements that an upsert into a table comes to.
+ *
+ * They are what a person would write: INSERT ... ON CONFLICT of exactly the
+ * columns that the data names, so that defaults, identity and generated
+ * columns, triggers, constraints, row security and privileges do what they
+ * do for that person.  They run under the caller's search_path, hence every
+ * name in them is qualified, operators too.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "base/catalog.h"
+#include "table/column_sql.h"
+#include "table/target_check.h"
+#include "upsert/insert_first.h"
+#include "upsert/upsert_target.h"
+
+/*
+ * Appends the value of field i as a new row gets it: a union of what is given
+ * with nothing, so that the same given again adds nothing to it.
+ */
+static void
+append_new_value(StringInfo buf, const IdemUpsertTarget *target, int i)
+{
+	Form_pg_attribute att = idem_upsert_target_attribute(target, target->fields[i]);
+	StringInfoData value;
+
+	initStringInfo(&value);
+	idem_column_sql_value(&value, att);
+	if (target->rules[i] != IDEM_MERGE_UNION)
+	{
+		appendStringInfoString(buf, value.data);
+		return;
+	}
+	/* what is equal must not depend on whether the row was there */
+	appendStringInfoString(&value, idem_column_sql_collate(att->attcollation));
+	idem_merge_values(buf, IDEM_MERGE_UNION, att, "NULL", value.data);
+}
+
+/* Appends the version of the row, as a caller would expect one. */
+static void
+append_version(StringInfo buf, const IdemUpsertTarget *target)
+{
+	if (target->version != NULL)
+		appendStringInfo(buf, "idem_row.%s::pg_catalog.int8", target->version);
+	else
+		appendStringInfoString(buf, "NULL::pg_catalog.int8");
+}
+
+/* Does the data name anything to be updated? */
+static bool
+sets_columns(const IdemUpsertTarget *target)
+{
+	for (int i = 0; i < target->nfields; i++)
+	{
+		if (idem_upsert_target_updates(target, target->fields[i]))
+			return true;
+	}
+	return false;
+}
+
+/* The table, by itself: rows of tables that inherit from it have not its key. */
+static const char *
+own_rows(const IdemUpsertTarget *target, const char *table)
+{
+	return target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? table :
+		psprintf("ONLY %s", table);
+}
+
+/*
+ * Appends the condition that a row is the one that $1 names by the arbiter's
+ * columns.  Where $1 leaves one out, since the table fills it in, it names no row.
+ */
+static void
+append_key(StringInfo buf, const IdemUpsertTarget *target)
+{
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		AttrNumber	column = target->arbiter.columns[i];
+		Form_pg_attribute att = idem_upsert_target_attribute(target, column);
+		const char *name = idem_upsert_target_name(target, column);
+		StringInfoData value;
+
+		initStringInfo(&value);
+		idem_column_sql_stored(&value, att);
+		appendStringInfo(buf, "%s(idem_row.%s%s %s ", i ? " AND " : "", name,
+						 target->collated ?
+						 idem_column_sql_collate(target->arbiter.collation[i]) : "",
+						 idem_unique_index_operator(&target->arbiter, i));
+		if (target->named)
+			appendStringInfoString(buf, value.data);
+		else
+			appendStringInfo(buf, "CASE WHEN $1 OPERATOR(pg_catalog.?) %s THEN %s END",
+							 quote_literal_cstr(NameStr(att->attname)), value.data);
+		if (target->arbiter.nulls_equal)
+			appendStringInfo(buf, " OR idem_row.%s IS NULL AND %s IS NULL",
+							 name, value.data);
+		appendStringInfoChar(buf, ')');
+	}
+}
+
+/*
+ * Makes the assignments of what the data names, given the expressions of its
+ * values, and the condition that the row differs from that: by image, so that no
+ * difference at all is taken for none.
+ */
+static void
+make_update(const IdemUpsertTarget *target, char *(*value) (const IdemUpsertTarget *, int),
+			StringInfo set, StringInfo differs)
+{
+	StringInfoData old;
+	StringInfoData new;
+	bool		first = true;
+
+	initStringInfo(set);
+	initStringInfo(differs);
+	initStringInfo(&old);
+	initStringInfo(&new);
+	for (int i = 0; i < target->nfields; i++)
+	{
+		const char *name = idem_upsert_target_name(target, target->fields[i]);
+		StringInfoData merged;
+
+		if (!idem_upsert_target_updates(target, target->fields[i]))
+			continue;
+		initStringInfo(&merged);
+		idem_merge_values(&merged, target->rules[i],
+						  idem_upsert_target_attribute(target, target->fields[i]),
+						  psprintf("idem_row.%s", name), value(target, i));
+		appendStringInfo(set, "%s%s = %s", first ? "" : ", ", name, merged.data);
+		appendStringInfo(&old, "%sidem_row.%s", first ? "" : ", ", name);
+		appendStringInfo(&new, "%s%s", first ? "" : ", ", merged.data);
+		first = false;
+	}
+	if (target->raise_version)
+		appendStringInfo(set, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
+						 target->version, target->version);
+	appendStringInfo(differs, "pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
+					 old.data, new.data);
+}
+
+/* The value of field i in ON CONFLICT. */
+static char *
+excluded_value(const IdemUpsertTarget *target, int i)
+{
+	return psprintf("excluded.%s", idem_upsert_target_name(target, target->fields[i]));
+}
+
+/* The value of field i where there is no row excluded. */
+static char *
+given_value(const IdemUpsertTarget *target, int i)
+{
+	StringInfoData value;
+
+	initStringInfo(&value);
+	idem_column_sql_stored(&value, idem_upsert_target_attribute(target, target->fields[i]));
+	return value.data;
+}
+
+/* The row that $1 names. */
+static void
+write_read(StringInfo buf, const IdemUpsertTarget *target, const char *table,
+		   bool locks)
+{
+	StringInfoData set;
+	StringInfoData differs;
+
+	appendStringInfoString(buf, "SELECT ");
+	idem_column_sql_row(buf, target->rel);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+	if (locks && sets_columns(target))
+		make_update(target, given_value, &set, &differs);
+	else
+	{
+		initStringInfo(&differs);
+		appendStringInfoString(&differs, sets_columns(target) ? "true" : "false");
+	}
+	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ", differs.data,
+					 own_rows(target, table));
+	append_key(buf, target);
+	if (locks && sets_columns(target))
+		appendStringInfoString(buf, " FOR NO KEY UPDATE");
+}
+
+/* An update of the row that $1 names, if it is as expected and not as wanted. */
+static void
+write_update(StringInfo buf, const IdemUpsertTarget *target, const char *table,
+			 bool always)
+{
+	StringInfoData set;
+	StringInfoData differs;
+
+	make_update(target, given_value, &set, &differs);
+	appendStringInfo(buf, "UPDATE %s AS idem_row SET %s WHERE ",
+					 own_rows(target, table), set.data);
+	append_key(buf, target);
+	if (!always)
+		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2 AND %s",
+						 target->version, differs.data);
+	appendStringInfoString(buf, " RETURNING ");
+	idem_column_sql_row(buf, target->rel);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+}
+
+/*
+ * ON CONFLICT ... DO UPDATE of what the data names, where it differs from what
+ * the row has, or is not yet part of it where it is to be merged.  Where
+ * nothing is to be updated the row is handed over as it is, while it is locked
+ * and in sight: neither the data nor RETURNING can name it then.
+ */
+static void
+append_update(StringInfo buf, const IdemUpsertTarget *target)
+{
+	const char *met = psprintf("%s._idem_upsert_met", idem_catalog()->schema);
+	StringInfoData set;
+	StringInfoData differs;
+
+	make_update(target, excluded_value, &set, &differs);
+	appendStringInfo(buf, " DO UPDATE SET %s WHERE CASE WHEN %s", set.data,
+					 differs.data);
+	if (target->version != NULL)
+		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
+						 target->version);
+	appendStringInfo(buf, " THEN %s($3, true", met);
+	/* what triggers may put back is to be compared with what it was */
+	if (idem_target_check_alters(target->rel))
+	{
+		appendStringInfoString(buf, ", ");
+		idem_column_sql_row(buf, target->rel);
+	}
+	appendStringInfo(buf, ") ELSE %s($3, false, ", met);
+	idem_column_sql_row(buf, target->rel);
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+	appendStringInfo(buf, ", %s) END",
+					 target->version != NULL ? differs.data : "false");
+}
+
+static void
+write_upsert(StringInfo buf, const IdemUpsertTarget *target, const char *table,
+			 bool updates)
+{
+	appendStringInfo(buf, "INSERT INTO %s AS idem_row", table);
+	if (target->nfields == 0)
+		appendStringInfoString(buf, " DEFAULT VALUES");
+	else
+	{
+		appendStringInfoString(buf, " (");
+		for (int i = 0; i < target->nfields; i++)
+			appendStringInfo(buf, "%s%s", i ? ", " : "",
+							 idem_upsert_target_name(target, target->fields[i]));
+		appendStringInfoString(buf, ") VALUES (");
+		for (int i = 0; i < target->nfields; i++)
+		{
+			if (i > 0)
+				appendStringInfoString(buf, ", ");
+			append_new_value(buf, target, i);
+		}
+		appendStringInfoChar(buf, ')');
+	}
+
+	if (target->has_arbiter)
+	{
+		appendStringInfoString(buf, " ON CONFLICT (");
+		for (int i = 0; i < target->arbiter.ncolumns; i++)
+			appendStringInfo(buf, "%s%s", i ? ", " : "",
+							 idem_upsert_target_name(target, target->arbiter.columns[i]));
+		appendStringInfoChar(buf, ')');
+		if (updates)
+			append_update(buf, target);
+		else
+			appendStringInfoString(buf, " DO NOTHING");
+	}
+
+	/*
+	 * An insert that does nothing depends on the function that the upsert
+	 * calls, so that nobody makes it who may no longer call that; it costs
+	 * nothing.
+	 */
+	appendStringInfoString(buf, " RETURNING ");
+	if (!updates)
+		appendStringInfo(buf, "CASE WHEN false AND %s._idem_upsert_met(NULL, NULL) THEN NULL ELSE ",
+						 idem_catalog()->schema);
+	idem_column_sql_row(buf, target->rel);
+	if (!updates)
+		appendStringInfoString(buf, " END");
+}
+
+/*
+ * Is a row that is to have a version found by an update alone?  Not if only an
+ * insert can tell which row is meant.
+ */
+static bool
+updates_only(const IdemUpsertTarget *target)
+{
+	return target->version != NULL && target->named &&
+		!idem_target_check_fills(target->rel, false);
+}
+
+/* Is there such a statement? */
+static bool
+is_written(const IdemUpsertTarget *target, IdemUpsertStatement which)
+{
+	switch (which)
+	{
+		case IDEM_UPSERT_WRITE:
+		case IDEM_UPSERT_READ:
+			return true;
+		case IDEM_UPSERT_INSERT:
+			return sets_columns(target) && idem_insert_first_allowed(target);
+		case IDEM_UPSERT_UPDATE:
+			return sets_columns(target) && updates_only(target);
+		case IDEM_UPSERT_LOCK:
+			return updates_only(target);
+		case IDEM_UPSERT_REPEAT:
+			return sets_columns(target) && updates_only(target) &&
+				idem_target_check_alters(target->rel);
+	}
+	return false;				/* keep compiler quiet */
+}
+
+/*
+ * Writes one of the statements of a spec, after checking the spec against
+ * the table and the caller's privileges as they are now; NULL if there is no
+ * such statement.  Raises what idem_upsert_target_open raises.
+ */
+char *
+idem_upsert_deparse_sql(const IdemUpsertSpec *spec, IdemUpsertStatement which)
+{
+	IdemUpsertTarget target;
+	StringInfoData buf;
+	const char *table;
+
+	idem_upsert_target_open(&target, spec);
+	table = idem_target_check_name(target.rel);
+
+	initStringInfo(&buf);
+	if (!is_written(&target, which))
+		buf.data = NULL;
+	else if (which == IDEM_UPSERT_READ || which == IDEM_UPSERT_LOCK)
+		write_read(&buf, &target, table, which == IDEM_UPSERT_LOCK);
+	else if (which == IDEM_UPSERT_UPDATE || which == IDEM_UPSERT_REPEAT)
+		write_update(&buf, &target, table, which == IDEM_UPSERT_REPEAT);
+	else
+		write_upsert(&buf, &target, table,
+					 which == IDEM_UPSERT_WRITE && sets_columns(&target));
+
+	table_close(target.rel, NoLock);
+	return buf.data;
+}
+
+/* Does the unique index by which rows are told apart take nulls for equal? */
+bool
+idem_upsert_deparse_nulls_equal(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+
+	idem_upsert_target_open(&target, spec);
+	table_close(target.rel, NoLock);
+	return target.arbiter.nulls_equal;
+}
+
+/* May a trigger, of a partition too, alter the key of a row that is inserted? */
+bool
+idem_upsert_deparse_fills(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+	bool		fills;
+
+	idem_upsert_target_open(&target, spec);
+	fills = idem_target_check_fills(target.rel, true);
+	table_close(target.rel, NoLock);
+	return fills;
+}
+
+static List *
+add_name(List *names, const IdemUpsertTarget *target, AttrNumber number)
+{
+	return lappend(names,
+				   pstrdup(NameStr(idem_upsert_target_attribute(target, number)->attname)));
+}
+
+/* The names (char *) of the columns by which rows are told apart. */
+List *
+idem_upsert_deparse_key(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+	List	   *names = NIL;
+
+	idem_upsert_target_open(&target, spec);
+	for (int i = 0; i < target.arbiter.ncolumns; i++)
+		names = add_name(names, &target, target.arbiter.columns[i]);
+	table_close(target.rel, NoLock);
+	return names;
+}
+
+/* The names (char *) of the fields that are updated where the row is there. */
+List *
+idem_upsert_deparse_updated(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+	List	   *names = NIL;
+
+	idem_upsert_target_open(&target, spec);
+	for (int i = 0; i < target.nfields; i++)
+	{
+		if (idem_upsert_target_updates(&target, target.fields[i]))
+			names = add_name(names, &target, target.fields[i]);
+	}
+	table_close(target.rel, NoLock);
+	return names;
+}

@@ -1,0 +1,310 @@
+/*
+ * upsert_target.c
+ *	  What an upsert has to know of the table it writes to.
+ *
+ * Which rows are the same row is for a unique index to say; which column holds
+ * the version, for the table's triggers or, where one is expected, the column's
+ * name.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_index.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/error.h"
+#include "table/target_check.h"
+#include "upsert/upsert_target.h"
+
+/* The attribute of a column. */
+Form_pg_attribute
+idem_upsert_target_attribute(const IdemUpsertTarget *target, AttrNumber number)
+{
+	return TupleDescAttr(RelationGetDescr(target->rel), number - 1);
+}
+
+/* The name of a column, quoted where it has to be. */
+const char *
+idem_upsert_target_name(const IdemUpsertTarget *target, AttrNumber number)
+{
+	return quote_identifier(NameStr(idem_upsert_target_attribute(target, number)->attname));
+}
+
+/* Does the data name the column? */
+bool
+idem_upsert_target_has_field(const IdemUpsertTarget *target, AttrNumber number)
+{
+	for (int i = 0; i < target->nfields; i++)
+	{
+		if (target->fields[i] == number)
+			return true;
+	}
+	return false;
+}
+
+/* Is the column one of those that tell which row is the same? */
+static bool
+arbitrates(const IdemUpsertTarget *target, AttrNumber number)
+{
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		if (target->arbiter.columns[i] == number)
+			return true;
+	}
+	return false;
+}
+
+/* Is the column one to be updated where the row is there? */
+bool
+idem_upsert_target_updates(const IdemUpsertTarget *target, AttrNumber number)
+{
+	return number != target->managed && !arbitrates(target, number);
+}
+
+/* Number of the column of that name, which must be a user's. */
+static AttrNumber
+need_column(Relation rel, const char *name)
+{
+	AttrNumber	number = get_attnum(RelationGetRelid(rel), name);
+
+	if (number <= 0)
+		idem_error_no_column(RelationGetRelid(rel), name);
+	return number;
+}
+
+/*
+ * Can the index arbitrate an ON CONFLICT over exactly the columns wanted?  None
+ * stand for the primary key.
+ */
+static bool
+can_arbitrate(IdemUniqueIndex *unique, Relation index, const List *wanted)
+{
+	if (wanted == NIL && !index->rd_index->indisprimary)
+		return false;
+	if (!idem_unique_index_read(unique, index))
+		return false;
+	if (wanted != NIL && unique->ncolumns != list_length(wanted))
+		return false;
+
+	for (int i = 0; i < unique->ncolumns && wanted != NIL; i++)
+	{
+		if (!list_member_int(wanted, unique->columns[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Does the index compare as the columns themselves do? */
+static bool
+has_own_collations(const IdemUpsertTarget *target, const IdemUniqueIndex *unique)
+{
+	for (int i = 0; i < unique->ncolumns; i++)
+	{
+		if (unique->collation[i] !=
+			idem_upsert_target_attribute(target, unique->columns[i])->attcollation)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Takes the index that arbitrates an ON CONFLICT over exactly the columns wanted,
+ * none standing for the primary key; false if there is none.  Where several do,
+ * all of them arbitrate, and one with collations of its own takes more values for
+ * equal than the columns do, so that it finds whatever the others find.
+ */
+static bool
+take_arbiter(IdemUpsertTarget *target, const List *wanted)
+{
+	List	   *indexes = RelationGetIndexList(target->rel);
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		IdemUniqueIndex unique;
+		bool		good = can_arbitrate(&unique, index, wanted);
+
+		index_close(index, AccessShareLock);
+		if (!good || target->collated)
+			continue;
+		target->collated = !has_own_collations(target, &unique);
+		if (found && !target->collated)
+			continue;
+		target->arbiter = unique;
+		found = true;
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Does a key column that is left out make a new row every time?  Then, were that
+ * row to meet another, for a sequence that lags behind say, that other row is
+ * not the one to update.  What a trigger may put into a column without any
+ * default is not known, so it counts as new.
+ */
+static bool
+makes_new(Relation rel, AttrNumber column)
+{
+	Node	   *value = build_column_default(rel, column);
+
+	return value == NULL || contain_volatile_functions(value);
+}
+
+/* The columns of conflict, which the data names or the table knows. */
+static List *
+conflict_columns(IdemUpsertTarget *target)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, target->spec->conflict)
+	{
+		const char *name = lfirst(lc);
+		AttrNumber	column = need_column(target->rel, name);
+
+		if (!idem_upsert_target_has_field(target, column) &&
+			makes_new(target->rel, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("conflict column \"%s\" is not in data", name),
+					 errhint("Give the column a value in \"data\".")));
+		columns = list_append_unique_int(columns, column);
+	}
+	return columns;
+}
+
+/*
+ * Without a key nothing but the row tells a repeat: raises 22004 where the table
+ * makes a new one of it, or may leave out what tells it from others.
+ */
+static void
+check_unkeyed(const IdemUpsertTarget *target)
+{
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		AttrNumber	column = target->arbiter.columns[i];
+
+		if (target->has_arbiter &&
+			(idem_upsert_target_has_field(target, column) ||
+			 target->arbiter.nulls_equal ||
+			 idem_upsert_target_attribute(target, column)->attnotnull))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"key\" must not be null"),
+				 errdetail("The table makes up a key column that is not in data, so nothing else would tell a repeat."),
+				 target->spec->by_primary_key ?
+				 errhint("Give \"key\", or all columns of the primary key.") :
+				 errhint("Give \"key\", or all columns of \"conflict\".")));
+	}
+}
+
+static void
+find_arbiter(IdemUpsertTarget *target)
+{
+	const IdemUpsertSpec *spec = target->spec;
+	bool		found = take_arbiter(target, conflict_columns(target));
+
+	if (!found && spec->by_primary_key)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no primary key to upsert by",
+						RelationGetRelationName(target->rel)),
+				 errdetail("A deferrable primary key does not count."),
+				 errhint("Add a primary key, or name the columns of a unique index with \"conflict\".")));
+	if (!found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+				 errmsg("table \"%s\" has no unique index on exactly the columns of \"conflict\"",
+						RelationGetRelationName(target->rel)),
+				 errdetail("Partial, deferrable and expression indexes do not count."),
+				 errhint("Create a unique index on these columns, or name those of another.")));
+
+	target->has_arbiter = true;
+	target->named = true;
+	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	{
+		AttrNumber	column = target->arbiter.columns[i];
+
+		if (idem_upsert_target_has_field(target, column))
+			continue;
+		target->named = false;
+		if (makes_new(target->rel, column))
+			target->has_arbiter = false;
+	}
+	if (!spec->keyed)
+		check_unkeyed(target);
+}
+
+/* Takes the rules by which the fields are merged. */
+static void
+find_rules(IdemUpsertTarget *target)
+{
+	for (int i = 0; target->spec->rules != NIL && i < target->nfields; i++)
+	{
+		IdemMergeRule rule = list_nth_int(target->spec->rules, i);
+		Form_pg_attribute att = idem_upsert_target_attribute(target, target->fields[i]);
+
+		if (rule != IDEM_MERGE_NONE &&
+			arbitrates(target, target->fields[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot have a merge rule",
+							NameStr(att->attname)),
+					 errdetail("It tells which row is meant, and is the same in both.")));
+		if (rule != IDEM_MERGE_NONE && target->fields[i] == target->managed)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot have a merge rule",
+							NameStr(att->attname)),
+					 errdetail("It holds the version, which every update raises by one.")));
+		idem_merge_check(rule, target->rel, att);
+		target->rules[i] = rule;
+	}
+}
+
+/* Finds the column that holds the row's version, and who raises it. */
+static void
+find_version(IdemUpsertTarget *target)
+{
+	target->managed = idem_target_check_version(target->rel, target->spec->versioned,
+												&target->raise_version);
+	if (target->spec->versioned)
+		target->version = idem_upsert_target_name(target, target->managed);
+}
+
+/*
+ * Opens the target of a spec, to be closed by the caller, and checks the spec
+ * against it.  Raises 42809, 42501 or 0A000 for what is not a table to upsert
+ * into, 42703 for unknown fields, 42P10 for want of a unique index, 22023 for
+ * columns of conflict or merge rules that will not do, 22004 where only a key could
+ * tell a repeat, and what idem_target_check_version and idem_merge_check raise.
+ */
+void
+idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
+{
+	ListCell   *lc;
+
+	memset(target, 0, sizeof(IdemUpsertTarget));
+	target->spec = spec;
+	/* the statement's own lock, so that what is read now is so until it runs */
+	target->rel = table_open(spec->target, RowExclusiveLock);
+	idem_target_check(target->rel, IDEM_TARGET_UPSERT, spec->keyed);
+
+	target->fields = palloc(sizeof(AttrNumber) * (list_length(spec->fields) + 1));
+	target->rules = palloc0(sizeof(IdemMergeRule) * (list_length(spec->fields) + 1));
+	foreach(lc, spec->fields)
+		target->fields[target->nfields++] = need_column(target->rel, lfirst(lc));
+
+	find_arbiter(target);
+	find_version(target);
+	find_rules(target);
+}
