@@ -4,7 +4,37 @@
 \echo Use "CREATE EXTENSION idem" to load this file. \quit
 
 --
--- Keys
+-- Contents
+--
+--   Outcomes and roles   types idem_outcome, idem_role
+--   Keys                 table idem_key; idem_lookup, idem_new_key, idem_derive_key
+--   Scopes               table idem_scope; idem_scope_define, idem_scope_drop
+--   Upserts              idem_upsert
+--   Updates              idem_update
+--   Statements           idem_execute
+--   Claims               idem_claim, idem_complete, idem_fail, idem_release,
+--                        idem_extend, idem_checkpoint
+--   State machines       type order_status; tables idem_machine, idem_machine_edge;
+--                        idem_machine_define, idem_machine_drop, idem_machine_graph,
+--                        idem_attach, idem_detach, idem_lifecycle, idem_version,
+--                        idem_allowed
+--   Transitions          order_transition, idem_transition, idem_transition_batch
+--   History              type idem_table; table idem_history; idem_history
+--   Consumers            tables idem_consumer, idem_message, idem_offset;
+--                        idem_consumer_define, idem_consumer_drop, idem_consume,
+--                        idem_consume_batch, idem_seen, idem_advance, idem_offset
+--   Testing              idem_check
+--   Purging              idem_purge, idem_worker_start, idem_worker_stop
+--   Internal             what only idem's own statements and tables call
+--   Rights               who owns all this
+--
+-- Each object is followed by its comment and, if PUBLIC may not use it as it may
+-- any of its kind, by its rights.  Names that begin with an underscore are internal;
+-- a function that a type, a cast or an index is made of stands with that.
+--
+
+--
+-- Outcomes and roles
 --
 
 CREATE TYPE @extschema@.idem_outcome AS ENUM (
@@ -18,27 +48,31 @@ COMMENT ON TYPE @extschema@.idem_outcome IS
 CREATE TYPE @extschema@.idem_role;
 CREATE FUNCTION @extschema@._idem_role_in(cstring) RETURNS @extschema@.idem_role
 AS 'MODULE_PATHNAME', 'idem_role_in' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_role_in(cstring) IS 'I/O';
 CREATE FUNCTION @extschema@._idem_role_out(@extschema@.idem_role) RETURNS cstring
 AS 'MODULE_PATHNAME', 'idem_role_out' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_role_out(@extschema@.idem_role) IS 'I/O';
 CREATE FUNCTION @extschema@._idem_role_recv(internal) RETURNS @extschema@.idem_role
 AS 'MODULE_PATHNAME', 'idem_role_recv' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_role_recv(internal) IS 'I/O';
 CREATE FUNCTION @extschema@._idem_role_send(@extschema@.idem_role) RETURNS bytea
 AS 'MODULE_PATHNAME', 'idem_role_send' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_role_send(@extschema@.idem_role) IS 'I/O';
 CREATE TYPE @extschema@.idem_role (
 	INPUT = @extschema@._idem_role_in, OUTPUT = @extschema@._idem_role_out,
 	RECEIVE = @extschema@._idem_role_recv, SEND = @extschema@._idem_role_send,
 	LIKE = pg_catalog.oid
 );
-CREATE CAST (@extschema@.idem_role AS oid) WITHOUT FUNCTION;
-CREATE CAST (oid AS @extschema@.idem_role) WITHOUT FUNCTION;
 COMMENT ON TYPE @extschema@.idem_role IS
 'role to which something belongs: follows a role that is renamed, and is empty once it is dropped';
-COMMENT ON FUNCTION @extschema@._idem_role_in(cstring) IS 'I/O';
-COMMENT ON FUNCTION @extschema@._idem_role_out(@extschema@.idem_role) IS 'I/O';
-COMMENT ON FUNCTION @extschema@._idem_role_recv(internal) IS 'I/O';
-COMMENT ON FUNCTION @extschema@._idem_role_send(@extschema@.idem_role) IS 'I/O';
+CREATE CAST (@extschema@.idem_role AS oid) WITHOUT FUNCTION;
 COMMENT ON CAST (@extschema@.idem_role AS oid) IS 'OID of the role';
+CREATE CAST (oid AS @extschema@.idem_role) WITHOUT FUNCTION;
 COMMENT ON CAST (oid AS @extschema@.idem_role) IS 'role with that OID';
+
+--
+-- Keys
+--
 
 -- Columns of fixed width first, which saves the padding between them.
 CREATE TABLE @extschema@.idem_key (
@@ -62,7 +96,6 @@ CREATE TABLE @extschema@.idem_key (
 	autovacuum_analyze_scale_factor = 0.05
 );
 CREATE INDEX idem_key_expires_at_idx ON @extschema@.idem_key (expires_at);
-
 COMMENT ON TABLE @extschema@.idem_key IS
 'idempotency keys, and what the calls that used them came to';
 COMMENT ON COLUMN @extschema@.idem_key.scope IS
@@ -87,92 +120,42 @@ COMMENT ON COLUMN @extschema@.idem_key.expires_at IS
 'from when on the key counts as never used';
 COMMENT ON COLUMN @extschema@.idem_key.lease_until IS
 'until when a claim is held; null once it is answered, and for a call that ran in one transaction';
-
+REVOKE ALL ON TABLE @extschema@.idem_key FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_key', '');
 
-CREATE TYPE @extschema@.idem_upsert_result AS (
+CREATE TYPE @extschema@.idem_lookup_result AS (
 	outcome @extschema@.idem_outcome,
-	replayed boolean,
-	result jsonb
+	response jsonb,
+	fence bigint,
+	created_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	lease_until timestamp with time zone,
+	request jsonb
 );
-COMMENT ON TYPE @extschema@.idem_upsert_result IS
-'what idem_upsert() answers';
-COMMENT ON COLUMN @extschema@.idem_upsert_result.outcome IS
+COMMENT ON TYPE @extschema@.idem_lookup_result IS
+'what idem_lookup() answers';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.outcome IS
 'what came of the call';
-COMMENT ON COLUMN @extschema@.idem_upsert_result.replayed IS
-'whether the call was made before, and this is the answer it got then';
-COMMENT ON COLUMN @extschema@.idem_upsert_result.result IS
-'the row as it then was';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.response IS
+'what a retry is answered; the last checkpoint of a claim that is in progress or abandoned';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.fence IS
+'number of the claim';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.created_at IS
+'when the key was claimed';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.expires_at IS
+'from when on the key counts as never used';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.lease_until IS
+'until when the claim is held, or was';
+COMMENT ON COLUMN @extschema@.idem_lookup_result.request IS
+'what a claim under a lease was made for';
 
-CREATE FUNCTION @extschema@.idem_upsert(
-	key text, target regclass, data jsonb,
-	conflict text[] DEFAULT NULL, expected_version bigint DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL,
-	merge jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_upsert_result
-AS 'MODULE_PATHNAME', 'idem_upsert'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
-	bigint, text, interval, jsonb) IS
-'insert or update a row of a table once per key, and replay the result';
-
-CREATE FUNCTION @extschema@._idem_row_jsonb("row" record)
-RETURNS jsonb
-AS 'MODULE_PATHNAME', 'idem_row_jsonb'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_row_jsonb(record) IS
-'for the statements of idem_upsert and idem_update: the row as to_jsonb() gives it';
-
-CREATE FUNCTION @extschema@._idem_upsert_met(
-	ticket bigint, changes boolean, kept jsonb DEFAULT NULL,
-	version bigint DEFAULT NULL, differs boolean DEFAULT NULL)
-RETURNS boolean
-AS 'MODULE_PATHNAME', 'idem_upsert_met'
+CREATE FUNCTION @extschema@.idem_lookup(
+	key text, scope text DEFAULT NULL)
+RETURNS @extschema@.idem_lookup_result
+AS 'MODULE_PATHNAME', 'idem_lookup'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@._idem_upsert_met(bigint, boolean, jsonb,
-	bigint, boolean) IS
-'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
-
-CREATE FUNCTION @extschema@._idem_upsert_union(old anyarray, new anyarray)
-RETURNS anyarray
-AS 'MODULE_PATHNAME', 'idem_upsert_union_array'
-LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_upsert_union(anyarray, anyarray) IS
-'for the statements of idem_upsert: the elements of both arrays, each once';
-
-CREATE FUNCTION @extschema@._idem_upsert_union(old jsonb, new jsonb)
-RETURNS jsonb
-AS 'MODULE_PATHNAME', 'idem_upsert_union_jsonb'
-LANGUAGE C IMMUTABLE PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_upsert_union(jsonb, jsonb) IS
-'for the statements of idem_upsert: the fields of both objects, or the elements of both arrays, each once';
-
-CREATE TYPE @extschema@.idem_execute_result AS (
-	outcome @extschema@.idem_outcome,
-	replayed boolean,
-	result jsonb,
-	processed bigint
-);
-COMMENT ON TYPE @extschema@.idem_execute_result IS
-'what idem_execute() answers';
-COMMENT ON COLUMN @extschema@.idem_execute_result.outcome IS
-'what came of the call';
-COMMENT ON COLUMN @extschema@.idem_execute_result.replayed IS
-'whether the call was made before, and this is the answer it got then';
-COMMENT ON COLUMN @extschema@.idem_execute_result.result IS
-'the rows of the statement; null if it returns none';
-COMMENT ON COLUMN @extschema@.idem_execute_result.processed IS
-'number of rows that the command processed';
-
-CREATE FUNCTION @extschema@.idem_execute(
-	key text, command text, params jsonb DEFAULT '[]',
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
-RETURNS @extschema@.idem_execute_result
-AS 'MODULE_PATHNAME', 'idem_execute'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
-	interval) IS
-'run a statement once per key, and replay its rows';
+COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
+'tell what came of a key, as committed now; all null if it was not used, or has expired';
 
 CREATE FUNCTION @extschema@.idem_new_key()
 RETURNS text
@@ -203,22 +186,8 @@ COMMENT ON COLUMN @extschema@.idem_scope.scope IS
 'scope of keys, such as a tenant';
 COMMENT ON COLUMN @extschema@.idem_scope.owner IS
 'role that defined it, whose members alone may use keys there';
-
+REVOKE ALL ON TABLE @extschema@.idem_scope FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_scope', '');
-
-CREATE FUNCTION @extschema@._idem_scope_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_scope_changed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@._idem_scope_changed() IS
-'tells all sessions that the definitions of scopes have changed';
-
-CREATE TRIGGER _idem_scope_changed
-	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_scope
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_scope_changed();
-ALTER TABLE @extschema@.idem_scope
-	ENABLE ALWAYS TRIGGER _idem_scope_changed;
-COMMENT ON TRIGGER _idem_scope_changed ON @extschema@.idem_scope IS
-'tells all sessions that the definitions of scopes have changed';
 
 CREATE FUNCTION @extschema@.idem_scope_define(scope text)
 RETURNS void
@@ -233,6 +202,122 @@ AS 'MODULE_PATHNAME', 'idem_scope_drop'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_scope_drop(text) IS
 'take the definition of a scope back, and leave its keys; false if there is none';
+
+--
+-- Upserts
+--
+
+CREATE TYPE @extschema@.idem_upsert_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb
+);
+COMMENT ON TYPE @extschema@.idem_upsert_result IS
+'what idem_upsert() answers';
+COMMENT ON COLUMN @extschema@.idem_upsert_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_upsert_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_upsert_result.result IS
+'the row as it then was';
+
+CREATE FUNCTION @extschema@.idem_upsert(
+	key text, target regclass, data jsonb,
+	conflict text[] DEFAULT NULL, expected_version bigint DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	merge jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_upsert_result
+AS 'MODULE_PATHNAME', 'idem_upsert'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
+	bigint, text, interval, jsonb) IS
+'insert or update a row of a table once per key, and replay the result';
+
+--
+-- Updates
+--
+
+CREATE TYPE @extschema@.idem_update_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb,
+	version bigint
+);
+COMMENT ON TYPE @extschema@.idem_update_result IS
+'what idem_update() answers';
+COMMENT ON COLUMN @extschema@.idem_update_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_update_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_update_result.result IS
+'the row as it then was';
+COMMENT ON COLUMN @extschema@.idem_update_result.version IS
+'version of the row';
+
+-- One for each type that an id may have.
+CREATE FUNCTION @extschema@.idem_update(target regclass, id text, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result AS 'MODULE_PATHNAME', 'idem_update'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, text, jsonb, bigint, text, text,
+	interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+CREATE FUNCTION @extschema@.idem_update(target regclass, id bigint, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result AS 'MODULE_PATHNAME', 'idem_update'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, bigint, jsonb, bigint, text,
+	text, interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+CREATE FUNCTION @extschema@.idem_update(target regclass, id uuid, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result AS 'MODULE_PATHNAME', 'idem_update'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, uuid, jsonb, bigint, text, text,
+	interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+CREATE FUNCTION @extschema@.idem_update(target regclass, id jsonb, patch jsonb,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_update_result AS 'MODULE_PATHNAME', 'idem_update'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint, text, text,
+	interval) IS
+'set some columns of a row, if it has the version expected, once per key if one is given';
+
+--
+-- Statements
+--
+
+CREATE TYPE @extschema@.idem_execute_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb,
+	processed bigint
+);
+COMMENT ON TYPE @extschema@.idem_execute_result IS
+'what idem_execute() answers';
+COMMENT ON COLUMN @extschema@.idem_execute_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_execute_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_execute_result.result IS
+'the rows of the statement; null if it returns none';
+COMMENT ON COLUMN @extschema@.idem_execute_result.processed IS
+'number of rows that the command processed';
+
+CREATE FUNCTION @extschema@.idem_execute(
+	key text, command text, params jsonb DEFAULT '[]',
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_execute_result
+AS 'MODULE_PATHNAME', 'idem_execute'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
+	interval) IS
+'run a statement once per key, and replay its rows';
 
 --
 -- Claims
@@ -316,40 +401,6 @@ COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, bigint, text, jsonb,
 	text) IS
 'record how far the holder of a claim has come, for whoever takes it over';
 
-CREATE TYPE @extschema@.idem_lookup_result AS (
-	outcome @extschema@.idem_outcome,
-	response jsonb,
-	fence bigint,
-	created_at timestamp with time zone,
-	expires_at timestamp with time zone,
-	lease_until timestamp with time zone,
-	request jsonb
-);
-COMMENT ON TYPE @extschema@.idem_lookup_result IS
-'what idem_lookup() answers';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.outcome IS
-'what came of the call';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.response IS
-'what a retry is answered; the last checkpoint of a claim that is in progress or abandoned';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.fence IS
-'number of the claim';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.created_at IS
-'when the key was claimed';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.expires_at IS
-'from when on the key counts as never used';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.lease_until IS
-'until when the claim is held, or was';
-COMMENT ON COLUMN @extschema@.idem_lookup_result.request IS
-'what a claim under a lease was made for';
-
-CREATE FUNCTION @extschema@.idem_lookup(
-	key text, scope text DEFAULT NULL)
-RETURNS @extschema@.idem_lookup_result
-AS 'MODULE_PATHNAME', 'idem_lookup'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
-'tell what came of a key, as committed now; all null if it was not used, or has expired';
-
 --
 -- State machines
 --
@@ -381,6 +432,9 @@ COMMENT ON COLUMN @extschema@.idem_machine.states IS
 'all states, those that a row reaches first first';
 COMMENT ON COLUMN @extschema@.idem_machine.owner IS
 'role that defined the state machine, and may change it; empty once it was dropped';
+REVOKE ALL ON TABLE @extschema@.idem_machine FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_machine TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine', '');
 
 -- No foreign key: pg_restore --jobs fills both tables at once, while the
 -- constraint of an extension would be there beforehand.
@@ -402,31 +456,9 @@ COMMENT ON COLUMN @extschema@.idem_machine_edge.to_state IS
 'state that it may go to';
 COMMENT ON COLUMN @extschema@.idem_machine_edge.guard IS
 'function that decides about each row, with its schema and the types of its arguments; null: every row may go';
-
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine', '');
+REVOKE ALL ON TABLE @extschema@.idem_machine_edge FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_machine_edge TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_machine_edge', '');
-
--- ALWAYS and for each row: a change that logical replication applies counts.
-CREATE FUNCTION @extschema@._idem_machine_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_machine_changed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@._idem_machine_changed() IS
-'tells all sessions that the state machines have changed';
-
-CREATE TRIGGER _idem_machine_changed
-	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_machine_changed();
-ALTER TABLE @extschema@.idem_machine
-	ENABLE ALWAYS TRIGGER _idem_machine_changed;
-COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine IS
-'tells all sessions that the state machines have changed';
-CREATE TRIGGER _idem_machine_changed
-	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine_edge
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_machine_changed();
-ALTER TABLE @extschema@.idem_machine_edge
-	ENABLE ALWAYS TRIGGER _idem_machine_changed;
-COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine_edge IS
-'tells all sessions that the state machines have changed';
 
 CREATE FUNCTION @extschema@.idem_machine_define(
 	name text, initial text, transitions jsonb, force boolean DEFAULT false)
@@ -451,18 +483,6 @@ LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.idem_machine_graph(text) IS
 'picture of a state machine as a Mermaid state diagram';
 
-CREATE FUNCTION @extschema@.idem_lifecycle() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_lifecycle'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_lifecycle() IS
-'trigger that validates changes of state, raises the version of each updated row, and after updates records transitions; its arguments are the state machine, the column with the state, and the column with the version';
-
-CREATE FUNCTION @extschema@.idem_version() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_version'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@.idem_version() IS
-'trigger that raises the version of each updated row; its argument is the column with the version';
-
 CREATE FUNCTION @extschema@.idem_attach(
 	target regclass, machine text,
 	status name DEFAULT 'status', version name DEFAULT 'version',
@@ -481,33 +501,165 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
 'let a table no longer follow a state machine';
 
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id text)
-RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+CREATE FUNCTION @extschema@.idem_lifecycle() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_lifecycle'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_lifecycle() IS
+'trigger that validates changes of state, raises the version of each updated row, and after updates records transitions; its arguments are the state machine, the column with the state, and the column with the version';
+
+CREATE FUNCTION @extschema@.idem_version() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_version'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_version() IS
+'trigger that raises the version of each updated row; its argument is the column with the version';
+
+-- One for each type that an id may have.
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id text) RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, text) IS
 'states that a row may go to now';
-
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id bigint)
-RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id bigint) RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, bigint) IS
 'states that a row may go to now';
-
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id uuid)
-RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id uuid) RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, uuid) IS
 'states that a row may go to now';
-
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id jsonb)
-RETURNS SETOF text
-AS 'MODULE_PATHNAME', 'idem_allowed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id jsonb) RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
 COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
 'states that a row may go to now';
+
+--
+-- Transitions
+--
+
+CREATE TYPE @extschema@.idem_transition_result AS (
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	from_state text,
+	to_state text,
+	version bigint
+);
+COMMENT ON TYPE @extschema@.idem_transition_result IS
+'what a transition of one row answers';
+COMMENT ON COLUMN @extschema@.idem_transition_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_transition_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_transition_result.from_state IS
+'state that the row left';
+COMMENT ON COLUMN @extschema@.idem_transition_result.to_state IS
+'state that the row is in';
+COMMENT ON COLUMN @extschema@.idem_transition_result.version IS
+'version of the row';
+
+-- One for each type that an id may have.
+CREATE FUNCTION @extschema@.order_transition(target regclass, id text,
+	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
+	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move an order to its next state, once per key if one is given';
+CREATE FUNCTION @extschema@.order_transition(target regclass, id bigint,
+	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
+	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move an order to its next state, once per key if one is given';
+CREATE FUNCTION @extschema@.order_transition(target regclass, id uuid,
+	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
+	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move an order to its next state, once per key if one is given';
+CREATE FUNCTION @extschema@.order_transition(target regclass, id jsonb,
+	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
+	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
+	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+'move the order with this primary key to its next state, once per key if one is given';
+
+-- One for each type that an id may have.
+CREATE FUNCTION @extschema@.idem_transition(target regclass, id text, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint, text,
+	text, interval, jsonb) IS
+'move a row to a state of the machine that its table follows, once per key if one is given';
+CREATE FUNCTION @extschema@.idem_transition(target regclass, id bigint, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint, text,
+	text, interval, jsonb) IS
+'move a row to a state of the machine that its table follows, once per key if one is given';
+CREATE FUNCTION @extschema@.idem_transition(target regclass, id uuid, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint, text,
+	text, interval, jsonb) IS
+'move a row to a state of the machine that its table follows, once per key if one is given';
+CREATE FUNCTION @extschema@.idem_transition(target regclass, id jsonb, to_state text,
+	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb, text, bigint, text,
+	text, interval, jsonb) IS
+'move the row with this primary key to a state of the machine that its table follows, once per key if one is given';
+
+CREATE TYPE @extschema@.idem_transition_batch_result AS (
+	id jsonb,
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	from_state text,
+	to_state text,
+	version bigint
+);
+COMMENT ON TYPE @extschema@.idem_transition_batch_result IS
+'what a transition of several rows answers for each of them';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.id IS
+'the id as it was given';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.outcome IS
+'what came of the call';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.replayed IS
+'whether the call was made before, and this is the answer it got then';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.from_state IS
+'state that the row left';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.to_state IS
+'state that the row is in';
+COMMENT ON COLUMN @extschema@.idem_transition_batch_result.version IS
+'version of the row';
+
+CREATE FUNCTION @extschema@.idem_transition_batch(
+	target regclass, ids jsonb[], to_state text,
+	expected_versions bigint[] DEFAULT NULL, key text DEFAULT NULL,
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_transition_batch_result
+AS 'MODULE_PATHNAME', 'idem_transition_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_transition_batch(regclass, jsonb[], text,
+	bigint[], text, text, interval, jsonb) IS
+'move all of the rows with these primary keys, or none, to a state of the machine that their table follows, once per key if one is given';
 
 --
 -- History
@@ -517,35 +669,18 @@ COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
 -- is not inherited by another that takes its name; they travel by name, as the
 -- tables of another server do.
 CREATE TYPE @extschema@.idem_table;
-
-CREATE FUNCTION @extschema@._idem_table_in(cstring)
-RETURNS @extschema@.idem_table
-AS 'MODULE_PATHNAME', 'idem_table_in'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_table_in(cstring) IS
-'I/O';
-
-CREATE FUNCTION @extschema@._idem_table_out(@extschema@.idem_table)
-RETURNS cstring
-AS 'MODULE_PATHNAME', 'idem_table_out'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_table_out(@extschema@.idem_table) IS
-'I/O';
-
-CREATE FUNCTION @extschema@._idem_table_recv(internal)
-RETURNS @extschema@.idem_table
-AS 'MODULE_PATHNAME', 'idem_table_recv'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_table_recv(internal) IS
-'I/O';
-
-CREATE FUNCTION @extschema@._idem_table_send(@extschema@.idem_table)
-RETURNS bytea
-AS 'MODULE_PATHNAME', 'idem_table_send'
-LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_table_send(@extschema@.idem_table) IS
-'I/O';
-
+CREATE FUNCTION @extschema@._idem_table_in(cstring) RETURNS @extschema@.idem_table
+AS 'MODULE_PATHNAME', 'idem_table_in' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_in(cstring) IS 'I/O';
+CREATE FUNCTION @extschema@._idem_table_out(@extschema@.idem_table) RETURNS cstring
+AS 'MODULE_PATHNAME', 'idem_table_out' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_out(@extschema@.idem_table) IS 'I/O';
+CREATE FUNCTION @extschema@._idem_table_recv(internal) RETURNS @extschema@.idem_table
+AS 'MODULE_PATHNAME', 'idem_table_recv' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_recv(internal) IS 'I/O';
+CREATE FUNCTION @extschema@._idem_table_send(@extschema@.idem_table) RETURNS bytea
+AS 'MODULE_PATHNAME', 'idem_table_send' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_table_send(@extschema@.idem_table) IS 'I/O';
 CREATE TYPE @extschema@.idem_table (
 	INPUT = @extschema@._idem_table_in,
 	OUTPUT = @extschema@._idem_table_out,
@@ -621,14 +756,11 @@ CREATE TABLE @extschema@.idem_history (
 );
 CREATE INDEX idem_history_row_idx ON @extschema@.idem_history
 	(@extschema@._idem_history_place(target, row_key));
-
 COMMENT ON TABLE @extschema@.idem_history IS
 'transitions of the rows of tables that keep a history';
 COMMENT ON COLUMN @extschema@.idem_history.changed_at IS
 'when the transition was made';
 COMMENT ON COLUMN @extschema@.idem_history.id IS
-'tells transitions of one moment apart';
-COMMENT ON SEQUENCE @extschema@.idem_history_id_seq IS
 'tells transitions of one moment apart';
 COMMENT ON COLUMN @extschema@.idem_history.version IS
 'version that the row has since';
@@ -650,7 +782,10 @@ COMMENT ON COLUMN @extschema@.idem_history.note IS
 'what the call said of it';
 COMMENT ON COLUMN @extschema@.idem_history.partition IS
 'partition that the row was in then; null where the table was none';
-
+COMMENT ON SEQUENCE @extschema@.idem_history_id_seq IS
+'tells transitions of one moment apart';
+REVOKE ALL ON TABLE @extschema@.idem_history FROM PUBLIC;
+REVOKE ALL ON SEQUENCE @extschema@.idem_history_id_seq FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history', '');
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_history_id_seq', '');
 
@@ -683,266 +818,27 @@ COMMENT ON COLUMN @extschema@.idem_history_entry.key IS
 COMMENT ON COLUMN @extschema@.idem_history_entry.note IS
 'what the call said of it';
 
-CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id text)
-RETURNS SETOF @extschema@.idem_history_entry
-AS 'MODULE_PATHNAME', 'idem_history'
+-- One for each type that an id may have.
+CREATE FUNCTION @extschema@.idem_history(target regclass, id text)
+RETURNS SETOF @extschema@.idem_history_entry AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, text) IS
 'the transitions of a row of a table that keeps a history, oldest first';
-
-CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id bigint)
-RETURNS SETOF @extschema@.idem_history_entry
-AS 'MODULE_PATHNAME', 'idem_history'
+CREATE FUNCTION @extschema@.idem_history(target regclass, id bigint)
+RETURNS SETOF @extschema@.idem_history_entry AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, bigint) IS
 'the transitions of a row of a table that keeps a history, oldest first';
-
-CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id uuid)
-RETURNS SETOF @extschema@.idem_history_entry
-AS 'MODULE_PATHNAME', 'idem_history'
+CREATE FUNCTION @extschema@.idem_history(target regclass, id uuid)
+RETURNS SETOF @extschema@.idem_history_entry AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, uuid) IS
 'the transitions of a row of a table that keeps a history, oldest first';
-
-CREATE FUNCTION @extschema@.idem_history(
-	target regclass, id jsonb)
-RETURNS SETOF @extschema@.idem_history_entry
-AS 'MODULE_PATHNAME', 'idem_history'
+CREATE FUNCTION @extschema@.idem_history(target regclass, id jsonb)
+RETURNS SETOF @extschema@.idem_history_entry AS 'MODULE_PATHNAME', 'idem_history'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_history(regclass, jsonb) IS
 'the transitions of a row of a table that keeps a history, oldest first';
-
---
--- Transitions
---
-
-CREATE FUNCTION @extschema@._idem_place(internal)
-RETURNS internal
-AS 'MODULE_PATHNAME', 'idem_place'
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@._idem_place(internal) IS
-'planner support: lets a condition of idem''s statements know which row version it is about';
-
-CREATE FUNCTION @extschema@._idem_change_met(
-	ticket bigint, state "any", version bigint,
-	relid oid DEFAULT NULL, place tid DEFAULT NULL)
-RETURNS boolean
-AS 'MODULE_PATHNAME', 'idem_change_met'
-LANGUAGE C VOLATILE PARALLEL UNSAFE
-COST 1000 -- to be asked of the right row only: after all other conditions
-SUPPORT @extschema@._idem_place;
-COMMENT ON FUNCTION @extschema@._idem_change_met(bigint, "any", bigint, oid, tid) IS
-'for the statements of transitions: tells whether the row that was found may change, and notes it';
-
-CREATE TYPE @extschema@.idem_transition_result AS (
-	outcome @extschema@.idem_outcome,
-	replayed boolean,
-	from_state text,
-	to_state text,
-	version bigint
-);
-COMMENT ON TYPE @extschema@.idem_transition_result IS
-'what a transition of one row answers';
-COMMENT ON COLUMN @extschema@.idem_transition_result.outcome IS
-'what came of the call';
-COMMENT ON COLUMN @extschema@.idem_transition_result.replayed IS
-'whether the call was made before, and this is the answer it got then';
-COMMENT ON COLUMN @extschema@.idem_transition_result.from_state IS
-'state that the row left';
-COMMENT ON COLUMN @extschema@.idem_transition_result.to_state IS
-'state that the row is in';
-COMMENT ON COLUMN @extschema@.idem_transition_result.version IS
-'version of the row';
-
-CREATE FUNCTION @extschema@.order_transition(
-	target regclass, id text, new_status @extschema@.order_status,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
-'move an order to its next state, once per key if one is given';
-
-CREATE FUNCTION @extschema@.order_transition(
-	target regclass, id bigint, new_status @extschema@.order_status,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
-'move an order to its next state, once per key if one is given';
-
-CREATE FUNCTION @extschema@.order_transition(
-	target regclass, id uuid, new_status @extschema@.order_status,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
-'move an order to its next state, once per key if one is given';
-
-CREATE FUNCTION @extschema@.order_transition(
-	target regclass, id jsonb, new_status @extschema@.order_status,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'order_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
-'move the order with this primary key to its next state, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_transition(
-	target regclass, id text, to_state text,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint,
-	text, text, interval, jsonb) IS
-'move a row to a state of the machine that its table follows, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_transition(
-	target regclass, id bigint, to_state text,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint,
-	text, text, interval, jsonb) IS
-'move a row to a state of the machine that its table follows, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_transition(
-	target regclass, id uuid, to_state text,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint,
-	text, text, interval, jsonb) IS
-'move a row to a state of the machine that its table follows, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_transition(
-	target regclass, id jsonb, to_state text,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS @extschema@.idem_transition_result
-AS 'MODULE_PATHNAME', 'idem_transition'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb, text, bigint,
-	text, text, interval, jsonb) IS
-'move the row with this primary key to a state of the machine that its table follows, once per key if one is given';
-
-CREATE TYPE @extschema@.idem_transition_batch_result AS (
-	id jsonb,
-	outcome @extschema@.idem_outcome,
-	replayed boolean,
-	from_state text,
-	to_state text,
-	version bigint
-);
-COMMENT ON TYPE @extschema@.idem_transition_batch_result IS
-'what a transition of several rows answers for each of them';
-COMMENT ON COLUMN @extschema@.idem_transition_batch_result.id IS
-'the id as it was given';
-COMMENT ON COLUMN @extschema@.idem_transition_batch_result.outcome IS
-'what came of the call';
-COMMENT ON COLUMN @extschema@.idem_transition_batch_result.replayed IS
-'whether the call was made before, and this is the answer it got then';
-COMMENT ON COLUMN @extschema@.idem_transition_batch_result.from_state IS
-'state that the row left';
-COMMENT ON COLUMN @extschema@.idem_transition_batch_result.to_state IS
-'state that the row is in';
-COMMENT ON COLUMN @extschema@.idem_transition_batch_result.version IS
-'version of the row';
-
-CREATE FUNCTION @extschema@.idem_transition_batch(
-	target regclass, ids jsonb[], to_state text,
-	expected_versions bigint[] DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
-RETURNS SETOF @extschema@.idem_transition_batch_result
-AS 'MODULE_PATHNAME', 'idem_transition_batch'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_transition_batch(regclass, jsonb[], text,
-	bigint[], text, text, interval, jsonb) IS
-'move all of the rows with these primary keys, or none, to a state of the machine that their table follows, once per key if one is given';
-
---
--- Updates
---
-
-CREATE TYPE @extschema@.idem_update_result AS (
-	outcome @extschema@.idem_outcome,
-	replayed boolean,
-	result jsonb,
-	version bigint
-);
-COMMENT ON TYPE @extschema@.idem_update_result IS
-'what idem_update() answers';
-COMMENT ON COLUMN @extschema@.idem_update_result.outcome IS
-'what came of the call';
-COMMENT ON COLUMN @extschema@.idem_update_result.replayed IS
-'whether the call was made before, and this is the answer it got then';
-COMMENT ON COLUMN @extschema@.idem_update_result.result IS
-'the row as it then was';
-COMMENT ON COLUMN @extschema@.idem_update_result.version IS
-'version of the row';
-
-CREATE FUNCTION @extschema@.idem_update(
-	target regclass, id text, patch jsonb,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
-RETURNS @extschema@.idem_update_result
-AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_update(regclass, text, jsonb, bigint,
-	text, text, interval) IS
-'set some columns of a row, if it has the version expected, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_update(
-	target regclass, id bigint, patch jsonb,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
-RETURNS @extschema@.idem_update_result
-AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_update(regclass, bigint, jsonb, bigint,
-	text, text, interval) IS
-'set some columns of a row, if it has the version expected, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_update(
-	target regclass, id uuid, patch jsonb,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
-RETURNS @extschema@.idem_update_result
-AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_update(regclass, uuid, jsonb, bigint,
-	text, text, interval) IS
-'set some columns of a row, if it has the version expected, once per key if one is given';
-
-CREATE FUNCTION @extschema@.idem_update(
-	target regclass, id jsonb, patch jsonb,
-	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
-RETURNS @extschema@.idem_update_result
-AS 'MODULE_PATHNAME', 'idem_update'
-LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_update(regclass, jsonb, jsonb, bigint,
-	text, text, interval) IS
-'set some columns of a row, if it has the version expected, once per key if one is given';
 
 --
 -- Consumers
@@ -967,22 +863,9 @@ COMMENT ON COLUMN @extschema@.idem_consumer.late IS
 'what becomes of a message that may have been forgotten: reject or apply';
 COMMENT ON COLUMN @extschema@.idem_consumer.owner IS
 'role that defined it, whose members may use it';
-
+REVOKE ALL ON TABLE @extschema@.idem_consumer FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_consumer TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_consumer', '');
-
-CREATE FUNCTION @extschema@._idem_consumer_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_consumer_changed'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION @extschema@._idem_consumer_changed() IS
-'tells all sessions that the definitions of consumers have changed';
-
-CREATE TRIGGER _idem_consumer_changed
-	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_consumer
-	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_consumer_changed();
-ALTER TABLE @extschema@.idem_consumer
-	ENABLE ALWAYS TRIGGER _idem_consumer_changed;
-COMMENT ON TRIGGER _idem_consumer_changed ON @extschema@.idem_consumer IS
-'tells all sessions that the definitions of consumers have changed';
 
 CREATE TABLE @extschema@.idem_message (
 	expires_at timestamp with time zone NOT NULL,
@@ -995,7 +878,6 @@ CREATE TABLE @extschema@.idem_message (
 );
 CREATE INDEX idem_message_expires_at_idx
 	ON @extschema@.idem_message (expires_at);
-
 COMMENT ON TABLE @extschema@.idem_message IS
 'messages that have been consumed';
 COMMENT ON COLUMN @extschema@.idem_message.consumer IS
@@ -1004,7 +886,7 @@ COMMENT ON COLUMN @extschema@.idem_message.message_id IS
 'what its sender or the broker calls the message';
 COMMENT ON COLUMN @extschema@.idem_message.expires_at IS
 'from when on the message counts as never consumed';
-
+REVOKE ALL ON TABLE @extschema@.idem_message FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_message', '');
 
 -- Each partition's row is updated all the time: in place, as long as its page
@@ -1020,7 +902,6 @@ CREATE TABLE @extschema@.idem_offset (
 	topic text COLLATE "C" NOT NULL,
 	CONSTRAINT idem_offset_pkey PRIMARY KEY (consumer, topic, "partition")
 ) WITH (fillfactor = 50);
-
 COMMENT ON TABLE @extschema@.idem_offset IS
 'how far consumers have come in ordered logs';
 COMMENT ON COLUMN @extschema@.idem_offset.consumer IS
@@ -1039,7 +920,7 @@ COMMENT ON COLUMN @extschema@.idem_offset.epoch IS
 'latest generation of the consumer''s group, if it has told one';
 COMMENT ON COLUMN @extschema@.idem_offset.updated_at IS
 'when the last advance was made';
-
+REVOKE ALL ON TABLE @extschema@.idem_offset FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_offset', '');
 
 CREATE FUNCTION @extschema@.idem_consumer_define(
@@ -1164,8 +1045,103 @@ COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
 
 --
--- Copies
+-- Internal: what only idem's own statements and tables call
 --
+
+CREATE FUNCTION @extschema@._idem_row_jsonb("row" record)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'idem_row_jsonb'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_row_jsonb(record) IS
+'for the statements of idem_upsert and idem_update: the row as to_jsonb() gives it';
+
+CREATE FUNCTION @extschema@._idem_upsert_met(
+	ticket bigint, changes boolean, kept jsonb DEFAULT NULL,
+	version bigint DEFAULT NULL, differs boolean DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_upsert_met'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._idem_upsert_met(bigint, boolean, jsonb,
+	bigint, boolean) IS
+'for the statements of idem_upsert: notes that the row was there already, and what it is if it is kept as it is';
+
+CREATE FUNCTION @extschema@._idem_upsert_union(old anyarray, new anyarray)
+RETURNS anyarray
+AS 'MODULE_PATHNAME', 'idem_upsert_union_array'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_upsert_union(anyarray, anyarray) IS
+'for the statements of idem_upsert: the elements of both arrays, each once';
+
+CREATE FUNCTION @extschema@._idem_upsert_union(old jsonb, new jsonb)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'idem_upsert_union_jsonb'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_upsert_union(jsonb, jsonb) IS
+'for the statements of idem_upsert: the fields of both objects, or the elements of both arrays, each once';
+
+CREATE FUNCTION @extschema@._idem_place(internal)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'idem_place'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._idem_place(internal) IS
+'planner support: lets a condition of idem''s statements know which row version it is about';
+
+CREATE FUNCTION @extschema@._idem_change_met(
+	ticket bigint, state "any", version bigint,
+	relid oid DEFAULT NULL, place tid DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_change_met'
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+COST 1000 -- to be asked of the right row only: after all other conditions
+SUPPORT @extschema@._idem_place;
+COMMENT ON FUNCTION @extschema@._idem_change_met(bigint, "any", bigint, oid, tid) IS
+'for the statements of transitions: tells whether the row that was found may change, and notes it';
+
+-- ALWAYS and for each row: a change that logical replication applies counts.
+CREATE FUNCTION @extschema@._idem_scope_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_scope_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._idem_scope_changed() IS
+'tells all sessions that the definitions of scopes have changed';
+REVOKE ALL ON FUNCTION @extschema@._idem_scope_changed() FROM PUBLIC;
+CREATE TRIGGER _idem_scope_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_scope
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_scope_changed();
+ALTER TABLE @extschema@.idem_scope ENABLE ALWAYS TRIGGER _idem_scope_changed;
+COMMENT ON TRIGGER _idem_scope_changed ON @extschema@.idem_scope IS
+'tells all sessions that the definitions of scopes have changed';
+
+CREATE FUNCTION @extschema@._idem_machine_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_machine_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._idem_machine_changed() IS
+'tells all sessions that the state machines have changed';
+REVOKE ALL ON FUNCTION @extschema@._idem_machine_changed() FROM PUBLIC;
+CREATE TRIGGER _idem_machine_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_machine_changed();
+ALTER TABLE @extschema@.idem_machine ENABLE ALWAYS TRIGGER _idem_machine_changed;
+COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine IS
+'tells all sessions that the state machines have changed';
+CREATE TRIGGER _idem_machine_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_machine_edge
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_machine_changed();
+ALTER TABLE @extschema@.idem_machine_edge ENABLE ALWAYS TRIGGER _idem_machine_changed;
+COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine_edge IS
+'tells all sessions that the state machines have changed';
+
+CREATE FUNCTION @extschema@._idem_consumer_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'idem_consumer_changed'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._idem_consumer_changed() IS
+'tells all sessions that the definitions of consumers have changed';
+REVOKE ALL ON FUNCTION @extschema@._idem_consumer_changed() FROM PUBLIC;
+CREATE TRIGGER _idem_consumer_changed
+	AFTER INSERT OR UPDATE OR DELETE ON @extschema@.idem_consumer
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_consumer_changed();
+ALTER TABLE @extschema@.idem_consumer ENABLE ALWAYS TRIGGER _idem_consumer_changed;
+COMMENT ON TRIGGER _idem_consumer_changed ON @extschema@.idem_consumer IS
+'tells all sessions that the definitions of consumers have changed';
 
 -- ALWAYS: it is where logical replication applies changes that they are met.
 CREATE FUNCTION @extschema@._idem_copied() RETURNS trigger
@@ -1173,7 +1149,7 @@ AS 'MODULE_PATHNAME', 'idem_copied'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._idem_copied() IS
 'leaves out a definition that a subscription brings and that is there already';
-
+REVOKE ALL ON FUNCTION @extschema@._idem_copied() FROM PUBLIC;
 CREATE TRIGGER _idem_copied
 	BEFORE INSERT ON @extschema@.idem_machine
 	FOR EACH ROW EXECUTE FUNCTION @extschema@._idem_copied();
@@ -1200,30 +1176,31 @@ COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_scope IS
 'leaves out a scope that a subscription brings and that is there already';
 
 --
--- Rights, which are to come last, since they are about all that is above
+-- Rights: last, since they are about all that is above
 --
 
--- Whoever creates the extension owns its tables, and with them every right that
--- is not everybody's.  None is granted to a role by name: so when that role
+-- The role that creates the extension owns its tables, and has with them every
+-- right that PUBLIC has not.  None is granted to a role by name: when that role
 -- leaves, REASSIGN OWNED hands all of them over.  Functions and types belong to
--- the bootstrap superuser, whoever installs: the owner of a function may put
--- another in its place, which superusers would call.  Those that not everybody
--- may call look for a right on a table (rights.c).
+-- the bootstrap superuser in any case: the owner of a function may put another in
+-- its place, which superusers would call.  Functions that are not for everybody
+-- to call look for a right on a table.
 --
--- So an upgrade script runs as a superuser on tables of somebody who may be none,
--- and may have put triggers, policies, rules, defaults and indexes with functions
--- of his own on them.  It must do nothing that runs those: no INSERT, UPDATE,
--- DELETE or COPY, no default or type that rewrites a table, no new constraint or
--- index, unless as that owner, under security restriction, in C.  It ends as this
--- one does.
+-- So an upgrade script runs as a superuser on tables of a role that may be none,
+-- and that may have put triggers, policies, rules, defaults and indexes with
+-- functions of its own on them.  It must do nothing that runs those: no INSERT,
+-- UPDATE, DELETE or COPY, no default or type that rewrites a table, no new
+-- constraint or index, unless as that owner, under security restriction, in C.
+-- It revokes from PUBLIC where it makes an object, and ends as this one does.
 --
--- pg_dump tells of rights as they differ from those that an object had when the
+-- pg_dump writes rights as they differ from those that an object had when the
 -- extension made it (pg_init_privs).  There, all rights on tables are granted to
--- pg_database_owner: so a dump says what their owner may do, whoever restores it.
--- That role is in every cluster, cannot leave, and never has those rights.
+-- pg_database_owner: so a dump says what their owner may do, whatever role
+-- restores it.  pg_database_owner is in every cluster, cannot leave, and never
+-- has those rights.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- What default privileges have granted to others is taken away.
+-- What default privileges have granted to roles is taken away.
 DO $$
 DECLARE
 	owner CONSTANT regrole := 10;
@@ -1232,15 +1209,11 @@ DECLARE
 	grantee regrole;
 BEGIN
 	FOR member IN
-		SELECT d.classid, d.objid, o.type, format('%s %s', o.type, o.identity) AS name,
-			-- types, and functions unless they are triggers of idem's tables
-			t.oid IS NOT NULL OR p.oid IS NOT NULL
-				AND NOT (p.prorettype = 'trigger'::regtype AND starts_with(p.proname::text, '_')) AS open
+		SELECT d.classid, d.objid, o.type, format('%s %s', o.type, o.identity) AS name
 		FROM pg_extension AS e
 			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
 				AND d.refobjid = e.oid AND d.deptype = 'e'
 			CROSS JOIN pg_identify_object(d.classid, d.objid, 0) AS o
-			LEFT JOIN pg_proc AS p ON p.tableoid = d.classid AND p.oid = d.objid
 			LEFT JOIN pg_type AS t ON t.tableoid = d.classid AND t.oid = d.objid
 		WHERE e.extname = 'idem'
 			-- casts have neither owner nor rights
@@ -1268,19 +1241,13 @@ BEGIN
 			EXECUTE format('REVOKE ALL ON %s FROM %s', member.name, grantee);
 		END LOOP;
 
-		-- both also write down anew, with the present owner, what pg_init_privs says
-		IF NOT member.open THEN
-			EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', member.name);
-		ELSIF rights IS NOT NULL THEN
+		-- also writes down anew, with the present owner, what pg_init_privs says
+		IF rights IS NOT NULL THEN
 			EXECUTE format('GRANT ALL ON %s TO %s', member.name, owner);
 		END IF;
 	END LOOP;
 END
 $$;
-
--- Definitions may be read by everybody.
-GRANT SELECT ON TABLE @extschema@.idem_machine, @extschema@.idem_machine_edge,
-	@extschema@.idem_consumer TO PUBLIC;
 
 -- What is granted from here on would be granted by the owner of the extension.
 DO $$
