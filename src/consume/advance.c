@@ -281,8 +281,8 @@ idem_advance(PG_FUNCTION_ARGS)
 {
 	Log			log;
 	Range		range;
-	char		nulls[] = "        ";
 	Datum		args[8];
+	bool		arg_isnull[8] = {false};
 	Datum		previous;
 	bool		isnull;
 	int64		start;
@@ -295,13 +295,13 @@ idem_advance(PG_FUNCTION_ARGS)
 	args[0] = Int64GetDatum(range.last + 1);
 	args[1] = Int64GetDatum(range.first);
 	args[2] = Int64GetDatum(range.epoch);
-	nulls[2] = range.epoch_isnull ? 'n' : ' ';
+	arg_isnull[2] = range.epoch_isnull;
 	args[3] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[4] = Int32GetDatum(log.partition);
 	args[5] = PointerGetDatum(log.consumer_name);
 	args[6] = PointerGetDatum(log.topic);
 	args[7] = BoolGetDatum(range.allow_gaps);
-	if (idem_spi_own(&advance, args, nulls, 1, &previous, &isnull) == 0)
+	if (idem_spi_own(&advance, args, arg_isnull, 1, &previous, &isnull) == 0)
 	{
 		check_applied(&log, &range);
 		PG_RETURN_NULL();

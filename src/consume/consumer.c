@@ -277,8 +277,8 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	bool		takes_late;
 	int64		window_us;
 	IdemConsumer consumer;
-	char		nulls[] = "    ";
 	Datum		args[4];
+	bool		isnull[4] = {false};
 
 	idem_rights_define_consumer(fcinfo, "idem_consumer_define");
 	PreventCommandDuringRecovery("idem_consumer_define()");
@@ -288,7 +288,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	window_us = ttl ? idem_interval_us(ttl, "ttl") : 0;
 	args[0] = PointerGetDatum(name);
 	args[1] = IntervalPGetDatum(ttl);
-	nulls[1] = ttl ? ' ' : 'n';
+	isnull[1] = (ttl == NULL);
 	args[2] = PointerGetDatum(late);
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
@@ -298,7 +298,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 			PG_RETURN_VOID();
 		args[3] = ObjectIdGetDatum(consumer.defined ?
 								   consumer.owner : GetUserId());
-		if (idem_spi_own(&define, args, nulls, 0, NULL, NULL) > 0)
+		if (idem_spi_own(&define, args, isnull, 0, NULL, NULL) > 0)
 			PG_RETURN_VOID();
 
 		/* another role has defined it meanwhile */

@@ -84,9 +84,9 @@ know(Relation rel)
 }
 
 static Datum
-copy_or_null(const IdemTableref *ref, char *null)
+copy_or_null(const IdemTableref *ref, bool *isnull)
 {
-	*null = ref == NULL ? 'n' : ' ';
+	*isnull = (ref == NULL);
 	return ref == NULL ? (Datum) 0 :
 		PointerGetDatum(memcpy(palloc(VARSIZE(ref)), ref, VARSIZE(ref)));
 }
@@ -112,9 +112,9 @@ know_type(void)
 }
 
 static Datum
-text_or_null(const char *value, char *null)
+text_or_null(const char *value, bool *isnull)
 {
-	*null = value == NULL ? 'n' : ' ';
+	*isnull = (value == NULL);
 	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
 }
 
@@ -142,7 +142,7 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 {
 	const IdemKey *key = entry->key == NULL ? idem_current_key() : NULL;
 	Datum		args[11];
-	char		nulls[] = "           ";
+	bool		isnull[11] = {false};
 
 	check_key(rel, entry->row);
 	if (known.relid != RelationGetRelid(rel) || known.target == NULL)
@@ -155,9 +155,9 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 	 */
 	args[0] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[1] = Int64GetDatum(entry->version);
-	args[2] = copy_or_null(known.target, &nulls[2]);
+	args[2] = copy_or_null(known.target, &isnull[2]);
 	args[3] = JsonbPGetDatum(entry->row);
-	args[4] = text_or_null(entry->from, &nulls[4]);
+	args[4] = text_or_null(entry->from, &isnull[4]);
 	args[5] = CStringGetTextDatum(entry->to);
 	args[6] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 	if (key != NULL)
@@ -167,13 +167,13 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 	}
 	else
 	{
-		args[7] = text_or_null(entry->scope, &nulls[7]);
-		args[8] = text_or_null(entry->key, &nulls[8]);
+		args[7] = text_or_null(entry->scope, &isnull[7]);
+		args[8] = text_or_null(entry->key, &isnull[8]);
 	}
-	nulls[9] = entry->note == NULL ? 'n' : ' ';
+	isnull[9] = (entry->note == NULL);
 	args[9] = JsonbPGetDatum(entry->note);
-	args[10] = copy_or_null(known.partition, &nulls[10]);
-	if (idem_spi_own(&insert_history, args, nulls, 0, NULL, NULL) == 0)
+	args[10] = copy_or_null(known.partition, &isnull[10]);
+	if (idem_spi_own(&insert_history, args, isnull, 0, NULL, NULL) == 0)
 		idem_error_prevented("idem_history");
 }
 

@@ -388,36 +388,36 @@ idem_key_table_claimer(const IdemKeyRow *row)
 	return name != NULL ? name : _("(dropped)");
 }
 
-/* What a row says, as parameters; nulls as SPI takes them. */
+/* What a row says, as parameters. */
 static void
-bind_row(const IdemKeyRow *row, Datum *args, char *nulls)
+bind_row(const IdemKeyRow *row, Datum *args, bool *isnull)
 {
 	args[ARG_OUTCOME] = ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
 	args[ARG_FINGERPRINT] = UUIDPGetDatum(&row->fingerprint);
-	nulls[ARG_FINGERPRINT] = row->fingerprint_isnull ? 'n' : ' ';
+	isnull[ARG_FINGERPRINT] = row->fingerprint_isnull;
 	args[ARG_RESPONSE] = row->response;
-	nulls[ARG_RESPONSE] = row->response_isnull ? 'n' : ' ';
+	isnull[ARG_RESPONSE] = row->response_isnull;
 	args[ARG_FENCE] = Int64GetDatum(row->fence);
 	args[ARG_CLAIMED_BY] = ObjectIdGetDatum(row->claimed_by);
 	args[ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
 	args[ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
 	args[ARG_LEASE_UNTIL] = TimestampTzGetDatum(row->lease_until);
-	nulls[ARG_LEASE_UNTIL] = row->leased ? ' ' : 'n';
+	isnull[ARG_LEASE_UNTIL] = !row->leased;
 	args[ARG_REQUEST] = row->request;
-	nulls[ARG_REQUEST] = row->request_isnull ? 'n' : ' ';
+	isnull[ARG_REQUEST] = row->request_isnull;
 }
 
 static uint64
 run_insert(IdemStatement *statement, text *scope, text *key,
 		   const IdemKeyRow *row)
 {
-	char		nulls[] = "           ";
 	Datum		args[ROW_ARGS + 2];
+	bool		isnull[ROW_ARGS + 2] = {false};
 
-	bind_row(row, args, nulls);
+	bind_row(row, args, isnull);
 	args[ROW_ARGS] = PointerGetDatum(scope);
 	args[ROW_ARGS + 1] = PointerGetDatum(key);
-	return idem_spi_own(statement, args, nulls, 0, NULL, NULL);
+	return idem_spi_own(statement, args, isnull, 0, NULL, NULL);
 }
 
 /*
@@ -426,7 +426,7 @@ run_insert(IdemStatement *statement, text *scope, text *key,
  * small table, which locks it for serializable conflict detection.
  */
 static bool
-run_found(IdemStatement *statement, Datum *args, const char *nulls, int first,
+run_found(IdemStatement *statement, Datum *args, const bool *isnull, int first,
 		  const IdemKeyRow *row)
 {
 	static const char *const settings[][2] = {
@@ -440,7 +440,7 @@ run_found(IdemStatement *statement, Datum *args, const char *nulls, int first,
 	args[first + 1] = TransactionIdGetDatum(row->version.xmin);
 	args[first + 2] = PointerGetDatum(row->key);
 	args[first + 3] = PointerGetDatum(row->scope);
-	rows = idem_spi_own(statement, args, nulls, 0, NULL, NULL);
+	rows = idem_spi_own(statement, args, isnull, 0, NULL, NULL);
 	idem_settings_end(nestlevel);
 	return rows > 0;
 }
@@ -509,17 +509,15 @@ idem_key_table_lock(const IdemKeyRow *row)
 bool
 idem_key_table_replace(const IdemKeyRow *row, bool new_response, bool new_request)
 {
-	char		nulls[] = "               ";
 	Datum		args[ROW_ARGS + 2 + FOUND_ARGS];
+	bool		isnull[ROW_ARGS + 2 + FOUND_ARGS] = {false};
 
-	bind_row(row, args, nulls);
-	if (!new_response)
-		nulls[ARG_RESPONSE] = 'n';
-	if (!new_request)
-		nulls[ARG_REQUEST] = 'n';
+	bind_row(row, args, isnull);
+	isnull[ARG_RESPONSE] |= !new_response;
+	isnull[ARG_REQUEST] |= !new_request;
 	args[ROW_ARGS] = BoolGetDatum(new_response);
 	args[ROW_ARGS + 1] = BoolGetDatum(new_request);
-	return run_found(&replace_row, args, nulls, ROW_ARGS + 2, row);
+	return run_found(&replace_row, args, isnull, ROW_ARGS + 2, row);
 }
 
 /* Deletes a row that was found.  False as idem_key_table_replace. */

@@ -99,7 +99,7 @@ hand_over(int ncols, Datum *values, bool *isnull)
 typedef struct Execution
 {
 	Datum	   *args;
-	const char *nulls;			/* as SPI takes them, or NULL */
+	const bool *arg_isnull;		/* NULL: none is */
 	/* the first row's columns go there */
 	int			ncols;
 	Datum	   *values;
@@ -111,10 +111,28 @@ typedef struct Execution
 	bool		is_callers;		/* has the caller written the statement? */
 } Execution;
 
+/* Which arguments are null, as SPI takes it; in the current memory. */
+static const char *
+spi_nulls(SPIPlanPtr plan, const bool *isnull)
+{
+	int			nargs = SPI_getargcount(plan);
+	char	   *nulls;
+
+	if (isnull == NULL)
+		return NULL;
+	nulls = palloc(nargs + 1);
+	for (int i = 0; i < nargs; i++)
+		nulls[i] = isnull[i] ? 'n' : ' ';
+	nulls[nargs] = '\0';
+	return nulls;
+}
+
 static uint64
 take_row(SPIPlanPtr plan, const Execution *how)
 {
-	int			rc = SPI_execute_plan(plan, how->args, how->nulls, false, 0);
+	int			rc = SPI_execute_plan(plan, how->args,
+									  spi_nulls(plan, how->arg_isnull),
+									  false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan returned %s", SPI_result_code_string(rc));
@@ -276,15 +294,16 @@ run_own(IdemStatement *statement, const Execution *how)
 /*
  * Runs a statement of idem's own as the owner of idem's tables.
  *
- * nulls is as SPI takes it ('n' marks a null), or NULL.  Returns the number of
- * rows, and the first ncols columns of the first row in the caller's memory.
+ * arg_isnull tells which arguments are null; NULL stands for none.  Returns the
+ * number of rows, and the first ncols columns of the first row in the caller's
+ * memory.
  */
 uint64
-idem_spi_own(IdemStatement *statement, Datum *args, const char *nulls,
+idem_spi_own(IdemStatement *statement, Datum *args, const bool *arg_isnull,
 			 int ncols, Datum *values, bool *isnull)
 {
 	Execution	how = {
-		.args = args, .nulls = nulls,
+		.args = args, .arg_isnull = arg_isnull,
 		.ncols = ncols, .values = values, .isnull = isnull
 	};
 
@@ -431,11 +450,11 @@ run_caller(IdemPlan *plan, const Execution *how)
  * idem_spi_own.
  */
 uint64
-idem_spi_caller(IdemPlan *plan, Datum *args, const char *nulls,
+idem_spi_caller(IdemPlan *plan, Datum *args, const bool *arg_isnull,
 				int ncols, Datum *values, bool *isnull)
 {
 	Execution	how = {
-		.args = args, .nulls = nulls,
+		.args = args, .arg_isnull = arg_isnull,
 		.ncols = ncols, .values = values, .isnull = isnull
 	};
 

@@ -36,7 +36,7 @@ typedef ParamListInfo (*IdemBindCallback) (int nargs, const Oid *types,
 										   void *state);
 
 extern uint64 idem_spi_own(IdemStatement *statement, Datum *args,
-						   const char *nulls, int ncols, Datum *values,
+						   const bool *arg_isnull, int ncols, Datum *values,
 						   bool *isnull);
 extern void idem_spi_own_send(IdemStatement *statement, Datum *args,
 							  DestReceiver *dest);
@@ -48,7 +48,7 @@ extern IdemPlan *idem_spi_keep(const char *signature, int length,
 extern const void *idem_spi_data(const char *signature, int length);
 extern MemoryContext idem_spi_memory(IdemPlan *plan);
 extern void idem_spi_set_data(IdemPlan *plan, const void *data);
-extern uint64 idem_spi_caller(IdemPlan *plan, Datum *args, const char *nulls,
+extern uint64 idem_spi_caller(IdemPlan *plan, Datum *args, const bool *arg_isnull,
 							  int ncols, Datum *values, bool *isnull);
 extern uint64 idem_spi_caller_send(IdemPlan *plan, IdemBindCallback bind,
 								   void *state, DestReceiver *dest);

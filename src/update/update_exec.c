@@ -61,7 +61,7 @@ typedef struct Table
 	int			nargs;
 	Oid		   *types;
 	Datum	   *args;
-	char	   *nulls;			/* as SPI takes them */
+	bool	   *isnull;			/* of args */
 } Table;
 
 /* What a statement has found. */
@@ -126,8 +126,7 @@ bind(Table *table)
 
 	table->types = palloc(sizeof(Oid) * room);
 	table->args = palloc(sizeof(Datum) * room);
-	table->nulls = palloc(room + 1);
-	memset(table->nulls, ' ', room);
+	table->isnull = palloc0(sizeof(bool) * room);
 	idem_pk_value_bind(patch->id, table->rel, &table->key,
 					   table->types, table->args);
 
@@ -138,15 +137,13 @@ bind(Table *table)
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(table->rel),
 											  column - 1);
 		JsonbValue	v;
-		bool		isnull;
 
 		(void) getKeyJsonValueFromContainer(&patch->data->root, name,
 											strlen(name), &v);
 		table->types[i] = att->atttypid;
 		table->args[i] = idem_jsonb_to_datum_read(&v, name, att->atttypid,
-												  att->atttypmod, &isnull);
-		if (isnull)
-			table->nulls[i] = 'n';
+												  att->atttypmod,
+												  &table->isnull[i]);
 		i++;
 	}
 
@@ -324,7 +321,7 @@ run(const Table *table, Statement which, Found *found)
 	Datum		values[3];
 	bool		isnull[3];
 
-	if (idem_spi_caller(plan_for(table, which), table->args, table->nulls,
+	if (idem_spi_caller(plan_for(table, which), table->args, table->isnull,
 						which == LOCK_ROW ? 3 : 2, values, isnull) == 0)
 		return false;
 

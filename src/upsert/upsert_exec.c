@@ -137,13 +137,12 @@ run(const UpsertState *put, IdemPlan *plan, Jsonb *data,
 	int ncols, Datum *values, bool *isnull)
 {
 	Datum		args[3];
+	bool		arg_isnull[3] = {false, !put->upsert->spec.versioned, false};
 
 	args[0] = JsonbPGetDatum(data);
 	args[1] = Int64GetDatum(put->upsert->expected_version);
 	args[2] = Int64GetDatum(put->seen.ticket.number);
-	return idem_spi_caller(plan, args,
-						   put->upsert->spec.versioned ? NULL : " n ",
-						   ncols, values, isnull);
+	return idem_spi_caller(plan, args, arg_isnull, ncols, values, isnull);
 }
 
 /* What is noted of the plan of the upsert's own statement. */
