@@ -47,6 +47,7 @@ OBJS = \
 	src/key/lease.o \
 	src/key/scope.o \
 	src/lifecycle/attach.o \
+	src/lifecycle/departure.o \
 	src/lifecycle/lifecycle_trigger.o \
 	src/lifecycle/row_movement.o \
 	src/lifecycle/transition_context.o \

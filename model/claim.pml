@@ -1,7 +1,7 @@
 /*
  * claim.pml
  *	  The life of one key: claims with a lease and a fence, as src/key/lease.c,
- *	  src/key/keyrow.c and src/purge/purge.c make it.  README.md says what is what.
+ *	  src/key/key_table.c and src/purge/purge.c make it.  README.md says what is what.
  *
  * Clients claim the key, work outside the database, and write with the fence
  * they were given: checkpoint, extend, release, complete, fail.  They may stop

@@ -30,21 +30,18 @@
 #include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "common/hashfn.h"
 #include "executor/executor.h"
-#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
 #include "optimizer/optimizer.h"
 #include "storage/bufmgr.h"
 #include "utils/datum.h"
-#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "lifecycle/departure.h"
 #include "lifecycle/row_movement.h"
 #include "table/partition_root.h"
 #include "table/row_to_jsonb.h"
@@ -56,52 +53,6 @@ struct IdemPartitionCheck
 								 * does */
 	ExprState  *constraint;		/* the partition's */
 };
-
-/* Where a row is that leaves. */
-typedef struct Place
-{
-	Oid			relid;			/* partition */
-	ItemPointerData tid;
-} Place;
-
-typedef struct Departure
-{
-	dlist_node	node;			/* of departures */
-	struct Bucket *bucket;
-	dlist_node	same_row;		/* of the bucket */
-	struct Stop *stop;
-	dlist_node	same_place;		/* of the stop */
-	uint64		number;			/* in the order of departures */
-	SubTransactionId subxact;	/* in which it was noted */
-	CommandId	command;		/* current then: the row's own is none later */
-	Oid			root;			/* of the partitions */
-	Place		place;			/* of the row */
-	IdemHistoryEntry *entry;	/* of the row */
-} Departure;
-
-/* The departures from one tree of partitions, of rows with one primary key. */
-typedef struct Bucket
-{
-	uint64		hash;			/* of both; hash key, must be first */
-	dlist_head	departures;		/* oldest first: rows arrive as they left */
-} Bucket;
-
-/*
- * The departures from one place: no more than one of them takes place, and not
- * always the last one that was noted.
- */
-typedef struct Stop
-{
-	Place		place;			/* hash key, must be first */
-	dlist_head	departures;		/* newest first */
-} Stop;
-
-/* Those that have not arrived, oldest first; subtransactions are numbered so. */
-static dlist_head departures = DLIST_STATIC_INIT(departures);
-static HTAB *buckets = NULL;
-static HTAB *stops = NULL;
-static MemoryContext departures_context = NULL; /* goes with the transaction */
-static uint64 last_number = 0;	/* never given twice */
 
 /* Does an update change a column? */
 bool
@@ -168,180 +119,34 @@ idem_row_movement_leaves(const IdemPartitionCheck *check, Relation rel,
 	return leaves;
 }
 
-static void
-forget_departures(void *arg)
-{
-	dlist_init(&departures);
-	buckets = NULL;
-	stops = NULL;
-	departures_context = NULL;
-}
-
-static void
-free_if_any(const void *pointer)
-{
-	if (pointer != NULL)
-		pfree(unconstify(void *, pointer));
-}
-
-/* Forgets a departure, but not its stop. */
-static void
-strike(Departure *departure)
-{
-	IdemHistoryEntry *entry = departure->entry;
-
-	dlist_delete(&departure->node);
-	dlist_delete(&departure->same_row);
-	dlist_delete(&departure->same_place);
-	if (dlist_is_empty(&departure->bucket->departures))
-		hash_search(buckets, &departure->bucket->hash, HASH_REMOVE, NULL);
-	free_if_any(entry->row);
-	free_if_any(entry->from);
-	free_if_any(entry->to);
-	free_if_any(entry->scope);
-	free_if_any(entry->key);
-	free_if_any(entry->note);
-	pfree(entry);
-	pfree(departure);
-}
-
-static void
-leave_stop(Stop *stop)
-{
-	if (dlist_is_empty(&stop->departures))
-		hash_search(stops, &stop->place, HASH_REMOVE, NULL);
-}
-
-/* Forgets what was noted in a subtransaction that is rolled back, or in its own. */
-static void
-subxact_ends(SubXactEvent event, SubTransactionId subxact,
-			 SubTransactionId parent, void *arg)
-{
-	if (event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	while (!dlist_is_empty(&departures))
-	{
-		Departure  *last = dlist_tail_element(Departure, node, &departures);
-		Stop	   *stop = last->stop;
-
-		if (last->subxact < subxact)
-			break;
-		strike(last);
-		leave_stop(stop);
-	}
-}
-
-static void xact_ends(XactEvent event, void *arg);
-
-static void
-make_context(void)
-{
-	static bool registered = false;
-	MemoryContext context;
-	MemoryContextCallback *callback;
-	HASHCTL		bucket = {
-		.keysize = sizeof(uint64),
-		.entrysize = sizeof(Bucket)
-	};
-	HASHCTL		stop = {
-		.keysize = sizeof(Place),
-		.entrysize = sizeof(Stop)
-	};
-
-	if (!registered)
-	{
-		RegisterXactCallback(xact_ends, NULL);
-		RegisterSubXactCallback(subxact_ends, NULL);
-		registered = true;
-	}
-
-	context = AllocSetContextCreate(TopTransactionContext, "idem departures",
-									ALLOCSET_SMALL_SIZES);
-	callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
-	callback->func = forget_departures;
-	MemoryContextRegisterResetCallback(context, callback);
-	bucket.hcxt = stop.hcxt = context;
-	buckets = hash_create("idem departures by row", 32, &bucket,
-						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	stops = hash_create("idem departures by place", 32, &stop,
-						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	/* last, when all is there */
-	departures_context = context;
-}
-
-/* The departures from a place; NULL if none was noted, nor is to. */
-static Stop *
-find_stop(const Place *place, bool make)
-{
-	bool		found;
-	Stop	   *stop;
-
-	stop = hash_search(stops, place, make ? HASH_ENTER : HASH_FIND, &found);
-	if (make && !found)
-		dlist_init(&stop->departures);
-	return stop;
-}
-
-/* The departures of rows with a primary key; NULL if none was noted, nor is to. */
-static Bucket *
-find_bucket(Oid root, const Jsonb *row, bool make)
-{
-	uint64		hash = hash_bytes_extended((const unsigned char *) row,
-										   VARSIZE(row), root);
-	Bucket	   *bucket;
-	bool		found;
-
-	bucket = hash_search(buckets, &hash, make ? HASH_ENTER : HASH_FIND, &found);
-	if (make && !found)
-		dlist_init(&bucket->departures);
-	return bucket;
-}
-
-static char *
-copy_text(const char *text)
-{
-	return text == NULL ? NULL : pstrdup(text);
-}
-
-static Jsonb *
-copy_json(const Jsonb *json)
-{
-	return json == NULL ? NULL : memcpy(palloc(VARSIZE(json)), json,
-										VARSIZE(json));
-}
-
-/* A entry with all that it points to, in the current memory context. */
-static IdemHistoryEntry *
-copy_passage(const IdemHistoryEntry *entry)
-{
-	IdemHistoryEntry *copy = palloc(sizeof(IdemHistoryEntry));
-
-	*copy = *entry;
-	copy->row = copy_json(entry->row);
-	copy->from = copy_text(entry->from);
-	copy->to = copy_text(entry->to);
-	copy->scope = copy_text(entry->scope);
-	copy->key = copy_text(entry->key);
-	copy->note = copy_json(entry->note);
-	return copy;
-}
-
 static bool
 is_heap(Relation rel)
 {
 	return rel->rd_tableam == GetHeapamTableAmRoutine();
 }
 
-static Place
-make_place(Relation rel, ItemPointer tid)
-{
-	Place		place;
+static void xact_ends(XactEvent event, void *arg);
 
-	/* all of it, as it is hashed */
-	memset(&place, 0, sizeof(Place));
-	place.relid = RelationGetRelid(rel);
-	place.tid = *tid;
-	return place;
+static IdemDeparture *
+add(const IdemPartitionCheck *check, Relation rel, ItemPointer tid,
+	const IdemHistoryEntry *entry)
+{
+	static bool registered = false;
+	IdemPlace	place = idem_departure_place(rel, tid);
+
+	if (!is_heap(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot move a row of \"%s\" to another partition",
+						RelationGetRelationName(rel)),
+				 errdetail("It follows a state machine, and its access method is not heap.")));
+
+	if (!registered)
+	{
+		RegisterXactCallback(xact_ends, NULL);
+		registered = true;
+	}
+	return idem_departure_add(check->root, &place, entry);
 }
 
 /*
@@ -352,39 +157,14 @@ void
 idem_row_movement_add(const IdemPartitionCheck *check, Relation rel,
 					  ItemPointer tid, const IdemHistoryEntry *entry)
 {
-	MemoryContext former;
-	Departure  *departure;
-
-	if (!is_heap(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot move a row of \"%s\" to another partition",
-						RelationGetRelationName(rel)),
-				 errdetail("It follows a state machine, and its access method is not heap.")));
-
-	if (departures_context == NULL)
-		make_context();
-	former = MemoryContextSwitchTo(departures_context);
-	departure = palloc(sizeof(Departure));
-	departure->number = ++last_number;
-	departure->subxact = GetCurrentSubTransactionId();
-	departure->command = GetCurrentCommandId(false);
-	departure->root = check->root;
-	departure->place = make_place(rel, tid);
-	departure->entry = copy_passage(entry);
-	MemoryContextSwitchTo(former);
-	departure->bucket = find_bucket(check->root, entry->row, true);
-	departure->stop = find_stop(&departure->place, true);
-	dlist_push_tail(&departures, &departure->node);
-	dlist_push_tail(&departure->bucket->departures, &departure->same_row);
-	dlist_push_head(&departure->stop->departures, &departure->same_place);
+	(void) add(check, rel, tid, entry);
 }
 
 /* Is any row to leave a partition, and has not arrived yet? */
 bool
 idem_row_movement_underway(void)
 {
-	return !dlist_is_empty(&departures);
+	return !dlist_is_empty(idem_departure_all());
 }
 
 /*
@@ -392,7 +172,7 @@ idem_row_movement_underway(void)
  * That we have deleted it keeps it where it was until the transaction ends.
  */
 static bool
-has_left(const Departure *departure, TransactionId *xid, CommandId *command)
+has_left(const IdemDeparture *departure, TransactionId *xid, CommandId *command)
 {
 	/* locked by the update; NULL if it has been dropped since */
 	Relation	rel = try_relation_open(departure->place.relid, AccessShareLock);
@@ -429,20 +209,19 @@ has_left(const Departure *departure, TransactionId *xid, CommandId *command)
 }
 
 /* The departure that a suspicion led to; NULL if it is settled. */
-static Departure *
+static IdemDeparture *
 find_suspect(Relation rel, IdemSuspect *suspect)
 {
-	Place		place = make_place(rel, &suspect->tid);
-	Stop	   *stop = NULL;
+	IdemPlace	place = idem_departure_place(rel, &suspect->tid);
+	dlist_head *there = suspect->number == 0 ? NULL :
+		idem_departure_from(&place);
 	dlist_iter	iter;
 
-	if (suspect->number != 0 && departures_context != NULL)
-		stop = find_stop(&place, false);
-	if (stop == NULL)
+	if (there == NULL)
 		return NULL;
-	dlist_foreach(iter, &stop->departures)
+	dlist_foreach(iter, there)
 	{
-		Departure  *departure = dlist_container(Departure, same_place, iter.cur);
+		IdemDeparture *departure = dlist_container(IdemDeparture, same_place, iter.cur);
 
 		if (departure->number == suspect->number)
 			return departure;
@@ -459,7 +238,7 @@ idem_row_movement_suspect(const IdemPartitionCheck *check, Relation rel,
 						  ItemPointer tid, const IdemHistoryEntry *entry,
 						  IdemSuspect *suspect)
 {
-	Departure  *former = find_suspect(rel, suspect);
+	IdemDeparture *former = find_suspect(rel, suspect);
 	TransactionId xid;
 	CommandId	command;
 
@@ -467,15 +246,9 @@ idem_row_movement_suspect(const IdemPartitionCheck *check, Relation rel,
 		return;
 	/* if it has not left by now, it does not */
 	if (former != NULL && !has_left(former, &xid, &command))
-	{
-		Stop	   *stop = former->stop;
+		idem_departure_forget(former);
 
-		strike(former);
-		leave_stop(stop);
-	}
-
-	idem_row_movement_add(check, rel, tid, entry);
-	suspect->number = last_number;
+	suspect->number = add(check, rel, tid, entry)->number;
 	suspect->tid = *tid;
 }
 
@@ -513,7 +286,7 @@ state_text(const IdemHistoryEntry *entry)
 }
 
 static void
-changed_error(const Departure *departure, Relation rel,
+changed_error(const IdemDeparture *departure, Relation rel,
 			  const IdemHistoryEntry *arrived)
 {
 	const IdemHistoryEntry *left = departure->entry;
@@ -530,7 +303,7 @@ changed_error(const Departure *departure, Relation rel,
 }
 
 static void
-lost_error(const Departure *departure)
+lost_error(const IdemDeparture *departure)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -546,7 +319,7 @@ lost_error(const Departure *departure)
 
 /* Is a departure of a row with the primary key of one that was inserted? */
 static bool
-is_of(const Departure *departure, Oid root, const IdemHistoryEntry *arrived)
+is_of(const IdemDeparture *departure, Oid root, const IdemHistoryEntry *arrived)
 {
 	return departure->root == root &&
 		idem_row_to_jsonb_same(departure->entry->row, arrived->row);
@@ -557,42 +330,44 @@ is_of(const Departure *departure, Oid root, const IdemHistoryEntry *arrived)
  * arrived as it left: nothing else is left of that place.
  */
 static IdemHistoryEntry *
-settle(Stop *stop, Oid root, const IdemHistoryEntry *arrived)
+settle(IdemPlace place, Oid root, const IdemHistoryEntry *arrived)
 {
 	IdemHistoryEntry *entry = NULL;
-	dlist_mutable_iter iter;
+	dlist_head *departures;
 
-	dlist_foreach_modify(iter, &stop->departures)
+	/* the list goes with its last departure */
+	while ((departures = idem_departure_from(&place)) != NULL)
 	{
-		Departure  *departure = dlist_container(Departure, same_place, iter.cur);
+		IdemDeparture *departure = dlist_head_element(IdemDeparture, same_place,
+													  departures);
 
 		if (entry == NULL && is_of(departure, root, arrived) &&
 			same_state(departure->entry, arrived))
-			entry = copy_passage(departure->entry);
-		strike(departure);
+			entry = idem_departure_copy_entry(departure->entry);
+		idem_departure_forget(departure);
 	}
-	leave_stop(stop);
+	Assert(entry != NULL);
 	return entry;
 }
 
 /*
  * If a row that has been inserted into a partition is one that has moved there,
- * its entry from where it comes; NULL if it is new.  Raises 27000 if it is not
+ * its transition, as it was noted where it left; NULL if it is new.  Raises 27000 if it is not
  * as it left.
  */
 IdemHistoryEntry *
 idem_row_movement_take(const IdemPartitionCheck *check, Relation rel,
 					   HeapTuple row, const IdemHistoryEntry *arrived)
 {
-	Bucket	   *bucket = find_bucket(check->root, arrived->row, false);
-	Departure  *other = NULL;
+	dlist_head *departures = idem_departure_of_row(check->root, arrived->row);
+	IdemDeparture *other = NULL;
 	dlist_iter	iter;
 
-	if (bucket == NULL)
+	if (departures == NULL)
 		return NULL;
-	dlist_foreach(iter, &bucket->departures)
+	dlist_foreach(iter, departures)
 	{
-		Departure  *departure = dlist_container(Departure, same_row, iter.cur);
+		IdemDeparture *departure = dlist_container(IdemDeparture, same_row, iter.cur);
 		TransactionId xid;
 		CommandId	command;
 
@@ -606,7 +381,7 @@ idem_row_movement_take(const IdemPartitionCheck *check, Relation rel,
 			other = departure;
 			continue;
 		}
-		return settle(departure->stop, check->root, arrived);
+		return settle(departure->place, check->root, arrived);
 	}
 	/* without a primary key it may be any row */
 	if (other != NULL && JB_ROOT_COUNT(arrived->row) > 0)
@@ -622,9 +397,9 @@ xact_ends(XactEvent event, void *arg)
 
 	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
 		return;
-	dlist_foreach(iter, &departures)
+	dlist_foreach(iter, idem_departure_all())
 	{
-		Departure  *departure = dlist_container(Departure, node, iter.cur);
+		IdemDeparture *departure = dlist_container(IdemDeparture, node, iter.cur);
 		TransactionId xid;
 		CommandId	command;
 
