@@ -37,7 +37,9 @@ OBJS = \
 	src/execute/execute.o \
 	src/execute/jsonb_receiver.o \
 	src/execute/params.o \
+	src/history/history_order.o \
 	src/history/history_read.o \
+	src/history/history_select.o \
 	src/history/history_write.o \
 	src/key/claim.o \
 	src/key/current_key.o \

@@ -1,0 +1,33 @@
+/*
+ * history_select.h
+ *	  Finding what is recorded of a row.
+ */
+#ifndef IDEM_HISTORY_SELECT_H
+#define IDEM_HISTORY_SELECT_H
+
+#include "tcop/dest.h"
+#include "utils/relcache.h"
+
+#include "base/unique_index.h"
+#include "table/attachment.h"
+
+/* A row, and the tables whose records of it go together. */
+typedef struct IdemHistoryTables
+{
+	Datum		places;			/* of the row in each */
+	Datum		oids;
+	Datum		names;
+	Datum		rows;			/* the keys that it can have been recorded by */
+	Datum		unknown;		/* its places where no table is known */
+} IdemHistoryTables;
+
+extern void idem_history_select_tables(Relation rel, Oid asked,
+									   const IdemAttachment *followed,
+									   const IdemUniqueIndex *key,
+									   const Datum *values,
+									   IdemHistoryTables *tables);
+extern bool idem_history_select_any(const IdemHistoryTables *tables);
+extern void idem_history_select_rows(const IdemHistoryTables *tables,
+									 DestReceiver *dest);
+
+#endif							/* IDEM_HISTORY_SELECT_H */
