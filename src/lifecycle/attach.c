@@ -47,6 +47,15 @@ PG_FUNCTION_INFO_V1(idem_detach);
 #define BEFORE_TRIGGER	"zz_idem_lifecycle"
 #define AFTER_TRIGGER	"!idem_lifecycle"
 
+/* What a table is to follow, as the caller of idem_attach() says. */
+typedef struct Attachment
+{
+	const char *machine;
+	const char *status;			/* column with the state */
+	const char *version;		/* column with the version */
+	bool		history;		/* are its transitions to be recorded? */
+} Attachment;
+
 /*
  * Opens a table of the caller's, with the lock that CREATE TRIGGER takes, so
  * that no row slips in between the checks and the trigger.
@@ -208,40 +217,39 @@ check_children(Relation rel, const char *machine, const char *status)
 
 /* Does a table follow that machine in those columns, but keep no history? */
 static bool
-lacks_history(Relation rel, const char *machine, const char *status,
-			  const char *version)
+lacks_history(Relation rel, const Attachment *wanted)
 {
 	IdemAttachment attachment;
 	Oid			relid = RelationGetRelid(rel);
 
 	return idem_attachment_find(&attachment, rel) &&
-		strcmp(attachment.machine, machine) == 0 &&
-		attachment.status == get_attnum(relid, status) &&
-		attachment.version == get_attnum(relid, version) &&
+		strcmp(attachment.machine, wanted->machine) == 0 &&
+		attachment.status == get_attnum(relid, wanted->status) &&
+		attachment.version == get_attnum(relid, wanted->version) &&
 		!idem_attachment_records(rel);
 }
 
 /* Refuses a table that could not live under the machine. */
 static void
-check_table(Relation rel, const char *name, const char *status,
-			const char *version)
+check_table(Relation rel, const Attachment *wanted)
 {
-	const IdemMachine *machine = idem_machine_find(name);
+	const IdemMachine *machine = idem_machine_find(wanted->machine);
 	char	   *initial = pstrdup(idem_machine_initial(machine));
 	List	   *states = idem_machine_states(machine);
 	List	   *edges = idem_machine_edges(machine);
 	Form_pg_attribute att;
 	AttrNumber	column;
 
-	check_children(rel, name, status);
-	att = need_column(rel, status,
+	check_children(rel, wanted->machine, wanted->status);
+	att = need_column(rel, wanted->status,
 					  psprintf("text NOT NULL DEFAULT %s",
 							   quote_literal_cstr(initial)));
 	column = att->attnum;
-	check_status(rel, att, name, states);
-	check_version(rel, need_column(rel, version, "bigint NOT NULL DEFAULT 1"));
+	check_status(rel, att, wanted->machine, states);
+	check_version(rel, need_column(rel, wanted->version,
+								   "bigint NOT NULL DEFAULT 1"));
 	idem_guard_accept(rel, edges);
-	check_rows(rel, column, name, states);
+	check_rows(rel, column, wanted->machine, states);
 }
 
 /* Creates a trigger; event says when it fires. */
@@ -250,6 +258,48 @@ create_trigger(const char *name, const char *event, const char *call)
 {
 	idem_spi_command(psprintf("CREATE TRIGGER %s %s %s",
 							  quote_identifier(name), event, call));
+}
+
+/*
+ * Has a table, of that name, follow a machine by triggers, and keep a history;
+ * attached says that it follows the machine already.
+ */
+static void
+create_triggers(const char *table, const Attachment *wanted, bool attached)
+{
+	const char *call = psprintf("ON %s FOR EACH ROW"
+								" EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
+								table, idem_catalog()->schema,
+								quote_literal_cstr(wanted->machine),
+								quote_literal_cstr(wanted->status),
+								quote_literal_cstr(wanted->version));
+
+	if (!attached)
+	{
+		create_trigger(BEFORE_TRIGGER "_update", "BEFORE UPDATE", call);
+		create_trigger(AFTER_TRIGGER "_insert", "AFTER INSERT", call);
+	}
+	if (wanted->history)
+		create_trigger(AFTER_TRIGGER "_history", "AFTER UPDATE", call);
+}
+
+/* Reads the arguments of idem_attach(). */
+static void
+read_arguments(FunctionCallInfo fcinfo, Attachment *wanted)
+{
+	static const char *const arguments[] = {
+		"target", "machine", "status", "version", "history"
+	};
+
+	for (int i = 0; i < lengthof(arguments); i++)
+	{
+		if (PG_ARGISNULL(i))
+			idem_error_null(arguments[i]);
+	}
+	wanted->machine = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	wanted->status = NameStr(*PG_GETARG_NAME(2));
+	wanted->version = NameStr(*PG_GETARG_NAME(3));
+	wanted->history = PG_GETARG_BOOL(4);
 }
 
 /*
@@ -266,60 +316,33 @@ create_trigger(const char *name, const char *event, const char *call)
 Datum
 idem_attach(PG_FUNCTION_ARGS)
 {
-	static const char *const arguments[] = {
-		"target", "machine", "status", "version", "history"
-	};
-	const char *machine_name;
-	const char *status;
-	const char *version;
-	const char *call;
+	Attachment	wanted;
 	const char *table;
 	IdemUniqueIndex key;
 	Relation	rel;
-	bool		history;
 	bool		attached;
 
-	for (int i = 0; i < lengthof(arguments); i++)
-	{
-		if (PG_ARGISNULL(i))
-			idem_error_null(arguments[i]);
-	}
-	machine_name = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	status = NameStr(*PG_GETARG_NAME(2));
-	version = NameStr(*PG_GETARG_NAME(3));
-	history = PG_GETARG_BOOL(4);
+	read_arguments(fcinfo, &wanted);
 
 	/* Against a change of the machine until our triggers can be seen. */
-	idem_machine_lock(machine_name, ShareLock);
+	idem_machine_lock(wanted.machine, ShareLock);
 	rel = open_own_table(PG_GETARG_OID(0));
 	attached = trigger_names(rel) != NIL;
-	if (attached &&
-		!(history && lacks_history(rel, machine_name, status, version)))
+	if (attached && !(wanted.history && lacks_history(rel, &wanted)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("table \"%s\" follows a state machine already",
 						RelationGetRelationName(rel)),
 				 errhint("Call idem_detach() first.")));
 
-	(void) idem_machine_find(machine_name);
+	(void) idem_machine_find(wanted.machine);
 	idem_unique_index_need_primary(&key, rel);
 	if (!attached)
-		check_table(rel, machine_name, status, version);
+		check_table(rel, &wanted);
 
 	table = idem_target_check_name(rel);
-	relation_close(rel, NoLock);
-	call = psprintf("ON %s FOR EACH ROW"
-					" EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
-					table, idem_catalog()->schema,
-					quote_literal_cstr(machine_name),
-					quote_literal_cstr(status), quote_literal_cstr(version));
-	if (!attached)
-	{
-		create_trigger(BEFORE_TRIGGER "_update", "BEFORE UPDATE", call);
-		create_trigger(AFTER_TRIGGER "_insert", "AFTER INSERT", call);
-	}
-	if (history)
-		create_trigger(AFTER_TRIGGER "_history", "AFTER UPDATE", call);
+	relation_close(rel, NoLock);	/* CREATE TRIGGER wants it unused */
+	create_triggers(table, &wanted, attached);
 	PG_RETURN_VOID();
 }
 

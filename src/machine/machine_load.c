@@ -27,6 +27,27 @@
 #include "machine/machine_builtin.h"
 #include "machine/machine_load.h"
 
+/* Columns of idem_machine. */
+enum
+{
+	MACHINE_NAME = 1,
+	MACHINE_INITIAL,
+	MACHINE_STATES,
+	MACHINE_OWNER
+};
+
+/* Columns of idem_machine_edge. */
+enum
+{
+	EDGE_MACHINE = 1,
+	EDGE_FROM_STATE,
+	EDGE_TO_STATE,
+	EDGE_GUARD
+};
+
+StaticAssertDecl((int) MACHINE_NAME == (int) EDGE_MACHINE,
+				 "begin_scan() serves both tables");
+
 /* A machine as it is being read. */
 typedef struct Reading
 {
@@ -53,7 +74,7 @@ begin_scan(Relation rel, Oid index, Snapshot snapshot, const char *name)
 {
 	ScanKeyData key;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
+	ScanKeyInit(&key, MACHINE_NAME, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(name));
 	return systable_beginscan(rel, index, true, snapshot, 1, &key);
 }
@@ -125,14 +146,16 @@ read_machine(Relation rel, Snapshot snapshot, IdemMachine *machine,
 
 		add_stamp(&reading->stamp, tuple);
 		found = true;
-		machine->initial = text_column(tuple, desc, 2);
-		deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, 3, desc, &isnull)),
+		machine->initial = text_column(tuple, desc, MACHINE_INITIAL);
+		deconstruct_array(DatumGetArrayTypeP(heap_getattr(tuple, MACHINE_STATES,
+														  desc, &isnull)),
 						  TEXTOID, -1, false, TYPALIGN_INT,
 						  &states, NULL, &nstates);
 		for (int i = 0; i < nstates; i++)
 			reading->states = lappend(reading->states,
 									  TextDatumGetCString(states[i]));
-		machine->owner = DatumGetObjectId(heap_getattr(tuple, 4, desc, &isnull));
+		machine->owner = DatumGetObjectId(heap_getattr(tuple, MACHINE_OWNER, desc,
+													   &isnull));
 	}
 	systable_endscan(scan);
 	return found;
@@ -152,10 +175,10 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 
 		CHECK_FOR_INTERRUPTS();
 		add_stamp(&reading->stamp, tuple);
-		edge->from = text_column(tuple, desc, 2);
-		edge->to = text_column(tuple, desc, 3);
-		if (!heap_attisnull(tuple, 4, desc))
-			edge->guard = text_column(tuple, desc, 4);
+		edge->from = text_column(tuple, desc, EDGE_FROM_STATE);
+		edge->to = text_column(tuple, desc, EDGE_TO_STATE);
+		if (!heap_attisnull(tuple, EDGE_GUARD, desc))
+			edge->guard = text_column(tuple, desc, EDGE_GUARD);
 		reading->edges = lappend(reading->edges, edge);
 	}
 	systable_endscan(scan);
@@ -163,22 +186,22 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 
 /* A machine as it comes with idem, which belongs to the owner of the tables. */
 static void
-read_shipped(Relation rel, const IdemBuiltinMachine *shipped, IdemMachine *machine,
+read_builtin(Relation rel, const IdemBuiltinMachine *builtin, IdemMachine *machine,
 			 Reading *reading)
 {
-	machine->initial = shipped->states[0];
+	machine->initial = builtin->states[0];
 	machine->owner = rel->rd_rel->relowner;
-	for (int i = 0; shipped->states[i] != NULL; i++)
+	for (int i = 0; builtin->states[i] != NULL; i++)
 	{
 		IdemEdge   *edge;
 
 		reading->states = lappend(reading->states,
-								  unconstify(char *, shipped->states[i]));
+								  unconstify(char *, builtin->states[i]));
 		if (i == 0)
 			continue;
 		edge = palloc0(sizeof(IdemEdge));
-		edge->from = shipped->states[i - 1];
-		edge->to = shipped->states[i];
+		edge->from = builtin->states[i - 1];
+		edge->to = builtin->states[i];
 		reading->edges = lappend(reading->edges, edge);
 	}
 }
@@ -271,7 +294,7 @@ arrange(IdemMachine *machine, Reading *reading)
 	List	   *names = reading->states;
 	ListCell   *lc;
 
-	/* Whoever writes to the tables by hand may leave a state out. */
+	/* A row that was written by hand may leave a state out. */
 	names = lappend(names, unconstify(char *, machine->initial));
 	foreach(lc, reading->edges)
 	{
@@ -288,6 +311,8 @@ arrange(IdemMachine *machine, Reading *reading)
 		IdemState  *state = idem_machine_load_state(machine, edge->from);
 
 		CHECK_FOR_INTERRUPTS();
+		/* arrange_states() was given all names that edges have */
+		Assert(state != NULL && idem_machine_load_state(machine, edge->to) != NULL);
 		edge->position = idem_machine_load_state(machine, edge->to)->position;
 		state->edges = lappend(state->edges, edge);
 	}
@@ -329,7 +354,7 @@ idem_machine_load(const IdemCatalog *cat, const char *name)
 	Relation	rel = table_open(cat->machine_table, AccessShareLock);
 	Relation	edges = table_open(cat->edge_table, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
-	const IdemBuiltinMachine *shipped = idem_machine_builtin_find(name);
+	const IdemBuiltinMachine *builtin = idem_machine_builtin_find(name);
 	Reading		reading = {.stamp = begin_stamp(rel, edges)};
 
 	/* One snapshot for both tables, or it might be half of each definition. */
@@ -340,9 +365,9 @@ idem_machine_load(const IdemCatalog *cat, const char *name)
 		arrange(machine, &reading);
 		machine->stamp = reading.stamp;
 	}
-	else if (shipped != NULL)
+	else if (builtin != NULL)
 	{
-		read_shipped(rel, shipped, machine, &reading);
+		read_builtin(rel, builtin, machine, &reading);
 		arrange(machine, &reading);
 		machine->stamp = reading.stamp;
 	}
