@@ -85,6 +85,7 @@ OBJS = \
 	src/table/pk_value.o \
 	src/table/row_to_jsonb.o \
 	src/table/row_version.o \
+	src/table/sql_name.o \
 	src/table/state_column.o \
 	src/table/tableref.o \
 	src/table/target_check.o \

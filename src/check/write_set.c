@@ -25,21 +25,19 @@
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "check/write_set.h"
 #include "table/partition_root.h"
+#include "table/sql_name.h"
 
 /* The modes of whoever may write rows to a table, or put others in their place. */
 #define WRITE_LOCKS \
@@ -86,16 +84,6 @@ idem_write_set_begin(void)
 	return written;
 }
 
-static char *
-qualified_name(Relation rel)
-{
-	Oid			schema = RelationGetNamespace(rel);
-
-	return quote_qualified_identifier(isTempNamespace(schema) ? "pg_temp" :
-									  get_namespace_name(schema),
-									  RelationGetRelationName(rel));
-}
-
 /* What is known of the table by that name: nothing at first. */
 static Table *
 find_table(IdemWriteSet *written, const char *name)
@@ -128,7 +116,7 @@ find_images(IdemWriteSet *written, Relation rel)
 	if (rel->rd_rel->relispartition)
 		whole = table_open(idem_partition_root(RelationGetRelid(rel)),
 						   AccessShareLock);
-	table = find_table(written, qualified_name(whole));
+	table = find_table(written, idem_sql_name(whole));
 	if (table->images == NULL)
 		table->images = idem_row_images_open(table->name, whole);
 	idem_row_images_restrict(table->images, whole);
@@ -215,7 +203,7 @@ can_read(IdemWriteSet *written, Relation rel)
 		default:
 			return false;
 	}
-	find_table(written, qualified_name(rel))->unseen = unseen;
+	find_table(written, idem_sql_name(rel))->unseen = unseen;
 	return false;
 }
 

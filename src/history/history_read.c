@@ -31,7 +31,7 @@
 #include "table/attachment.h"
 #include "table/partition_root.h"
 #include "table/pk_value.h"
-#include "table/target_check.h"
+#include "table/sql_name.h"
 
 PG_FUNCTION_INFO_V1(idem_history);
 
@@ -67,8 +67,7 @@ static void
 append_column(StringInfo buf, Relation rel, AttrNumber number)
 {
 	appendStringInfo(buf, "%sidem_row.%s", buf->len > 0 ? ", " : "",
-					 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel),
-															number - 1)->attname)));
+					 idem_sql_name_column(rel, number));
 }
 
 /*
@@ -93,10 +92,8 @@ write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex 
 		appendStringInfoString(&columns, ", idem_row.*");
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s FROM %s%s AS idem_row WHERE ",
-					 columns.data,
-					 rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-					 idem_target_check_name(rel));
+	appendStringInfo(&sql, "SELECT %s FROM %s AS idem_row WHERE ",
+					 columns.data, idem_sql_name_only(rel));
 	idem_pk_value_condition(&sql, rel, key);
 	return sql.data;
 }

@@ -21,6 +21,7 @@
 #include "history/history_select.h"
 #include "run/spi.h"
 #include "table/pk_json.h"
+#include "table/sql_name.h"
 #include "table/tableref.h"
 
 #define EQUAL		" OPERATOR(pg_catalog.=) "
@@ -183,7 +184,7 @@ idem_history_select_tables(Relation rel, Oid asked,
 	names = palloc(sizeof(Datum) * list_length(relids));
 	foreach(lc, relids)
 	{
-		char	   *name = idem_tableref_name(lfirst_oid(lc));
+		char	   *name = idem_sql_name_find(lfirst_oid(lc));
 
 		oids[count++] = ObjectIdGetDatum(lfirst_oid(lc));
 		if (name != NULL)		/* not dropped meanwhile */

@@ -32,8 +32,8 @@
 #include "machine/state_counts.h"
 #include "run/spi.h"
 #include "table/attachment.h"
+#include "table/sql_name.h"
 #include "table/state_column.h"
-#include "table/target_check.h"
 
 PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
@@ -119,7 +119,7 @@ need_column(Relation rel, const char *name, const char *definition)
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						name, RelationGetRelationName(rel)),
 				 errhint("Add it: ALTER TABLE %s ADD COLUMN %s %s.",
-						 idem_target_check_name(rel), quote_identifier(name),
+						 idem_sql_name(rel), quote_identifier(name),
 						 definition)));
 	att = TupleDescAttr(RelationGetDescr(rel), number - 1);
 	if (att->attgenerated != '\0')
@@ -157,8 +157,8 @@ check_version(Relation rel, Form_pg_attribute att)
 				 errmsg("column \"%s\" of relation \"%s\" must be NOT NULL to hold a version",
 						NameStr(att->attname), RelationGetRelationName(rel)),
 				 errhint("Give the rows a version, then ALTER TABLE %s ALTER COLUMN %s SET NOT NULL.",
-						 idem_target_check_name(rel),
-						 quote_identifier(NameStr(att->attname)))));
+						 idem_sql_name(rel),
+						 idem_sql_name_column(rel, att->attnum))));
 }
 
 /*
@@ -209,7 +209,7 @@ check_children(Relation rel, const char *machine, const char *status)
 					 errmsg("table \"%s\" cannot follow a state machine before its children do",
 							RelationGetRelationName(rel)),
 					 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
-							   idem_target_check_name(child), RelationGetRelationName(rel)),
+							   idem_sql_name(child), RelationGetRelationName(rel)),
 					 errhint("Call idem_attach() for the children first, or make them partitions.")));
 		relation_close(child, NoLock);
 	}
@@ -340,7 +340,7 @@ idem_attach(PG_FUNCTION_ARGS)
 	if (!attached)
 		check_table(rel, &wanted);
 
-	table = idem_target_check_name(rel);
+	table = idem_sql_name(rel);
 	relation_close(rel, NoLock);	/* CREATE TRIGGER wants it unused */
 	create_triggers(table, &wanted, attached);
 	PG_RETURN_VOID();
@@ -370,7 +370,7 @@ idem_detach(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("table \"%s\" does not follow a state machine",
 						RelationGetRelationName(rel))));
-	table = idem_target_check_name(rel);
+	table = idem_sql_name(rel);
 	relation_close(rel, NoLock);	/* DROP TRIGGER wants it unused */
 
 	foreach(lc, names)

@@ -25,8 +25,8 @@
 #include "machine/guard.h"
 #include "machine/state_counts.h"
 #include "table/attachment.h"
+#include "table/sql_name.h"
 #include "table/state_column.h"
-#include "table/tableref.h"
 
 /* What is to be found out about the tables, and what has been. */
 typedef struct Survey
@@ -90,7 +90,7 @@ idem_attached_tables_names(List *followers)
 	initStringInfo(&buf);
 	foreach(lc, followers)
 		appendStringInfo(&buf, "%s%s", buf.len ? ", " : "",
-						 idem_tableref_name(lfirst_oid(lc)));
+						 idem_sql_name_find(lfirst_oid(lc)));
 	return buf.data;
 }
 
@@ -162,7 +162,7 @@ may_read(Relation rel, AttrNumber status)
 static void
 survey_column(Survey *survey, Relation rel, AttrNumber status)
 {
-	const char *name = idem_tableref_name(RelationGetRelid(rel));
+	const char *name = idem_sql_name_find(RelationGetRelid(rel));
 	const char *found;
 
 	if (survey->removed != NIL)
@@ -202,7 +202,7 @@ read_trigger(IdemAttachment *attachment, Relation rel, int i, const char *machin
 		return true;
 	ereport(WARNING,
 			(errmsg("trigger \"%s\" of table %s is passed over",
-					name, idem_tableref_name(RelationGetRelid(rel))),
+					name, idem_sql_name_find(RelationGetRelid(rel))),
 			 errdetail("It names state machine \"%s\", but no column for its states and no integer column for a version.",
 					   machine)));
 	return false;

@@ -22,7 +22,7 @@
 #include "machine/state_counts.h"
 #include "run/spi.h"
 #include "run/usercontext.h"
-#include "table/target_check.h"
+#include "table/sql_name.h"
 
 /* So many states are told of at most. */
 #define MAX_STATES	10
@@ -30,8 +30,7 @@
 static char *
 write_sql(Relation rel, AttrNumber status, const char *test)
 {
-	const char *column = quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel),
-																status - 1)->attname));
+	const char *column = idem_sql_name_column(rel, status);
 
 	/*
 	 * As the output function gives it, which no cast can change, and compared
@@ -44,13 +43,10 @@ write_sql(Relation rel, AttrNumber status, const char *test)
 					" FROM (SELECT s.state, pg_catalog.count(*) AS rows"
 					" FROM (SELECT CASE WHEN r.%s IS NOT NULL"
 					" THEN pg_catalog.format('%%s', r.%s) END"
-					" COLLATE pg_catalog.\"C\" AS state FROM %s%s AS r) AS s"
+					" COLLATE pg_catalog.\"C\" AS state FROM %s AS r) AS s"
 					" WHERE (s.state OPERATOR(pg_catalog.=) ANY ($1)) %s"
 					" GROUP BY s.state ORDER BY s.state LIMIT %d) AS c",
-					column, column,
-					rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-					idem_target_check_name(rel),
-					test, MAX_STATES);
+					column, column, idem_sql_name_only(rel), test, MAX_STATES);
 }
 
 /*

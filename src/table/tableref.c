@@ -23,6 +23,7 @@
 #include "utils/varlena.h"
 
 #include "base/compat.h"
+#include "table/sql_name.h"
 #include "table/tableref.h"
 
 PG_FUNCTION_INFO_V1(idem_table_in);
@@ -46,29 +47,18 @@ make(Oid relid, const char *name)
 	return ref;
 }
 
-/* The qualified name of a table; NULL: there is none of that OID. */
-char *
-idem_tableref_name(Oid relid)
-{
-	char	   *name = get_rel_name(relid);
-	char	   *schema = name == NULL ? NULL :
-		get_namespace_name(get_rel_namespace(relid));
-
-	return schema == NULL ? NULL : quote_qualified_identifier(schema, name);
-}
-
 /* A table that exists, allocated in the current memory context. */
 IdemTableref *
 idem_tableref_make(Oid relid)
 {
-	char	   *name = idem_tableref_name(relid);
+	char	   *name = idem_sql_name_find(relid);
 
 	return make(relid, name == NULL ? "" : name);
 }
 
 /*
  * The table that has a qualified name here, if that is written just as
- * idem_tableref_name() does.  No temporary table: that of another session or
+ * idem_sql_name_find() does.  No temporary table: that of another session or
  * server is not meant.
  */
 static Oid
@@ -102,7 +92,7 @@ write_name(const IdemTableref *ref)
 
 	if (!OidIsValid(ref->relid))
 		return then;
-	now = idem_tableref_name(ref->relid);
+	now = idem_sql_name_find(ref->relid);
 	return now != NULL ? now :
 		psprintf("%s (dropped, %u)", then, ref->relid);
 }

@@ -14,7 +14,6 @@ typedef struct IdemTableref
 } IdemTableref;
 
 extern IdemTableref *idem_tableref_make(Oid relid);
-extern char *idem_tableref_name(Oid relid);
 extern Oid	idem_tableref_relid(Datum value);
 
 #endif							/* IDEM_TABLEREF_H */

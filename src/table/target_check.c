@@ -1,7 +1,7 @@
 /*
  * target_check.c
- *	  Tables as calls write to them: their names, which they may be, and which
- *	  column holds the version of a row.
+ *	  Tables as calls write to them: which they may be, and which column holds
+ *	  the version of a row.
  */
 #include "postgres.h"
 
@@ -12,7 +12,6 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "rewrite/prs2lock.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -22,14 +21,6 @@
 
 /* In the order of IdemTargetUse: "cannot ... table". */
 static const char *const uses[] = {"upsert into", "update"};
-
-/* The name of a table as SQL, qualified. */
-const char *
-idem_target_check_name(Relation rel)
-{
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-									  RelationGetRelationName(rel));
-}
 
 /* Do rules make something else of the statement? */
 static bool

@@ -15,7 +15,6 @@ typedef enum IdemTargetUse
 	IDEM_TARGET_UPDATE
 } IdemTargetUse;
 
-extern const char *idem_target_check_name(Relation rel);
 extern void idem_target_check(Relation rel, IdemTargetUse use, bool keyed);
 extern AttrNumber idem_target_check_version(Relation rel, bool expected,
 											bool *unraised);

@@ -33,7 +33,7 @@
 #include "table/attachment.h"
 #include "table/pk_value.h"
 #include "table/row_version.h"
-#include "table/target_check.h"
+#include "table/sql_name.h"
 
 PG_FUNCTION_INFO_V1(idem_allowed);
 
@@ -72,19 +72,16 @@ static char *
 write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
 		  bool whole)
 {
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
-										  attachment->status - 1);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "SELECT idem_row.%s",
-					 quote_identifier(NameStr(att->attname)));
+					 idem_sql_name_column(rel, attachment->status));
 	if (whole)
 		appendStringInfo(&buf, ", (idem_row.*)::%s",
 						 format_type_be_qualified(rel->rd_rel->reltype));
-	appendStringInfo(&buf, " FROM %s%s AS idem_row WHERE ",
-					 rel->rd_rel->relkind == RELKIND_RELATION ? "ONLY " : "",
-					 idem_target_check_name(rel));
+	appendStringInfo(&buf, " FROM %s AS idem_row WHERE ",
+					 idem_sql_name_only(rel));
 	idem_pk_value_condition(&buf, rel, key);
 	return buf.data;
 }

@@ -25,7 +25,7 @@
 #include "base/error.h"
 #include "machine/machine.h"
 #include "run/spi.h"
-#include "table/target_check.h"
+#include "table/sql_name.h"
 #include "transition/transition_target.h"
 
 /* The name of the table, for messages. */
@@ -254,38 +254,23 @@ idem_transition_target_state_text(const IdemTransitionTarget *target, Datum stat
 	return OidOutputFunctionCall(function, state);
 }
 
-static const char *
-column_name(const IdemTransitionTarget *target, AttrNumber number)
-{
-	return quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(target->rel),
-												  number - 1)->attname));
-}
-
 static char *
 write_sql(const IdemTransitionTarget *target, IdemTransitionStatement which)
 {
 	StringInfoData buf;
-	const char *status = column_name(target, target->attachment.status);
-	const char *only;
-	const char *name;
-	char	   *columns;
-
-	/*
-	 * The rows of tables that inherit from this one have neither its primary
-	 * key nor its triggers.
-	 */
-	only = target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ";
-	name = idem_target_check_name(target->rel);
-	columns = psprintf("idem_row.%s, idem_row.%s::pg_catalog.int8",
-					   status, column_name(target, target->attachment.version));
+	const char *name = idem_sql_name_only(target->rel);
+	const char *status = idem_sql_name_column(target->rel, target->attachment.status);
+	const char *version = idem_sql_name_column(target->rel, target->attachment.version);
+	char	   *columns = psprintf("idem_row.%s, idem_row.%s::pg_catalog.int8",
+								   status, version);
 
 	initStringInfo(&buf);
 	if (which == IDEM_TRANSITION_LOCK)
-		appendStringInfo(&buf, "SELECT %s FROM %s%s AS idem_row WHERE ",
-						 columns, only, name);
+		appendStringInfo(&buf, "SELECT %s FROM %s AS idem_row WHERE ",
+						 columns, name);
 	else
-		appendStringInfo(&buf, "UPDATE %s%s AS idem_row SET %s = $%d WHERE ",
-						 only, name, status, target->key.ncolumns + 1);
+		appendStringInfo(&buf, "UPDATE %s AS idem_row SET %s = $%d WHERE ",
+						 name, status, target->key.ncolumns + 1);
 	idem_pk_value_condition(&buf, target->rel, &target->key);
 	if (which == IDEM_TRANSITION_LOCK)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");

@@ -16,11 +16,9 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -30,6 +28,7 @@
 #include "table/column_sql.h"
 #include "table/jsonb_to_datum.h"
 #include "table/row_to_jsonb.h"
+#include "table/sql_name.h"
 #include "table/target_check.h"
 #include "table/trial_write.h"
 #include "update/update_exec.h"
@@ -72,13 +71,6 @@ typedef struct Found
 	int64		version;
 	bool		differs;
 } Found;
-
-static const char *
-column_name(const Table *table, AttrNumber number)
-{
-	return quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(table->rel),
-												  number - 1)->attname));
-}
 
 /*
  * Finds the columns of the fields to be set, and refuses those of the key.  The
@@ -192,7 +184,7 @@ append_version(StringInfo buf, const Table *table)
 		appendStringInfoString(buf, "NULL::pg_catalog.int8");
 	else
 		appendStringInfo(buf, "idem_row.%s::pg_catalog.int8",
-						 column_name(table, table->version));
+						 idem_sql_name_column(table->rel, table->version));
 }
 
 /*
@@ -214,7 +206,7 @@ append_differs(StringInfo buf, const Table *table)
 	for (int i = 0; i < table->nfields; i++)
 	{
 		appendStringInfo(buf, "%sidem_row.%s", i ? ", " : "",
-						 column_name(table, table->fields[i]));
+						 idem_sql_name_column(table->rel, table->fields[i]));
 		appendStringInfo(&new, "%s$%d", i ? ", " : "",
 						 table->key.ncolumns + i + 1);
 	}
@@ -226,11 +218,11 @@ append_assignments(StringInfo buf, const Table *table)
 {
 	for (int i = 0; i < table->nfields; i++)
 		appendStringInfo(buf, "%s%s = $%d", i ? ", " : "",
-						 column_name(table, table->fields[i]),
+						 idem_sql_name_column(table->rel, table->fields[i]),
 						 table->key.ncolumns + i + 1);
 	if (table->raise_version)
 	{
-		const char *name = column_name(table, table->version);
+		const char *name = idem_sql_name_column(table->rel, table->version);
 
 		appendStringInfo(buf, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
 						 name, name);
@@ -241,17 +233,12 @@ static char *
 write_sql(const Table *table, Statement which)
 {
 	StringInfoData buf;
-	const char *only;
-	const char *name;
-
-	/* The rows of tables that inherit from this one have not its primary key. */
-	only = table->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ";
-	name = idem_target_check_name(table->rel);
+	const char *name = idem_sql_name_only(table->rel);
 
 	initStringInfo(&buf);
 	if (which != LOCK_ROW)
 	{
-		appendStringInfo(&buf, "UPDATE %s%s AS idem_row SET ", only, name);
+		appendStringInfo(&buf, "UPDATE %s AS idem_row SET ", name);
 		append_assignments(&buf, table);
 	}
 	else
@@ -262,7 +249,7 @@ write_sql(const Table *table, Statement which)
 		append_version(&buf, table);
 		appendStringInfoString(&buf, ", ");
 		append_differs(&buf, table);
-		appendStringInfo(&buf, " FROM %s%s AS idem_row", only, name);
+		appendStringInfo(&buf, " FROM %s AS idem_row", name);
 	}
 
 	appendStringInfoString(&buf, " WHERE ");
@@ -276,7 +263,7 @@ write_sql(const Table *table, Statement which)
 	{
 		if (table->patch->versioned)
 			appendStringInfo(&buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $%d",
-							 column_name(table, table->version), table->nargs);
+							 idem_sql_name_column(table->rel, table->version), table->nargs);
 		appendStringInfoString(&buf, " AND ");
 		append_differs(&buf, table);
 	}

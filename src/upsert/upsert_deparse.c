@@ -17,6 +17,7 @@
 
 #include "base/catalog.h"
 #include "table/column_sql.h"
+#include "table/sql_name.h"
 #include "table/target_check.h"
 #include "upsert/insert_first.h"
 #include "upsert/upsert_target.h"
@@ -63,14 +64,6 @@ sets_columns(const IdemUpsertTarget *target)
 			return true;
 	}
 	return false;
-}
-
-/* The table, by itself: rows of tables that inherit from it have not its key. */
-static const char *
-own_rows(const IdemUpsertTarget *target, const char *table)
-{
-	return target->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? table :
-		psprintf("ONLY %s", table);
 }
 
 /*
@@ -165,8 +158,7 @@ given_value(const IdemUpsertTarget *target, int i)
 
 /* The row that $1 names. */
 static void
-write_read(StringInfo buf, const IdemUpsertTarget *target, const char *table,
-		   bool locks)
+write_read(StringInfo buf, const IdemUpsertTarget *target, bool locks)
 {
 	StringInfoData set;
 	StringInfoData differs;
@@ -183,7 +175,7 @@ write_read(StringInfo buf, const IdemUpsertTarget *target, const char *table,
 		appendStringInfoString(&differs, sets_columns(target) ? "true" : "false");
 	}
 	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ", differs.data,
-					 own_rows(target, table));
+					 idem_sql_name_only(target->rel));
 	append_key(buf, target);
 	if (locks && sets_columns(target))
 		appendStringInfoString(buf, " FOR NO KEY UPDATE");
@@ -191,15 +183,14 @@ write_read(StringInfo buf, const IdemUpsertTarget *target, const char *table,
 
 /* An update of the row that $1 names, if it is as expected and not as wanted. */
 static void
-write_update(StringInfo buf, const IdemUpsertTarget *target, const char *table,
-			 bool always)
+write_update(StringInfo buf, const IdemUpsertTarget *target, bool always)
 {
 	StringInfoData set;
 	StringInfoData differs;
 
 	make_update(target, given_value, &set, &differs);
 	appendStringInfo(buf, "UPDATE %s AS idem_row SET %s WHERE ",
-					 own_rows(target, table), set.data);
+					 idem_sql_name_only(target->rel), set.data);
 	append_key(buf, target);
 	if (!always)
 		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2 AND %s",
@@ -245,10 +236,10 @@ append_update(StringInfo buf, const IdemUpsertTarget *target)
 }
 
 static void
-write_upsert(StringInfo buf, const IdemUpsertTarget *target, const char *table,
-			 bool updates)
+write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 {
-	appendStringInfo(buf, "INSERT INTO %s AS idem_row", table);
+	appendStringInfo(buf, "INSERT INTO %s AS idem_row",
+					 idem_sql_name(target->rel));
 	if (target->nfields == 0)
 		appendStringInfoString(buf, " DEFAULT VALUES");
 	else
@@ -337,20 +328,18 @@ idem_upsert_deparse_sql(const IdemUpsertSpec *spec, IdemUpsertStatement which)
 {
 	IdemUpsertTarget target;
 	StringInfoData buf;
-	const char *table;
 
 	idem_upsert_target_open(&target, spec);
-	table = idem_target_check_name(target.rel);
 
 	initStringInfo(&buf);
 	if (!is_written(&target, which))
 		buf.data = NULL;
 	else if (which == IDEM_UPSERT_READ || which == IDEM_UPSERT_LOCK)
-		write_read(&buf, &target, table, which == IDEM_UPSERT_LOCK);
+		write_read(&buf, &target, which == IDEM_UPSERT_LOCK);
 	else if (which == IDEM_UPSERT_UPDATE || which == IDEM_UPSERT_REPEAT)
-		write_update(&buf, &target, table, which == IDEM_UPSERT_REPEAT);
+		write_update(&buf, &target, which == IDEM_UPSERT_REPEAT);
 	else
-		write_upsert(&buf, &target, table,
+		write_upsert(&buf, &target,
 					 which == IDEM_UPSERT_WRITE && sets_columns(&target));
 
 	table_close(target.rel, NoLock);

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 
 #include "base/error.h"
+#include "table/sql_name.h"
 #include "table/target_check.h"
 #include "upsert/upsert_target.h"
 
@@ -32,7 +33,7 @@ idem_upsert_target_attribute(const IdemUpsertTarget *target, AttrNumber number)
 const char *
 idem_upsert_target_name(const IdemUpsertTarget *target, AttrNumber number)
 {
-	return quote_identifier(NameStr(idem_upsert_target_attribute(target, number)->attname));
+	return idem_sql_name_column(target->rel, number);
 }
 
 /* Does the data name the column? */
