@@ -108,7 +108,7 @@ static void
 free_plan(IdemPlan *plan)
 {
 	Assert(plan->running == 0 && plan->forgotten);
-	SPI_freeplan(plan->plan);
+	idem_spi_free(plan->plan);
 	if (plan->memory != NULL)
 		MemoryContextDelete(plan->memory);
 	pfree(plan);

@@ -70,6 +70,13 @@ make_plan(const char *sql, int nargs, Oid *argtypes)
 	return plan;
 }
 
+/* Frees one of those. */
+void
+idem_spi_free(SPIPlanPtr plan)
+{
+	SPI_freeplan(plan);
+}
+
 /*
  * Hands the first ncols columns of the first row, if there is one, to the memory
  * that was current before SPI was connected.

@@ -60,4 +60,7 @@ extern uint64 idem_spi_once(const char *sql, int nargs, Oid *argtypes,
 							bool *isnull);
 extern void idem_spi_command(const char *sql);
 
+/* for plan_cache.c alone */
+extern void idem_spi_free(SPIPlanPtr plan);
+
 #endif							/* IDEM_SPI_H */
