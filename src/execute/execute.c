@@ -90,6 +90,23 @@ read_answer(const IdemAnswer *answer, Datum *rows, bool *no_rows,
 		*rows = JsonbPGetDatum(JsonbValueToJsonb(&v));
 }
 
+/* A call, as far as its work needs it. */
+typedef struct Call
+{
+	char	   *command;
+	Jsonb	   *params;
+} Call;
+
+static void
+run_command(void *state, IdemAnswer *answer)
+{
+	const Call *call = state;
+
+	answer->outcome = IDEM_EXECUTED;
+	answer->response = idem_command_run(call->command, call->params, true);
+	answer->response_isnull = false;
+}
+
 /*
  * idem_execute(key text, command text, params jsonb, scope text, ttl interval)
  *		-> outcome idem_outcome, replayed boolean, result jsonb,
@@ -97,40 +114,28 @@ read_answer(const IdemAnswer *answer, Datum *rows, bool *no_rows,
  *
  * Runs command with params as $1, $2, ... and remembers its rows and their
  * number under the key; or tells what the key remembers.  Errors: those of
- * idem_key_begin and idem_command_run.
+ * idem_key_init, idem_key_run and idem_command_run.
  */
 Datum
 idem_execute(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 	IdemAnswer	answer = {0};
-	char	   *command;
-	Jsonb	   *params;
+	Call		call;
 	Datum		values[4];
 	bool		nulls[4] = {false};
 	bool		replayed;
 
-	idem_key_init(&key, "idem_execute()",
-				  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
-				  PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3),
-				  PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+	idem_key_init(&key, fcinfo, "idem_execute()", 0, 3, 4);
 	if (PG_ARGISNULL(1))
 		idem_error_null("command");
 	if (PG_ARGISNULL(2))
 		idem_error_null("params");
-	command = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	params = PG_GETARG_JSONB_P(2);
-	idem_params_check(params);
-	key.fingerprint = fingerprint(command, params);
-
-	replayed = idem_key_begin(&key, &answer);
-	if (!replayed)
-	{
-		answer.outcome = IDEM_EXECUTED;
-		answer.response = idem_command_run(command, params, true);
-		answer.response_isnull = false;
-		idem_key_finish(&key, &answer);
-	}
+	call.command = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	call.params = PG_GETARG_JSONB_P(2);
+	idem_params_check(call.params);
+	key.fingerprint = fingerprint(call.command, call.params);
+	replayed = idem_key_run(&key, run_command, &call, &answer);
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);

@@ -25,16 +25,6 @@ PG_FUNCTION_INFO_V1(idem_extend);
 PG_FUNCTION_INFO_V1(idem_checkpoint);
 PG_FUNCTION_INFO_V1(idem_lookup);
 
-/* Takes the key from the first argument, and the scope from that numbered so. */
-static void
-init_key(FunctionCallInfo fcinfo, IdemKey *key, const char *function,
-		 int scope, Interval *ttl)
-{
-	idem_key_init(key, function,
-				  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
-				  PG_ARGISNULL(scope) ? NULL : PG_GETARG_TEXT_PP(scope), ttl);
-}
-
 static pg_uuid_t
 fingerprint(Jsonb *request)
 {
@@ -78,8 +68,7 @@ idem_claim(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	bool		nulls[5] = {false, true, true, true, true};
 
-	init_key(fcinfo, &key, "idem_claim()", 3,
-			 PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+	idem_key_init(&key, fcinfo, "idem_claim()", 0, 3, 4);
 	key.fingerprint_isnull = PG_ARGISNULL(1);
 	if (!key.fingerprint_isnull)
 	{
@@ -123,8 +112,7 @@ end_claim(FunctionCallInfo fcinfo, const char *function, IdemOutcome outcome)
 	int64		fence = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2);
 	Datum		response;
 
-	init_key(fcinfo, &key, function, 3,
-			 PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4));
+	idem_key_init(&key, fcinfo, function, 0, 3, 4);
 	response = PG_ARGISNULL(1) ?
 		DirectFunctionCall1(jsonb_in, CStringGetDatum("null")) :
 		JsonbPGetDatum(PG_GETARG_JSONB_P(1));
@@ -170,7 +158,7 @@ idem_release(PG_FUNCTION_ARGS)
 	IdemKey		key;
 	int64		fence = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
-	init_key(fcinfo, &key, "idem_release()", 2, NULL);
+	idem_key_init(&key, fcinfo, "idem_release()", 0, 2, -1);
 	if (PG_ARGISNULL(3))
 		idem_error_null("forget");
 	PG_RETURN_BOOL(idem_lease_release(&key, PG_ARGISNULL(1) ? NULL : &fence,
@@ -190,7 +178,7 @@ idem_extend(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 
-	init_key(fcinfo, &key, "idem_extend()", 3, NULL);
+	idem_key_init(&key, fcinfo, "idem_extend()", 0, 3, -1);
 	if (PG_ARGISNULL(1))
 		idem_error_null("fence");
 	if (PG_ARGISNULL(2))
@@ -229,7 +217,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 
-	init_key(fcinfo, &key, "idem_checkpoint()", 4, NULL);
+	idem_key_init(&key, fcinfo, "idem_checkpoint()", 0, 4, -1);
 	if (PG_ARGISNULL(1))
 		idem_error_null("fence");
 	if (PG_ARGISNULL(2))
@@ -260,7 +248,7 @@ idem_lookup(PG_FUNCTION_ARGS)
 	Datum		values[7];
 	bool		nulls[7] = {true, true, true, true, true, true, true};
 
-	init_key(fcinfo, &key, NULL, 1, NULL);
+	idem_key_init(&key, fcinfo, NULL, 0, 1, -1);
 	found = idem_lease_look_up(&key, &row);
 
 	if (found == IDEM_KEY_BUSY)

@@ -64,8 +64,8 @@ check_writable(const char *function)
 }
 
 /*
- * Takes a key from a function's arguments, NULL where one is null: a scope then is
- * that of the setting.
+ * Takes a key from the arguments of a function, by their numbers.  A scope that is
+ * null is that of the setting; a function that takes no ttl gives -1 for it.
  *
  * function is the name to complain with where nothing may be written, or NULL
  * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
@@ -73,32 +73,31 @@ check_writable(const char *function)
  * transaction and on a standby.
  */
 void
-idem_key_init(IdemKey *key, const char *function, text *name, text *scope,
-			  Interval *ttl)
+idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+			  int name, int scope, int ttl)
 {
-	uint64		scope_hash;
-
-	if (function != NULL)
-		check_writable(function);
-	if (name == NULL)
-		idem_error_null("key");
-	if (scope == NULL)
-		scope = cstring_to_text(idem_scope);
-	check_length("key", name, 1);
-	check_length("scope", scope, 0);
-	idem_scope_check(scope);
+	uint64		hash;
 
 	memset(key, 0, sizeof(IdemKey));
-	key->scope = scope;
-	key->key = name;
-	key->name = text_to_cstring(name);
-	key->ttl = ttl;
+	if (function != NULL)
+		check_writable(function);
+	if (PG_ARGISNULL(name))
+		idem_error_null("key");
+	key->key = PG_GETARG_TEXT_PP(name);
+	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
+		PG_GETARG_TEXT_PP(scope);
+	check_length("key", key->key, 1);
+	check_length("scope", key->scope, 0);
+	idem_scope_check(key->scope);
+
+	key->name = text_to_cstring(key->key);
+	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
 	key->role = GetUserId();
 
-	scope_hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(scope),
-									 VARSIZE_ANY_EXHDR(scope), 0);
-	key->hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(name),
-									VARSIZE_ANY_EXHDR(name), scope_hash);
+	hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(key->scope),
+							   VARSIZE_ANY_EXHDR(key->scope), 0);
+	key->hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(key->key),
+									VARSIZE_ANY_EXHDR(key->key), hash);
 }
 
 /* The moment so long after the clock. */
@@ -406,17 +405,11 @@ idem_key_probe(IdemKey *key, IdemKeyRow *row)
 }
 
 /*
- * Claims a key for work to be done now.
- *
- * True: the call is a replay; the work has been done, and answer is what came of
- * it.  False: the key is ours; do the work, then call idem_key_finish.  Waits, as
- * any lock does, for another session that works under the same key.
- *
- * Raises 42501 when the key is another role's, ID001 when it was used for a
- * different request, and what idem_key_find does.
+ * Begins the work of a key, whose lock is held on return.  True if it has been
+ * done: then answer is what came of it, and the lock is not held.
  */
-bool
-idem_key_begin(IdemKey *key, IdemAnswer *answer)
+static bool
+begin(IdemKey *key, IdemAnswer *answer)
 {
 	IdemKeyRow	row;
 	IdemKeyState found = idem_key_find(key, true, &row);
@@ -452,14 +445,9 @@ error_not_renewed(IdemKey *key)
 	idem_error_serialization(key->name);
 }
 
-/*
- * Remembers what came of a key's work, and gives back the key's lock.
- *
- * Raises 40001 when somebody renewed an expired key without taking the lock,
- * 27000 when a trigger or a rule on the table of keys keeps the row out.
- */
-void
-idem_key_finish(IdemKey *key, const IdemAnswer *answer)
+/* Remembers what came of a key's work, and gives back the key's lock. */
+static void
+finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
@@ -479,4 +467,27 @@ idem_key_finish(IdemKey *key, const IdemAnswer *answer)
 	else if (!idem_key_table_renew(key->scope, key->key, &row))
 		error_not_renewed(key);
 	idem_key_unlock(key);
+}
+
+/*
+ * Runs a call under its key: does the work, unless the key remembers that it has
+ * been done.  In either case answer is what came of it.  Waits, as any lock does,
+ * for another session that works under the same key.
+ *
+ * Returns whether the call is a replay.  Every call that does work under a key goes
+ * through here, so this is where replays are to be counted.
+ *
+ * Raises 42501 when the key is another role's, ID001 when it was used for a
+ * different request, what idem_key_find does, and whatever the work raises; 40001
+ * when another session renewed an expired key without taking the lock, 27000 when
+ * a trigger or a rule on the table of keys keeps the row out.
+ */
+bool
+idem_key_run(IdemKey *key, IdemKeyWork work, void *call, IdemAnswer *answer)
+{
+	if (begin(key, answer))
+		return true;
+	work(call, answer);
+	finish(key, answer);
+	return false;
 }

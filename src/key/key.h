@@ -6,6 +6,7 @@
 #define IDEM_KEY_H
 
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 #include "utils/timestamp.h"
 
 #include "key/key_table.h"
@@ -18,7 +19,7 @@ typedef struct IdemKey
 	const char *name;			/* key as a string, for messages */
 	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
 	Oid			role;			/* that made the call when it began */
-	/* to be set before claiming */
+	/* to be set before the key is claimed or run */
 	pg_uuid_t	fingerprint;	/* of the request */
 	bool		fingerprint_isnull; /* for claims: not to be compared */
 	Interval   *lease;			/* how long to hold a claim; NULL: no lease */
@@ -45,14 +46,17 @@ typedef struct IdemAnswer
 	bool		response_isnull;
 } IdemAnswer;
 
-extern void idem_key_init(IdemKey *key, const char *function, text *name,
-						  text *scope, Interval *ttl);
+/* Does the work of a key, and tells in answer what came of it. */
+typedef void (*IdemKeyWork) (void *call, IdemAnswer *answer);
+
+extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
+						  const char *function, int name, int scope, int ttl);
+extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
+						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
 extern IdemKeyState idem_key_lock_row(IdemKey *key, IdemKeyRow *row);
 extern IdemKeyState idem_key_probe(IdemKey *key, IdemKeyRow *row);
 extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
 extern void idem_key_unlock(const IdemKey *key);
-extern bool idem_key_begin(IdemKey *key, IdemAnswer *answer);
-extern void idem_key_finish(IdemKey *key, const IdemAnswer *answer);
 
 #endif							/* IDEM_KEY_H */

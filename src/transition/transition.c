@@ -35,16 +35,35 @@ fingerprint(const IdemTransitionCall *call)
 	return idem_fingerprint_value(&fp);
 }
 
-/* Brings the row into the state; a key is to be remembered by the caller. */
+/* A call, and what comes of its work. */
+typedef struct Call
+{
+	IdemTransitionCall asked;
+	IdemTransitionResult result;
+} Call;
+
+/* Brings the row into the state. */
 static void
-change_row(const IdemTransitionCall *call, IdemTransitionResult *result)
+change_row(Call *call)
 {
 	IdemTransitionTarget target;
 
-	idem_transition_args_open(call, &target);
-	idem_transition_target_bind_row(&target, call->args.id);
-	idem_transition_exec(&target, &call->args, result);
+	idem_transition_args_open(&call->asked, &target);
+	idem_transition_target_bind_row(&target, call->asked.args.id);
+	idem_transition_exec(&target, &call->asked.args, &call->result);
 	idem_transition_target_close(&target);
+}
+
+/* The work of a key. */
+static void
+change_keyed_row(void *state, IdemAnswer *answer)
+{
+	Call	   *call = state;
+
+	change_row(call);
+	answer->outcome = call->result.outcome;
+	answer->response =
+		JsonbPGetDatum(idem_transition_answer_encode(&call->result));
 }
 
 /*
@@ -55,8 +74,8 @@ change_row(const IdemTransitionCall *call, IdemTransitionResult *result)
  *		   to_state text, version bigint
  *
  * Brings the row into the state, or tells that it is there already, or what the
- * key remembers.  Errors, in this order: those of idem_key_begin, those of
- * idem_transition_target_open, ID205 where there is no such row, ID203 for a version
+ * key remembers.  Errors, in this order: those of idem_key_init and idem_key_run,
+ * those of idem_transition_target_open, ID205 where there is no such row, ID203 for a version
  * expected in vain, ID201 where the machine has no such transition, and whatever
  * the statements raise.
  */
@@ -64,39 +83,30 @@ static Datum
 transit(FunctionCallInfo fcinfo, const IdemTransitionKind *kind,
 		const IdemPkValue *id)
 {
-	IdemTransitionCall call;
-	IdemTransitionResult result = {0};
+	Call		call = {0};
+	IdemTransitionCall *asked = &call.asked;
 	IdemAnswer	answer = {0};
-	bool		keyed;
 	bool		replayed = false;
 	Datum		values[IDEM_TRANSITION_COLUMNS];
 	bool		nulls[IDEM_TRANSITION_COLUMNS];
 
-	idem_transition_args_read(&call, fcinfo, kind);
-	call.args.id = id;
-	call.args.versioned = !PG_ARGISNULL(3);
-	if (call.args.versioned)
-		call.args.expected_version = PG_GETARG_INT64(3);
+	idem_transition_args_read(asked, fcinfo, kind);
+	asked->args.id = id;
+	asked->args.versioned = !PG_ARGISNULL(3);
+	if (asked->args.versioned)
+		asked->args.expected_version = PG_GETARG_INT64(3);
 
-	keyed = (call.args.key != NULL);
-	if (keyed)
+	if (asked->args.key != NULL)
 	{
-		call.key.fingerprint = fingerprint(&call);
-		replayed = idem_key_begin(&call.key, &answer);
+		asked->key.fingerprint = fingerprint(asked);
+		replayed = idem_key_run(&asked->key, change_keyed_row, &call, &answer);
 	}
+	else
+		change_row(&call);
 
 	if (replayed)
-		idem_transition_answer_decode(&answer, &result);
-	else
-		change_row(&call, &result);
-
-	if (keyed && !replayed)
-	{
-		answer.outcome = result.outcome;
-		answer.response = JsonbPGetDatum(idem_transition_answer_encode(&result));
-		idem_key_finish(&call.key, &answer);
-	}
-	idem_transition_args_answer(&result, replayed, values, nulls);
+		idem_transition_answer_decode(&answer, &call.result);
+	idem_transition_args_answer(&call.result, replayed, values, nulls);
 	return idem_result_tuple_form(fcinfo, lengthof(values), values, nulls);
 }
 

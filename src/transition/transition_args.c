@@ -38,9 +38,7 @@ idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 		call->args.note = PG_GETARG_JSONB_P(7);
 	if (!PG_ARGISNULL(4))
 	{
-		idem_key_init(&call->key, kind->function, PG_GETARG_TEXT_PP(4),
-					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
-					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+		idem_key_init(&call->key, fcinfo, kind->function, 4, 5, 6);
 		call->args.scope = text_to_cstring(call->key.scope);
 		call->args.key = call->key.name;
 	}

@@ -42,6 +42,15 @@ typedef struct Row
 	Datum	   *key;			/* the id as the columns of the key have it */
 } Row;
 
+/* A call, and what comes of its work. */
+typedef struct Set
+{
+	IdemTransitionCall asked;
+	int			count;
+	Row		   *rows;			/* in the order in which they are asked for */
+	IdemTransitionResult *results;	/* in that order, too */
+} Set;
+
 /* By what the rows are sorted. */
 typedef struct Order
 {
@@ -117,14 +126,16 @@ read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 }
 
 static pg_uuid_t
-fingerprint(const IdemTransitionCall *call, const Row *rows, int count)
+fingerprint(const Set *set)
 {
+	const IdemTransitionCall *call = &set->asked;
+	const Row  *rows = set->rows;
 	IdemFingerprint fp;
 
 	idem_fingerprint_init(&fp, "transitions");
 	idem_fingerprint_relation(&fp, call->target);
-	idem_fingerprint_int8(&fp, count);
-	for (int i = 0; i < count; i++)
+	idem_fingerprint_int8(&fp, set->count);
+	for (int i = 0; i < set->count; i++)
 	{
 		idem_fingerprint_int8(&fp, rows[i].args.id->count);
 		idem_pk_value_fingerprint(rows[i].args.id, call->target, &fp);
@@ -215,11 +226,11 @@ keep_string(const char *string)
 	return string ? pstrdup(string) : NULL;
 }
 
-/* Brings the rows into the state; changes are in the order of the rows. */
+/* Brings the rows into the state; results are in the order of the rows. */
 static void
-change_rows(const IdemTransitionCall *call, Row *rows, int count,
-			IdemTransitionResult *results)
+change_rows(Set *set)
 {
+	IdemTransitionResult *results = set->results;
 	IdemTransitionTarget target;
 	Row		  **sorted;
 	Row		   *current = NULL;
@@ -228,14 +239,14 @@ change_rows(const IdemTransitionCall *call, Row *rows, int count,
 												  ALLOCSET_DEFAULT_SIZES);
 	ErrorContextCallback callback;
 
-	idem_transition_args_open(call, &target);
+	idem_transition_args_open(&set->asked, &target);
 
 	callback.callback = name_row;
 	callback.arg = &current;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	sorted = sort_rows(&target, rows, count, &current);
-	for (int i = 0; i < count; i++)
+	sorted = sort_rows(&target, set->rows, set->count, &current);
+	for (int i = 0; i < set->count; i++)
 	{
 		MemoryContext former;
 		IdemTransitionResult *result;
@@ -261,35 +272,45 @@ change_rows(const IdemTransitionCall *call, Row *rows, int count,
 
 /* What a key remembers of the set. */
 static void
-write_answer(const Row *rows, int count, const IdemTransitionResult *results,
-			 IdemAnswer *answer)
+write_answer(const Set *set, IdemAnswer *answer)
 {
-	Jsonb	  **ids = palloc_extended(sizeof(Jsonb *) * count,
+	Jsonb	  **ids = palloc_extended(sizeof(Jsonb *) * set->count,
 									  MCXT_ALLOC_HUGE);
 
 	answer->outcome = IDEM_NOOP;
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < set->count; i++)
 	{
-		ids[i] = rows[i].json;
-		if (results[i].outcome == IDEM_APPLIED)
+		ids[i] = set->rows[i].json;
+		if (set->results[i].outcome == IDEM_APPLIED)
 			answer->outcome = IDEM_APPLIED;
 	}
-	answer->response = JsonbPGetDatum(idem_transition_answer_encode_set(count, ids,
-																		results));
+	answer->response =
+		JsonbPGetDatum(idem_transition_answer_encode_set(set->count, ids,
+														 set->results));
+}
+
+/* The work of a key. */
+static void
+change_keyed_rows(void *state, IdemAnswer *answer)
+{
+	Set		   *set = state;
+
+	change_rows(set);
+	write_answer(set, answer);
 }
 
 static void
-return_rows(ReturnSetInfo *result, const Row *rows, int count,
-			const IdemTransitionResult *results, bool replayed)
+return_rows(ReturnSetInfo *result, const Set *set, bool replayed)
 {
 	Datum		values[1 + IDEM_TRANSITION_COLUMNS];
 	bool		nulls[1 + IDEM_TRANSITION_COLUMNS];
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < set->count; i++)
 	{
-		values[0] = JsonbPGetDatum(rows[i].json);
+		values[0] = JsonbPGetDatum(set->rows[i].json);
 		nulls[0] = false;
-		idem_transition_args_answer(&results[i], replayed, values + 1, nulls + 1);
+		idem_transition_args_answer(&set->results[i], replayed, values + 1,
+									nulls + 1);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }
@@ -309,38 +330,27 @@ return_rows(ReturnSetInfo *result, const Row *rows, int count,
 Datum
 idem_transition_batch(PG_FUNCTION_ARGS)
 {
-	IdemTransitionCall call;
+	Set			set;
+	IdemKey    *key = &set.asked.key;
 	IdemAnswer	answer = {0};
-	IdemTransitionResult *results;
-	Row		   *rows;
-	int			count;
-	bool		keyed;
 	bool		replayed = false;
 
-	idem_transition_args_read(&call, fcinfo, &of_set);
+	idem_transition_args_read(&set.asked, fcinfo, &of_set);
 	idem_result_tuple_begin_set(fcinfo, 1 + IDEM_TRANSITION_COLUMNS);
-	rows = read_rows(fcinfo, &call.args, &count);
-	results = palloc_extended(sizeof(IdemTransitionResult) * count,
-							  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	set.rows = read_rows(fcinfo, &set.asked.args, &set.count);
+	set.results = palloc_extended(sizeof(IdemTransitionResult) * set.count,
+								  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
-	keyed = (call.args.key != NULL);
-	if (keyed)
+	if (set.asked.args.key != NULL)
 	{
-		call.key.fingerprint = fingerprint(&call, rows, count);
-		replayed = idem_key_begin(&call.key, &answer);
+		key->fingerprint = fingerprint(&set);
+		replayed = idem_key_run(key, change_keyed_rows, &set, &answer);
 	}
+	else
+		change_rows(&set);
 
 	if (replayed)
-		idem_transition_answer_decode_set(&answer, count, results);
-	else
-		change_rows(&call, rows, count, results);
-
-	if (keyed && !replayed)
-	{
-		write_answer(rows, count, results, &answer);
-		idem_key_finish(&call.key, &answer);
-	}
-	return_rows((ReturnSetInfo *) fcinfo->resultinfo, rows, count, results,
-				replayed);
+		idem_transition_answer_decode_set(&answer, set.count, set.results);
+	return_rows((ReturnSetInfo *) fcinfo->resultinfo, &set, replayed);
 	return (Datum) 0;
 }

@@ -108,20 +108,37 @@ make_row(FunctionCallInfo fcinfo, const IdemUpdateResult *result, bool replayed)
 	return idem_result_tuple_form(fcinfo, lengthof(values), values, nulls);
 }
 
+/* A call, and what comes of its work. */
+typedef struct Call
+{
+	IdemUpdateArgs patch;
+	IdemUpdateResult result;
+} Call;
+
+/* The work of a key. */
+static void
+update_keyed(void *state, IdemAnswer *answer)
+{
+	Call	   *call = state;
+
+	idem_update_exec(&call->patch, &call->result);
+	write_answer(&call->result, answer);
+}
+
 /*
  * idem_update(target regclass, id, patch jsonb, expected_version bigint,
  *			   key text, scope text, ttl interval)
  *		-> outcome idem_outcome, replayed boolean, result jsonb, version bigint
  *
  * Gives the row the values that patch names, or tells that it has them, or what
- * the key remembers.  Errors: those of idem_key_begin and then of
- * idem_update_exec.
+ * the key remembers.  Errors: those of idem_key_init and
+ * idem_key_run, then of idem_update_exec.
  */
 static Datum
 update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 {
-	IdemUpdateArgs patch = {0};
-	IdemUpdateResult result = {0};
+	Call		call = {0};
+	IdemUpdateArgs *patch = &call.patch;
 	bool		replayed = false;
 	IdemKey		key;
 	IdemAnswer	answer = {0};
@@ -132,44 +149,36 @@ update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 	if (PG_ARGISNULL(2))
 		idem_error_null("patch");
 
-	patch.target = PG_GETARG_OID(0);
-	patch.id = id;
-	patch.data = PG_GETARG_JSONB_P(2);
-	patch.versioned = !PG_ARGISNULL(3);
-	if (patch.versioned)
-		patch.expected_version = PG_GETARG_INT64(3);
+	patch->target = PG_GETARG_OID(0);
+	patch->id = id;
+	patch->data = PG_GETARG_JSONB_P(2);
+	patch->versioned = !PG_ARGISNULL(3);
+	if (patch->versioned)
+		patch->expected_version = PG_GETARG_INT64(3);
 
-	patch.keyed = !PG_ARGISNULL(4);
-	if (patch.keyed)
+	patch->keyed = !PG_ARGISNULL(4);
+	if (patch->keyed)
 	{
 		/* the same request, however its values are spelled */
-		if (JB_ROOT_IS_OBJECT(patch.data))
+		if (JB_ROOT_IS_OBJECT(patch->data))
 		{
 			IdemSpelling spelling = {0};
 
-			(void) idem_column_sql_names(patch.data, "patch", &spelling);
+			(void) idem_column_sql_names(patch->data, "patch", &spelling);
 			if (spelling.matters)
-				patch.data = idem_column_sql_spell(patch.data, patch.target,
-												   &spelling);
+				patch->data = idem_column_sql_spell(patch->data, patch->target,
+													&spelling);
 		}
-		idem_key_init(&key, "idem_update()", PG_GETARG_TEXT_PP(4),
-					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
-					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
-		key.fingerprint = fingerprint(&patch);
-		replayed = idem_key_begin(&key, &answer);
+		idem_key_init(&key, fcinfo, "idem_update()", 4, 5, 6);
+		key.fingerprint = fingerprint(patch);
+		replayed = idem_key_run(&key, update_keyed, &call, &answer);
 	}
+	else
+		idem_update_exec(patch, &call.result);
 
 	if (replayed)
-		read_answer(&answer, &result);
-	else
-		idem_update_exec(&patch, &result);
-
-	if (patch.keyed && !replayed)
-	{
-		write_answer(&result, &answer);
-		idem_key_finish(&key, &answer);
-	}
-	return make_row(fcinfo, &result, replayed);
+		read_answer(&answer, &call.result);
+	return make_row(fcinfo, &call.result, replayed);
 }
 
 Datum

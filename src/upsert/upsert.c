@@ -93,27 +93,24 @@ check_conflict_values(const IdemUpsert *upsert)
 	}
 }
 
+/* A call, as far as its work needs it. */
+typedef struct Call
+{
+	IdemUpsert	upsert;
+	IdemSpelling spelling;
+} Call;
+
 /* Puts the row; its numbers may have been left as they were spelled. */
 static void
-put(IdemUpsert *upsert, const IdemSpelling *spelling, IdemAnswer *answer)
+put(void *state, IdemAnswer *answer)
 {
-	if (spelling->names != NIL && !spelling->matters)
-		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
-											 spelling);
-	idem_upsert_exec(upsert, answer);
-}
+	Call	   *call = state;
+	IdemUpsert *upsert = &call->upsert;
 
-/* Does the work of a key, or tells what it remembers; false if it is new. */
-static bool
-upsert_once(IdemUpsert *upsert, IdemKey *key, const IdemSpelling *spelling,
-			IdemAnswer *answer)
-{
-	key->fingerprint = fingerprint(upsert);
-	if (idem_key_begin(key, answer))
-		return true;
-	put(upsert, spelling, answer);
-	idem_key_finish(key, answer);
-	return false;
+	if (call->spelling.names != NIL && !call->spelling.matters)
+		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
+											 &call->spelling);
+	idem_upsert_exec(upsert, answer);
 }
 
 /*
@@ -124,56 +121,56 @@ upsert_once(IdemUpsert *upsert, IdemKey *key, const IdemSpelling *spelling,
  * Inserts data into target, or updates the row that is there, and remembers
  * the row under the key; or tells what the key remembers.  With merge rules,
  * which make the repeat harmless, the key may be null, and nothing is
- * remembered.  Errors: those of idem_key_begin, idem_merge_rules and
- * idem_upsert_exec.
+ * remembered.  Errors: those of idem_key_init, idem_merge_rules,
+ * idem_key_run and idem_upsert_exec.
  */
 Datum
 idem_upsert(PG_FUNCTION_ARGS)
 {
-	IdemUpsert	upsert = {0};
+	Call		call = {0};
+	IdemUpsert *upsert = &call.upsert;
 	IdemKey		key;
 	IdemAnswer	answer = {0};
 	Datum		values[3];
 	bool		nulls[3] = {false};
 	bool		replayed = false;
-	IdemSpelling spelling = {0};
 
-	upsert.spec.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
-	if (!upsert.spec.keyed)
+	upsert->spec.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
+	if (!upsert->spec.keyed)
 		PreventCommandIfReadOnly("idem_upsert()");
 	else
-		idem_key_init(&key, "idem_upsert()",
-					  PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0),
-					  PG_ARGISNULL(5) ? NULL : PG_GETARG_TEXT_PP(5),
-					  PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6));
+		idem_key_init(&key, fcinfo, "idem_upsert()", 0, 5, 6);
 	if (PG_ARGISNULL(1))
 		idem_error_null("target");
 	if (PG_ARGISNULL(2))
 		idem_error_null("data");
-	upsert.spec.target = PG_GETARG_OID(1);
-	upsert.data = PG_GETARG_JSONB_P(2);
-	upsert.spec.fields = idem_column_sql_names(upsert.data, "data", &spelling);
-	if (spelling.matters)
-		upsert.data = idem_column_sql_spell(upsert.data, upsert.spec.target,
-											&spelling);
-	upsert.spec.by_primary_key = PG_ARGISNULL(3);
+	upsert->spec.target = PG_GETARG_OID(1);
+	upsert->data = PG_GETARG_JSONB_P(2);
+	upsert->spec.fields = idem_column_sql_names(upsert->data, "data", &call.spelling);
+	if (call.spelling.matters)
+		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
+											 &call.spelling);
+	upsert->spec.by_primary_key = PG_ARGISNULL(3);
 	if (!PG_ARGISNULL(3))
-		upsert.spec.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
-	upsert.spec.versioned = !PG_ARGISNULL(4);
-	if (upsert.spec.versioned)
-		upsert.expected_version = PG_GETARG_INT64(4);
+		upsert->spec.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
+	upsert->spec.versioned = !PG_ARGISNULL(4);
+	if (upsert->spec.versioned)
+		upsert->expected_version = PG_GETARG_INT64(4);
 	if (!PG_ARGISNULL(7))
 	{
-		upsert.merge = PG_GETARG_JSONB_P(7);
-		upsert.spec.rules = idem_merge_rules(upsert.merge, upsert.spec.fields);
+		upsert->merge = PG_GETARG_JSONB_P(7);
+		upsert->spec.rules = idem_merge_rules(upsert->merge, upsert->spec.fields);
 	}
 
-	if (upsert.spec.keyed)
-		replayed = upsert_once(&upsert, &key, &spelling, &answer);
+	if (upsert->spec.keyed)
+	{
+		key.fingerprint = fingerprint(upsert);
+		replayed = idem_key_run(&key, put, &call, &answer);
+	}
 	else
 	{
-		check_conflict_values(&upsert);
-		put(&upsert, &spelling, &answer);
+		check_conflict_values(upsert);
+		put(&call, &answer);
 	}
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
