@@ -41,6 +41,7 @@ OBJS = \
 	src/history/history_read.o \
 	src/history/history_select.o \
 	src/history/history_write.o \
+	src/key/answer.o \
 	src/key/claim.o \
 	src/key/current_key.o \
 	src/key/key.o \

@@ -74,6 +74,10 @@ UPDATE idem_key SET response = '[{}, 1]' WHERE scope = 'test_transition_set' AND
 SELECT * FROM idem_transition_batch('orders', '{11,12}'::jsonb[], 'PROCESSING', key => 'free', scope => 'test_transition_set');
 UPDATE idem_key SET response = '[{"version": 1, "outcome": 1}, 1]' WHERE scope = 'test_transition_set' AND key = 'free';
 SELECT * FROM idem_transition_batch('orders', '{11,12}'::jsonb[], 'PROCESSING', key => 'free', scope => 'test_transition_set');
+UPDATE idem_key SET response = '[{"from": 1, "to": "PROCESSING", "version": 1, "outcome": "noop"}, 1]' WHERE scope = 'test_transition_set' AND key = 'free';
+SELECT * FROM idem_transition_batch('orders', '{11,12}'::jsonb[], 'PROCESSING', key => 'free', scope => 'test_transition_set');
+UPDATE idem_key SET response = '[{"from": null, "to": "PROCESSING", "version": 1, "outcome": "lost"}, 1]' WHERE scope = 'test_transition_set' AND key = 'free';
+SELECT * FROM idem_transition_batch('orders', '{11,12}'::jsonb[], 'PROCESSING', key => 'free', scope => 'test_transition_set');
 UPDATE idem_key SET response = '{"version": 1}' WHERE scope = 'test_transition_set' AND key = 'free';
 SELECT * FROM idem_transition_batch('orders', '{11,12}'::jsonb[], 'PROCESSING', key => 'free', scope => 'test_transition_set');
 SELECT * FROM idem_transition_batch('orders', '{11}'::jsonb[], 'PROCESSING', key => 'lone', scope => 'test_transition_set');

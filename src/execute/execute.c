@@ -7,10 +7,8 @@
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/numeric.h"
 
 #include "base/error.h"
 #include "base/fingerprint.h"
@@ -55,41 +53,6 @@ fingerprint(const char *command, Jsonb *params)
 	return idem_fingerprint_value(&fp);
 }
 
-/* Takes a field of the answer; false if it is not there. */
-static bool
-field(Jsonb *response, const char *name, JsonbValue *v)
-{
-	return getKeyJsonValueFromContainer(&response->root, name, strlen(name),
-										v) != NULL;
-}
-
-/*
- * The rows and their number, as the key remembers them.  Whoever may write to
- * the table of keys can have left anything there, and nothing of that may bring
- * the server down.
- */
-static void
-read_answer(const IdemAnswer *answer, Datum *rows, bool *no_rows,
-			Datum *processed)
-{
-	Jsonb	   *response = answer->response_isnull ? NULL :
-		DatumGetJsonbP(answer->response);
-	JsonbValue	v;
-
-	if (response == NULL || !JB_ROOT_IS_OBJECT(response) ||
-		!field(response, "processed", &v) || v.type != jbvNumeric)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the key does not hold the answer of a command"),
-				 errhint("Use a new key.")));
-
-	*processed = DirectFunctionCall1(numeric_int8,
-									 NumericGetDatum(v.val.numeric));
-	*no_rows = !field(response, "rows", &v);
-	if (!*no_rows)
-		*rows = JsonbPGetDatum(JsonbValueToJsonb(&v));
-}
-
 /* A call, as far as its work needs it. */
 typedef struct Call
 {
@@ -102,9 +65,9 @@ run_command(void *state, IdemAnswer *answer)
 {
 	const Call *call = state;
 
-	answer->outcome = IDEM_EXECUTED;
-	answer->response = idem_command_run(call->command, call->params, true);
-	answer->response_isnull = false;
+	Datum		response = idem_command_run(call->command, call->params, true);
+
+	idem_answer_set(answer, IDEM_EXECUTED, DatumGetJsonbP(response));
 }
 
 /*
@@ -125,6 +88,8 @@ idem_execute(PG_FUNCTION_ARGS)
 	Datum		values[4];
 	bool		nulls[4] = {false};
 	bool		replayed;
+	IdemAnswerPart response;
+	Jsonb	   *rows;
 
 	idem_key_init(&key, fcinfo, "idem_execute()", 0, 3, 4);
 	if (PG_ARGISNULL(1))
@@ -139,6 +104,10 @@ idem_execute(PG_FUNCTION_ARGS)
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);
-	read_answer(&answer, &values[2], &nulls[2], &values[3]);
+	idem_answer_object(&answer, "a command", &response);
+	rows = idem_answer_value(&response, "rows");
+	values[2] = JsonbPGetDatum(rows);
+	nulls[2] = (rows == NULL);
+	values[3] = Int64GetDatum(idem_answer_int8(&response, "processed", NULL));
 	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }

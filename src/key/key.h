@@ -9,6 +9,7 @@
 #include "fmgr.h"
 #include "utils/timestamp.h"
 
+#include "key/answer.h"
 #include "key/key_table.h"
 
 /* A key as one call uses it. */
@@ -37,14 +38,6 @@ typedef struct IdemKey
 	int			misses;			/* so often the row below was not written */
 	IdemKeyVersion missed;
 } IdemKey;
-
-/* What is remembered of a key whose work is done. */
-typedef struct IdemAnswer
-{
-	IdemOutcome outcome;
-	Datum		response;		/* jsonb, in the caller's memory */
-	bool		response_isnull;
-} IdemAnswer;
 
 /* Does the work of a key, and tells in answer what came of it. */
 typedef void (*IdemKeyWork) (void *call, IdemAnswer *answer);

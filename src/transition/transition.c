@@ -61,9 +61,8 @@ change_keyed_row(void *state, IdemAnswer *answer)
 	Call	   *call = state;
 
 	change_row(call);
-	answer->outcome = call->result.outcome;
-	answer->response =
-		JsonbPGetDatum(idem_transition_answer_encode(&call->result));
+	idem_answer_set(answer, call->result.outcome,
+					idem_transition_answer_encode(&call->result));
 }
 
 /*

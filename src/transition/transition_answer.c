@@ -1,18 +1,17 @@
 /*
  * transition_answer.c
  *	  Changes of state as a key remembers them.
- *
- * Whoever may write to the table of keys can have left anything there, and
- * nothing of that may bring the server down.
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
-#include "utils/numeric.h"
 
 #include "transition/transition_answer.h"
+
+/* Whose answers they are, for errors. */
+#define KIND	"a transition"
 
 #define APPLIED	"applied"
 #define NOOP	"noop"
@@ -75,89 +74,51 @@ idem_transition_answer_encode_set(int count, Jsonb **ids, const IdemTransitionRe
 	return make_json(&buf);
 }
 
-static const char *
-string_field(JsonbContainer *object, const char *name)
-{
-	JsonbValue	v;
-
-	if (getKeyJsonValueFromContainer(object, name, strlen(name), &v) == NULL ||
-		v.type != jbvString)
-		return NULL;
-	return pnstrdup(v.val.string.val, v.val.string.len);
-}
-
-/* Reads a change, without its outcome; false if it is none. */
-static bool
-read_change(JsonbContainer *object, IdemTransitionResult *result)
-{
-	JsonbValue	v;
-
-	if (!JsonContainerIsObject(object) ||
-		getKeyJsonValueFromContainer(object, "version", strlen("version"),
-									 &v) == NULL ||
-		v.type != jbvNumeric)
-		return false;
-	result->from = string_field(object, "from");
-	result->to = string_field(object, "to");
-	result->version = DatumGetInt64(DirectFunctionCall1(numeric_int8,
-														NumericGetDatum(v.val.numeric)));
-	return true;
-}
-
-static Jsonb *
-response_of(const IdemAnswer *answer)
-{
-	return answer->response_isnull ? NULL : DatumGetJsonbP(answer->response);
-}
-
+/* Reads a change, without its outcome. */
 static void
-spoilt_error(void)
+read_change(const IdemAnswerPart *object, IdemTransitionResult *result)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("the key does not hold the answer of a transition"),
-			 errhint("Use a new key.")));
+	result->from = idem_answer_string(object, "from");
+	result->to = idem_answer_string(object, "to");
+	result->version = idem_answer_int8(object, "version", NULL);
 }
 
 /* The change that a key remembers. */
 void
 idem_transition_answer_decode(const IdemAnswer *answer, IdemTransitionResult *result)
 {
-	Jsonb	   *response = response_of(answer);
+	IdemAnswerPart change;
 
-	if (response == NULL || !read_change(&response->root, result))
-		spoilt_error();
+	idem_answer_object(answer, KIND, &change);
+	read_change(&change, result);
 	result->outcome = answer->outcome;
 }
 
-static bool
-read_set_element(JsonbContainer *array, int i, IdemTransitionResult *result)
+static IdemOutcome
+read_outcome(const IdemAnswerPart *object)
 {
-	JsonbValue *v = getIthJsonbValueFromContainer(array, i);
-	const char *outcome;
+	const char *outcome = idem_answer_string(object, "outcome");
 
-	if (v == NULL || v->type != jbvBinary ||
-		!read_change(v->val.binary.data, result))
-		return false;
-	outcome = string_field(v->val.binary.data, "outcome");
-	if (outcome == NULL)
-		return false;
-	result->outcome = strcmp(outcome, APPLIED) == 0 ? IDEM_APPLIED : IDEM_NOOP;
-	return true;
+	if (outcome != NULL && strcmp(outcome, APPLIED) == 0)
+		return IDEM_APPLIED;
+	if (outcome == NULL || strcmp(outcome, NOOP) != 0)
+		idem_answer_error(object->of);
+	return IDEM_NOOP;
 }
 
 /* The changes of so many rows that a key remembers. */
 void
 idem_transition_answer_decode_set(const IdemAnswer *answer, int count, IdemTransitionResult *results)
 {
-	Jsonb	   *response = response_of(answer);
+	IdemAnswerPart changes;
 
-	if (response == NULL || !JB_ROOT_IS_ARRAY(response) ||
-		JB_ROOT_IS_SCALAR(response) || JB_ROOT_COUNT(response) != count)
-		spoilt_error();
+	idem_answer_array(answer, KIND, count, &changes);
 	for (int i = 0; i < count; i++)
 	{
-		if (!read_set_element(&response->root, i, &results[i]))
-			spoilt_error();
+		IdemAnswerPart change;
+
+		idem_answer_element(&changes, i, &change);
+		read_change(&change, &results[i]);
+		results[i].outcome = read_outcome(&change);
 	}
 }

@@ -274,19 +274,19 @@ change_rows(Set *set)
 static void
 write_answer(const Set *set, IdemAnswer *answer)
 {
+	IdemOutcome outcome = IDEM_NOOP;
 	Jsonb	  **ids = palloc_extended(sizeof(Jsonb *) * set->count,
 									  MCXT_ALLOC_HUGE);
 
-	answer->outcome = IDEM_NOOP;
 	for (int i = 0; i < set->count; i++)
 	{
 		ids[i] = set->rows[i].json;
 		if (set->results[i].outcome == IDEM_APPLIED)
-			answer->outcome = IDEM_APPLIED;
+			outcome = IDEM_APPLIED;
 	}
-	answer->response =
-		JsonbPGetDatum(idem_transition_answer_encode_set(set->count, ids,
-														 set->results));
+	idem_answer_set(answer, outcome,
+					idem_transition_answer_encode_set(set->count, ids,
+													  set->results));
 }
 
 /* The work of a key. */

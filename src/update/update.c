@@ -11,7 +11,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
-#include "utils/numeric.h"
 
 #include "base/error.h"
 #include "base/fingerprint.h"
@@ -36,46 +35,25 @@ write_answer(const IdemUpdateResult *result, IdemAnswer *answer)
 	else
 		appendStringInfoString(&buf, ", \"version\": null}");
 
-	answer->outcome = result->outcome;
-	answer->response = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
-	answer->response_isnull = false;
+	idem_answer_set(answer, result->outcome,
+					DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+													   CStringGetDatum(buf.data))));
 }
 
-/* Takes a field of what a key remembers; false if it is not there. */
-static bool
-field(Jsonb *response, const char *name, JsonbValue *v)
-{
-	return getKeyJsonValueFromContainer(&response->root, name, strlen(name),
-										v) != NULL;
-}
-
-/*
- * What a key remembers, as an update.  Whoever may write to the table of keys can
- * have left anything there, and nothing of that may bring the server down.
- */
+/* What a key remembers, as an update. */
 static void
 read_answer(const IdemAnswer *answer, IdemUpdateResult *result)
 {
-	Jsonb	   *response = answer->response_isnull ? NULL :
-		DatumGetJsonbP(answer->response);
-	JsonbValue	row;
-	JsonbValue	version;
+	IdemAnswerPart response;
+	bool		no_version;
 
-	if (response == NULL || !JB_ROOT_IS_OBJECT(response) ||
-		!field(response, "result", &row) ||
-		!field(response, "version", &version) ||
-		(version.type != jbvNumeric && version.type != jbvNull))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the key does not hold the answer of an update"),
-				 errhint("Use a new key.")));
-
+	idem_answer_object(answer, "an update", &response);
 	result->outcome = answer->outcome;
-	result->row = JsonbValueToJsonb(&row);
-	result->has_version = version.type == jbvNumeric;
-	if (result->has_version)
-		result->version = DatumGetInt64(DirectFunctionCall1(numeric_int8,
-															NumericGetDatum(version.val.numeric)));
+	result->row = idem_answer_value(&response, "result");
+	if (result->row == NULL)
+		idem_answer_error("an update");
+	result->version = idem_answer_int8(&response, "version", &no_version);
+	result->has_version = !no_version;
 }
 
 static pg_uuid_t
