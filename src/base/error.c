@@ -1,7 +1,7 @@
 /*
  * error.c
- *	  Reporters of the errors that more than one room raises, and what errors of
- *	  others are about.
+ *	  Reporters of the errors that more than one file raises, and what the server's
+ *	  errors are about.
  */
 #include "postgres.h"
 

@@ -2,9 +2,9 @@
  * fingerprint.c
  *	  A 128-bit digest of what a call asks for.
  *
- * Whoever can make another request with the same fingerprint is answered for it
- * with what came of the first: he has, say, the receipt of an amount that he did
- * not pay.  So it is the first half of a SHA-256, which nobody can do that to.
+ * A client that can make another request with the same fingerprint is answered
+ * for it with the answer of the first: it has, say, the receipt of an amount
+ * that it did not pay.  So a fingerprint is the first half of a SHA-256.
  *
  * Fingerprints are stored, dumped, restored and replicated, so the same request
  * must have the same one on every server version and architecture.  Each item
@@ -195,7 +195,7 @@ idem_fingerprint_relation(IdemFingerprint *fp, Oid relid)
 	idem_fingerprint_string(fp, name);
 }
 
-/* What everything added comes to; nothing can be added from then on. */
+/* The fingerprint of all that was added; nothing can be added from then on. */
 pg_uuid_t
 idem_fingerprint_value(IdemFingerprint *fp)
 {

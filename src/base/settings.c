@@ -6,7 +6,7 @@
  * anyone, anywhere; what bounds all calls, by superusers; what concerns the
  * background worker is read from the configuration file, since the worker has no
  * session of the user's to read it from.  How long a history is kept is the
- * worker's, too, but may differ between databases, and is not for whoever may
+ * worker's, too, but may differ between databases, and is not for those who may
  * purge to decide.
  */
 #include "postgres.h"
@@ -34,10 +34,10 @@ static int	max_ttl_s = 0;		/* idem.max_ttl: seconds, or 0 */
 static bool defining = false;	/* are the parameters being defined? */
 
 /*
- * May a value be refused, whoever gave it being told?  Those that were set before
- * the library was loaded, or for a database or a role, would be dropped with a
- * warning that nobody reads, and the default take their place: the first call that
- * needs such a value raises an error instead.
+ * May a value be refused, so that the user who gave it learns of it?  Those
+ * that were set before the library was loaded, or for a database or a role,
+ * would be dropped with a warning that nobody reads, and the default take their
+ * place: the first call that needs such a value raises an error instead.
  */
 static bool
 may_refuse(GucSource source)

@@ -8,7 +8,7 @@
  * What ends with a transaction, or with the session of a client that is gone, the
  * first run does not leave to the second: settings, and open cursors.
  *
- * Whoever calls us may handle an error in a subtransaction of his own, which
+ * The caller may handle an error in a subtransaction of its own, which
  * has to be the innermost again by then.
  */
 #include "postgres.h"
@@ -199,7 +199,7 @@ run(const Check *check)
 	return answer;
 }
 
-/* What is told of an error, as jsonb. */
+/* What is reported of an error, as jsonb. */
 static Datum
 describe_error(const ErrorData *error)
 {

@@ -80,7 +80,7 @@ length_of(Datum record, bool is_there)
 	return is_there ? VARSIZE_ANY(DatumGetPointer(record)) : 0;
 }
 
-/* Lists a row that differs, as long as there is room; true if it did. */
+/* Lists a row that differs, as long as there is space; true if it did. */
 static bool
 list_row(IdemRowDiff *all, const IdemRowImages *images,
 		 const IdemImageGroup *group, bool before, bool after)

@@ -9,7 +9,7 @@
 
 #include "check/row_images.h"
 
-/* What is told of all tables. */
+/* What is reported of all tables. */
 typedef struct IdemRowDiff
 {
 	StringInfoData json;		/* what differs: an array without its brackets */

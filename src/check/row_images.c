@@ -9,7 +9,7 @@
  * none.
  *
  * Nothing here refers to the table itself once its rows were added: it may be
- * gone when it is told what has become of it.
+ * gone when what has become of it is reported.
  */
 #include "postgres.h"
 
@@ -91,7 +91,7 @@ describe_key(IdemRowImages *images, Relation rel, const int *columns)
 }
 
 /*
- * Makes ready for rows of a table, which is told of under this name.  Its
+ * Makes ready for rows of a table, which is reported under this name.  Its
  * columns and its key are those of rel.
  */
 IdemRowImages *

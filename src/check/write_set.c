@@ -2,8 +2,8 @@
  * write_set.c
  *	  What is written from one moment of a transaction on.
  *
- * Which tables that may concern is told by the locks that the transaction has
- * by then: whoever writes to a table has it locked for that until the end, be
+ * Which tables that may concern, the locks that the transaction has by then
+ * say: a session that writes to a table has it locked for that until the end, be
  * it by a trigger or a function.  In those, the rows count that are visible
  * under a snapshot of that moment and not under the same snapshot once it sees
  * the commands since then, or the other way round.  Others' changes are in
@@ -39,7 +39,7 @@
 #include "table/partition_root.h"
 #include "table/sql_name.h"
 
-/* The modes of whoever may write rows to a table, or put others in their place. */
+/* The lock modes of those who may write rows to a table, or replace them. */
 #define WRITE_LOCKS \
 	(LOCKBIT_ON(RowExclusiveLock) | LOCKBIT_ON(ShareRowExclusiveLock) | \
 	 LOCKBIT_ON(ExclusiveLock) | LOCKBIT_ON(AccessExclusiveLock))

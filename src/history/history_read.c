@@ -4,8 +4,8 @@
  *
  * A row's history is for those who may read the row.  So the row is looked for
  * first, by a statement of the caller's.  Where there is none, it has been
- * deleted, or row security hides it; whom row security holds for is not told
- * which.
+ * deleted, or row security hides it; a caller for whom row security holds does
+ * not learn which.
  */
 #include "postgres.h"
 
@@ -75,7 +75,8 @@ append_column(StringInfo buf, Relation rel, AttrNumber number)
  * row where the table no longer follows a machine.
  */
 static char *
-write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key)
+write_sql(Relation rel, const IdemAttachment *attachment,
+		  const IdemUniqueIndex *key)
 {
 	StringInfoData columns;
 	StringInfoData sql;
@@ -99,8 +100,9 @@ write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex 
 }
 
 /*
- * Reads the key of the row that the caller means, as the row has it.  False: he
- * sees no such row.  Raises 42501 if he may not read the table.
+ * Reads the key of the row that the caller means, as the row has it.  False:
+ * the caller sees no such row.  Raises 42501 if the caller may not read the
+ * table.
  */
 static bool
 find_row(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
@@ -169,8 +171,9 @@ return_history(ReturnSetInfo *result, const IdemHistoryTables *tables)
  *
  * The transitions of a row, oldest first; none if the caller may not know of
  * it.  Errors: 42P01 and 42809 for what is not a table, 42P10 for want of a
- * primary key, what idem_pk_value_bind raises for an id that does not fit it, 42501
- * for want of the privilege to read the row, 55000 where no history is kept.
+ * primary key, what idem_pk_value_bind raises for an id that does not fit it,
+ * 42501 for want of the privilege to read the row, 55000 where no history is
+ * kept.
  */
 static Datum
 read_history(FunctionCallInfo fcinfo, const IdemPkValue *id)

@@ -160,7 +160,8 @@ find_keys(Relation rel, const IdemAttachment *followed, const IdemUniqueIndex *k
  */
 void
 idem_history_select_tables(Relation rel, Oid asked,
-						   const IdemAttachment *followed, const IdemUniqueIndex *key, const Datum *values,
+						   const IdemAttachment *followed,
+						   const IdemUniqueIndex *key, const Datum *values,
 						   IdemHistoryTables *tables)
 {
 	List	   *keys = find_keys(rel, followed, key, values);
@@ -222,9 +223,9 @@ idem_history_select_any(const IdemHistoryTables *tables)
 }
 
 /*
- * Finds what is recorded of a row.  By a plan made once, for the index even if the
- * table is small by then, and not compiled: what the planner takes it to cost has
- * little to do with the few looks into the index that it comes to.
+ * Finds what is recorded of a row.  By a plan made once, for the index even if
+ * the table is small by then, and not compiled: what the planner takes it to
+ * cost has little to do with the few looks into the index that it makes.
  */
 void
 idem_history_select_rows(const IdemHistoryTables *tables, DestReceiver *dest)

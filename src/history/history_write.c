@@ -8,8 +8,8 @@
  * is partitioned, since they may move, with the partition that they are in
  * beside it, since that may be detached.
  *
- * It is written as the owner of idem's tables, whoever makes the transition, and
- * is never read on the way.
+ * It is written as the owner of idem's tables, by whatever role the transition
+ * is made, and is never read on the way.
  */
 #include "postgres.h"
 
@@ -118,7 +118,7 @@ text_or_null(const char *value, bool *isnull)
 	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
 }
 
-/* A row is told by its primary key; raises 55000 where there is none. */
+/* A row is known by its primary key; raises 55000 where there is none. */
 static void
 check_key(Relation rel, const Jsonb *row)
 {

@@ -39,10 +39,10 @@ PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
 
 /*
- * Triggers fire by name, byte for byte.  Before an update ours comes late, to have
- * the last word on the row.  Afterwards it comes before any letter or digit, since
- * a trigger of the user's may bring the row into its next state, and history tells
- * in order.
+ * Triggers fire by name, byte for byte.  Before an update ours comes late, to
+ * have the last word on the row.  Afterwards it comes before any letter or
+ * digit, since a trigger of the user's may bring the row into its next state,
+ * and history tells in order.
  */
 #define BEFORE_TRIGGER	"zz_idem_lifecycle"
 #define AFTER_TRIGGER	"!idem_lifecycle"
@@ -306,12 +306,13 @@ read_arguments(FunctionCallInfo fcinfo, Attachment *wanted)
  * idem_attach(target regclass, machine text, status name, version name,
  *			   history boolean) -> void
  *
- * Lets a table follow a machine, or one that does so already also keep a history.
- * Raises 42501 unless the caller owns the table, 42809 for what is not a table, or
- * has children that do not follow the machine, 42710 if it follows one already,
- * 42704 for a machine that does not exist, 42P10 for want of a primary key, 42703,
- * 42804 and 42P16 for columns that cannot serve, 42883 and 42804 for guards that do
- * not take its rows, 23514 for rows that are in no state of the machine.
+ * Lets a table follow a machine, or one that does so already also keep a
+ * history. Raises 42501 unless the caller owns the table, 42809 for what is not
+ * a table, or has children that do not follow the machine, 42710 if it follows
+ * one already, 42704 for a machine that does not exist, 42P10 for want of a
+ * primary key, 42703, 42804 and 42P16 for columns that cannot serve, 42883 and
+ * 42804 for guards that do not take its rows, 23514 for rows that are in no
+ * state of the machine.
  */
 Datum
 idem_attach(PG_FUNCTION_ARGS)

@@ -3,8 +3,8 @@
  *	  Rows that are to leave their partition, and have not arrived in another.
  *
  * row_movement.c notes them and strikes them off; here they are kept, to be
- * found by the row and by the place that it leaves.  They go with the transaction,
- * and those of a subtransaction that is rolled back with that.
+ * found by the row and by the place that it leaves.  They go with the
+ * transaction, and those of a subtransaction that is rolled back with that.
  */
 #include "postgres.h"
 

@@ -9,9 +9,9 @@
  * the transition recorded; since no trigger can change the row any more, it
  * validates it once again.
  *
- * It runs with the rights of whoever writes, and like any ordinary trigger not
- * under session_replication_role = replica: what a replica or a restore brings
- * has been validated where it came from.
+ * It runs with the rights of the role that writes, and like any ordinary
+ * trigger not under session_replication_role = replica: what a replica or a
+ * restore brings has been validated where it came from.
  */
 #include "postgres.h"
 
@@ -96,7 +96,8 @@ static TriggerCache *
 kept(FmgrInfo *flinfo)
 {
 	if (flinfo->fn_extra == NULL)
-		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(TriggerCache));
+		flinfo->fn_extra = MemoryContextAllocZero(flinfo->fn_mcxt,
+												  sizeof(TriggerCache));
 	return flinfo->fn_extra;
 }
 
@@ -158,7 +159,8 @@ static bool
 is_transition(Relation rel, const IdemAttachment *attachment,
 			  HeapTuple old, HeapTuple new, const IdemEdge **guarded)
 {
-	bool		changed = idem_row_movement_changed(rel, attachment->status, old, new);
+	bool		changed = idem_row_movement_changed(rel, attachment->status,
+													old, new);
 	const IdemMachine *machine;
 	char	   *from;
 	char	   *to;
@@ -189,8 +191,8 @@ static IdemHistoryEntry
 passage_of(Relation rel, const IdemAttachment *attachment,
 		   HeapTuple old, HeapTuple new, bool stored)
 {
-	const IdemTransitionContext *context = idem_transition_context_find(RelationGetRelid(rel),
-																		&old->t_self);
+	const IdemTransitionContext *context =
+		idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
 	IdemHistoryEntry entry = {0};
 
 	entry.row = idem_pk_json_read(rel, attachment, new, stored);
@@ -213,7 +215,8 @@ before_update(const TriggerData *trigdata, const IdemAttachment *attachment,
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
 	HeapTuple	new = trigdata->tg_newtuple;
-	IdemTransitionContext *context = idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
+	IdemTransitionContext *context =
+		idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
 	const IdemEdge *guarded = NULL;
 	int64		version;
 	bool		transition;

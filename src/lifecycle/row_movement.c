@@ -16,11 +16,11 @@
  * A row that has left and not arrived has been dropped or given another key by a
  * trigger on its way, which is found out when the transaction is to commit.
  *
- * A BEFORE trigger that comes after ours may move a row which we had thought would
- * stay.  Where there is such a trigger, every row is suspected to leave until the
- * next one of the statement is updated, since by then it has left or not.  A row
- * that did is refused: it has arrived with another primary key than it was
- * thought to have, for the key contains what tells the partition.
+ * A BEFORE trigger that comes after ours may move a row which we had thought
+ * would stay.  Where there is such a trigger, every row is suspected to leave
+ * until the next one of the statement is updated, since by then it has left or
+ * not.  A row that did is refused: it has arrived with another primary key than
+ * it was thought to have, for the key contains what tells the partition.
  */
 #include "postgres.h"
 
@@ -221,7 +221,8 @@ find_suspect(Relation rel, IdemSuspect *suspect)
 		return NULL;
 	dlist_foreach(iter, there)
 	{
-		IdemDeparture *departure = dlist_container(IdemDeparture, same_place, iter.cur);
+		IdemDeparture *departure = dlist_container(IdemDeparture, same_place,
+												   iter.cur);
 
 		if (departure->number == suspect->number)
 			return departure;
@@ -352,8 +353,8 @@ settle(IdemPlace place, Oid root, const IdemHistoryEntry *arrived)
 
 /*
  * If a row that has been inserted into a partition is one that has moved there,
- * its transition, as it was noted where it left; NULL if it is new.  Raises 27000 if it is not
- * as it left.
+ * its transition, as it was noted where it left; NULL if it is new.  Raises
+ * 27000 if it is not as it left.
  */
 IdemHistoryEntry *
 idem_row_movement_take(const IdemPartitionCheck *check, Relation rel,
@@ -367,7 +368,8 @@ idem_row_movement_take(const IdemPartitionCheck *check, Relation rel,
 		return NULL;
 	dlist_foreach(iter, departures)
 	{
-		IdemDeparture *departure = dlist_container(IdemDeparture, same_row, iter.cur);
+		IdemDeparture *departure = dlist_container(IdemDeparture, same_row,
+												   iter.cur);
 		TransactionId xid;
 		CommandId	command;
 

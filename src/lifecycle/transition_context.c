@@ -8,7 +8,7 @@
  * was given: by the place of that very row version, since triggers of the table
  * may change other rows, and other tables, in between.
  *
- * Whoever begins an context ends it, also on an error: PG_FINALLY.
+ * Who pushes a context pops it, also on an error: PG_FINALLY.
  */
 #include "postgres.h"
 
@@ -57,7 +57,8 @@ idem_transition_context_pop(IdemTransitionContext *context)
 IdemTransitionContext *
 idem_transition_context_find(Oid relid, ItemPointer tid)
 {
-	for (IdemTransitionContext *context = current; context != NULL; context = context->outer)
+	for (IdemTransitionContext *context = current; context != NULL;
+		 context = context->outer)
 	{
 		if (context->relid == relid && ItemPointerEquals(&context->tid, tid))
 			return context;

@@ -32,6 +32,7 @@ typedef struct IdemTransitionContext
 extern void idem_transition_context_push(IdemTransitionContext *context);
 extern void idem_transition_context_set_tuple(Oid relid, ItemPointer tid);
 extern void idem_transition_context_pop(IdemTransitionContext *context);
-extern IdemTransitionContext *idem_transition_context_find(Oid relid, ItemPointer tid);
+extern IdemTransitionContext *idem_transition_context_find(Oid relid,
+														   ItemPointer tid);
 
 #endif							/* IDEM_TRANSITION_CONTEXT_H */

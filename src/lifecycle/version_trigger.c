@@ -3,10 +3,10 @@
  *	  SQL: idem_version(), the trigger of tables whose rows have a version but
  *	  follow no state machine.
  *
- * It raises the version on every update, so that whoever writes to a row is
- * noticed by those who expect the version that they have read.  Like
- * idem_lifecycle() it runs with the rights of whoever writes, and not under
- * session_replication_role = replica.
+ * It raises the version on every update, so that a session that writes to a row
+ * is noticed by those who expect the version that they have read.  Like
+ * idem_lifecycle() it runs with the rights of the role that writes, and not
+ * under session_replication_role = replica.
  */
 #include "postgres.h"
 

@@ -182,9 +182,9 @@ survey_column(Survey *survey, Relation rel, AttrNumber status)
 }
 
 /*
- * Reads a trigger of a table if it names the machine.  Anybody may make a trigger.
- * One that cannot work refuses every write to its table, but has no say in what
- * becomes of the machine: false, with a warning.
+ * Reads a trigger of a table if it names the machine.  Anybody may make a
+ * trigger. One that cannot work refuses every write to its table, but has no
+ * say in what becomes of the machine: false, with a warning.
  */
 static bool
 read_trigger(IdemAttachment *attachment, Relation rel, int i, const char *machine)
@@ -247,9 +247,9 @@ survey_table(Survey *survey, Oid relid)
 }
 
 /*
- * Those of the tables that follow a machine whose triggers could work, with it, or
- * could not be looked at; and those of other sessions.  Raises a warning for each
- * of the other triggers.
+ * Those of the tables that follow a machine whose triggers could work, with it,
+ * or could not be looked at; and those of other sessions.  Raises a warning for
+ * each of the other triggers.
  */
 List *
 idem_attached_tables_working(const char *machine)

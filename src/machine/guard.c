@@ -5,17 +5,18 @@
  * A guard is a function guard(row, note jsonb) -> boolean, the one that it was
  * when the machine was defined; guard_signature.c tells how it is written down.
  *
- * A guard runs with the rights and the search_path of whoever changes the row, as
- * a trigger does, where its owner could have put a trigger on the table: one who
- * has the rights of the table's owner, or is the very role that writes.  Any
- * other guard runs with no rights but those of its own owner.  So who writes into
- * the tables of machines, or defines a machine, gains nobody's rights by that.
- * Whoever only looks at where a row may go lends a guard no rights either: then
- * it runs with those of the table's owner.
+ * A guard runs with the rights and the search_path of the role that changes the
+ * row, as a trigger does, where its owner could have put a trigger on the
+ * table: one who has the rights of the table's owner, or is the very role that
+ * writes.  Any other guard runs with no rights but those of its own owner.  So
+ * who writes into the tables of machines, or defines a machine, gains nobody's
+ * rights by that. A caller who only asks where a row may go lends a guard no
+ * rights either: then it runs with those of the table's owner.
  *
- * What cannot be asked does not pass: a guard that is gone, that returns something
- * else, or that one may not execute, is an error.  A row of a partition is shown
- * as one of the table that follows the machine, wherever it is.
+ * What cannot be asked does not pass: a guard that is gone, that returns
+ * something else, or that the caller may not execute, is an error.  A row of a
+ * partition is shown as one of the table that follows the machine, wherever it
+ * is.
  */
 #include "postgres.h"
 

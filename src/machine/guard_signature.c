@@ -223,10 +223,10 @@ find_named(const char *name)
 }
 
 /*
- * How a guard is written down that is named by the definer of a machine, with the
- * types of its arguments or without, in the definer's search_path unless it is
- * qualified.  Raises 42883 if there is none, 42725 if there are several, 0A000 for
- * a temporary one.
+ * How a guard is written down that is named by the definer of a machine, with
+ * the types of its arguments or without, in the definer's search_path unless it
+ * is qualified.  Raises 42883 if there is none, 42725 if there are several,
+ * 0A000 for a temporary one.
  */
 const char *
 idem_guard_signature_resolve(const char *name)

@@ -2,7 +2,7 @@
  * machine.c
  *	  State machines, compiled.
  *
- * Backends keep the machines they use in compiled form.  Whoever changes the
+ * Backends keep the machines they use in compiled form.  A change of the
  * tables of machines fires _idem_machine_changed(), which sends a relcache
  * invalidation for them, as if the table itself had been altered; on its arrival
  * what has been compiled is only flagged.  Such an invalidation also comes of
@@ -46,7 +46,8 @@ static Oid	edge_table = InvalidOid;
 static bool
 is_told(const IdemCatalog *cat)
 {
-	return idem_invalidation_covers(cat->machine_table) && idem_invalidation_covers(cat->edge_table);
+	return idem_invalidation_covers(cat->machine_table) &&
+		idem_invalidation_covers(cat->edge_table);
 }
 
 /* Compiles a machine; NULL if there is none of that name. */

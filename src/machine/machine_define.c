@@ -2,10 +2,10 @@
  * machine_define.c
  *	  SQL: idem_machine_define() and idem_machine_drop().
  *
- * Whoever defines or drops a machine locks it against others who do, and against
- * idem_attach(), so that no table begins to follow it unseen while the change is
- * not committed.  Transitions take no such lock, and go on by the old definition
- * until then.
+ * A session that defines or drops a machine locks it against others that do, and
+ * against idem_attach(), so that no table begins to follow it unseen while the
+ * change is not committed.  Transitions take no such lock, and go on by the old
+ * definition until then.
  */
 #include "postgres.h"
 

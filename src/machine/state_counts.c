@@ -2,7 +2,7 @@
  * state_counts.c
  *	  How many rows of a table are in which state.
  *
- * All rows count, whoever asks: those that row security hides, and those that
+ * All rows count, for every caller: those that row security hides, and those that
  * were committed after the transaction's snapshot.  So the query runs as the
  * owner of the table and under a snapshot of the moment; and since it may be run
  * for somebody else, under security restriction and a search_path in which the
@@ -24,7 +24,7 @@
 #include "run/usercontext.h"
 #include "table/sql_name.h"
 
-/* So many states are told of at most. */
+/* So many states are listed at most. */
 #define MAX_STATES	10
 
 static char *

@@ -45,8 +45,8 @@ idem_bgworker_launcher_tag(LOCKTAG *tag, Oid database)
 }
 
 /*
- * The lock that whoever starts or stops a database's launcher holds to the end
- * of his transaction.  While it is taken, CREATE EXTENSION may not have been
+ * The lock that a session that starts or stops a database's launcher holds to the
+ * end of its transaction.  While it is taken, CREATE EXTENSION may not have been
  * committed yet.
  */
 void

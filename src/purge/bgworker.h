@@ -18,7 +18,7 @@ typedef enum IdemVisit
 	IDEM_VISIT_NOT_MADE,		/* no purger could be started */
 	IDEM_VISIT_FAILED,			/* nothing in it could be purged */
 	IDEM_VISIT_NOT_INSTALLED,	/* the database has no idem */
-	IDEM_VISIT_UNWELCOME,		/* somebody wants the database for himself */
+	IDEM_VISIT_UNWELCOME,		/* another session wants the database alone */
 	IDEM_VISIT_UNFINISHED,		/* more is past its time */
 	IDEM_VISIT_FINISHED
 } IdemVisit;

@@ -342,7 +342,7 @@ purge_in_session(IdemPurge *purge, int64 limit)
  *
  * Deletes what is past its time, in the caller's transaction, and returns how
  * many; no more than max_rows unless that is NULL.  Takes the rows that
- * are there when it comes to a table, so that a trigger that adds some does not
+ * are there when it reaches a table, so that a trigger that adds some does not
  * keep it for ever.
  *
  * Raises 42501 unless the caller may purge, 22023 when max_rows is not positive,

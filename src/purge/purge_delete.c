@@ -6,8 +6,9 @@
  * one that waits for nobody would have to lock them first, which costs as much
  * again, in time and in WAL.  Only where code is attached to the table are they
  * locked, and left to a statement of the caller's.  All of that is done as the
- * table's owner, though nothing here should run code of his: the predicates and
- * expressions of indexes, which the relation cache evaluates, are not asked for.
+ * table's owner, though nothing here should run the owner's code: the
+ * predicates and expressions of indexes, which the relation cache evaluates,
+ * are not asked for.
  *
  * A row is known by its place.  That is safe since the table is locked from
  * before it is read to the end of the transaction, which keeps VACUUM FULL and

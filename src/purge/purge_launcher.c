@@ -57,8 +57,8 @@ is_over(TimestampTz since, int64 ms, TimestampTz now)
 }
 
 /*
- * Templates, too: keys may be used there as well, and whoever makes a database
- * from one waits for us no longer than whoever drops it.
+ * Templates, too: keys may be used there as well, and CREATE DATABASE from one
+ * waits for us no longer than DROP DATABASE does.
  */
 static bool
 is_ours(Form_pg_database form)
@@ -251,7 +251,8 @@ static void
 nap(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz wake = TimestampTzPlusMilliseconds(listed_at, idem_purge_naptime_ms);
+	TimestampTz wake = TimestampTzPlusMilliseconds(listed_at,
+												   idem_purge_naptime_ms);
 	HASH_SEQ_STATUS status;
 	Database   *db;
 
@@ -278,7 +279,7 @@ is_being_started(void)
 }
 
 /*
- * The launcher's work, until it is told to stop, or, looking after a single
+ * The launcher's work, until it is asked to stop, or, looking after a single
  * database, until that or idem in it is gone.
  */
 static void

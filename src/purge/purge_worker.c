@@ -6,9 +6,9 @@
  * own, with a pause between in which it holds neither a transaction nor a lock
  * that could matter to anyone.  It leaves when nothing is left, when its time
  * is up or the pause is long, so that other databases get their turn, and as
- * soon as somebody wants the database for himself.  For the others' sake it waits
- * for nobody: a table that others have locked, or that cannot be purged, is
- * reported and passed over.
+ * soon as another session wants the database alone.  For the others' sake it
+ * waits for nobody: a table that others have locked, or that cannot be purged,
+ * is reported and passed over.
  */
 #include "postgres.h"
 
@@ -49,7 +49,7 @@ static char *database_name;		/* for messages */
 static TimestampTz turn_end;	/* of the visit to the database */
 static TimeoutId watch;			/* over a batch */
 static int	ticks_left;			/* of the batch */
-static int	ticks_to_leave;		/* once we are told to */
+static int	ticks_to_leave;		/* once it is asked to */
 static emit_log_hook_type previous_log_hook;
 
 /*
@@ -94,7 +94,8 @@ static bool
 may_stay(void)
 {
 	return !ShutdownRequestPending && idem_worker_enabled &&
-		GetCurrentTimestamp() < turn_end && idem_bgworker_database_is_free(MyDatabaseId);
+		GetCurrentTimestamp() < turn_end &&
+		idem_bgworker_database_is_free(MyDatabaseId);
 }
 
 /*
@@ -176,8 +177,9 @@ report_failure(const IdemPurge *purge)
 }
 
 /*
- * As run_batch(), but where the batch fails, its table is passed over for a while.
- * Where the reason is that we are told to leave, whoever told us hears of it.
+ * As run_batch(), but where the batch fails, its table is passed over for a
+ * while. Where the reason is that we are asked to leave, the one who asked
+ * hears of it.
  */
 static bool
 try_batch(IdemPurge *purge, int *failures)
@@ -282,9 +284,9 @@ connect_to(Oid database)
 }
 
 /*
- * Told to leave, the purger does so as soon as it can be interrupted, be it in the
- * middle of a statement: that is cancelled, rather than the process ended in the
- * way that the server logs as FATAL.
+ * Told to leave, the purger does so as soon as it can be interrupted, be it in
+ * the middle of a statement: that is cancelled, rather than the process ended
+ * in the way that the server logs as FATAL.
  */
 static void
 handle_sigterm(SIGNAL_ARGS)
