@@ -83,8 +83,10 @@ describe_key(IdemRowImages *images, Relation rel, const int *columns)
 	{
 		int			place = 0;
 
+		/* a column of the key is neither dropped nor computed when read */
 		while (columns[place] != unique.columns[i] - 1)
 			place++;
+		Assert(place < images->row->natts);
 		images->keys[i] = place;
 	}
 	images->key = describe(images->row, images->keys, unique.ncolumns);
@@ -213,6 +215,7 @@ idem_row_images_add(IdemRowImages *images, TupleTableSlot *slot,
 	Datum		row;
 	TupleTableSlot *entry;
 
+	Assert(!images->sorted);
 	if (images->sort == NULL)
 		begin_sort(images);
 	old = MemoryContextSwitchTo(images->scratch);

@@ -81,6 +81,7 @@ join_runs(Entries *entries)
 	int			last = entries->last;
 	int			count = 0;
 
+	Assert(entries->former < entries->last && entries->last < entries->count);
 	while (former < entries->last || last < entries->count)
 	{
 		const Entry *a = former < entries->last ? &entries->all[former] : NULL;
@@ -104,6 +105,7 @@ join_runs(Entries *entries)
 		else
 			former++;
 	}
+	Assert(count == entries->count - place);
 	memcpy(&entries->all[place], joined, sizeof(Entry) * count);
 	pfree(joined);
 	return true;

@@ -144,6 +144,8 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 	Datum		args[11];
 	bool		isnull[11] = {false};
 
+	Assert(entry->row != NULL && entry->to != NULL);
+	Assert(insert_history.nargs == lengthof(args));
 	check_key(rel, entry->row);
 	if (known.relid != RelationGetRelid(rel) || known.target == NULL)
 		know(rel);

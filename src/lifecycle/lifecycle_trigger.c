@@ -227,6 +227,7 @@ before_update(const TriggerData *trigdata, const IdemAttachment *attachment,
 	version = idem_row_version_next(rel, attachment->version,
 									version_of(old, rel, attachment->version));
 	transition = is_transition(rel, attachment, old, new, &guarded);
+	Assert(version > version_of(old, rel, attachment->version));
 	new = idem_row_version_set(new, rel, attachment->version, version);
 	if (guarded != NULL)
 		idem_guard_require(guards_of(rel, flinfo), attachment->machine, guarded,

@@ -81,6 +81,7 @@ idem_row_movement_check(Relation rel)
 	IdemPartitionCheck *check = palloc0(sizeof(IdemPartitionCheck));
 	List	   *constraint = RelationGetPartitionQual(rel);
 
+	Assert(rel->rd_rel->relispartition);
 	check->root = idem_partition_root(RelationGetRelid(rel));
 	pull_varattnos((Node *) constraint, 1, &check->columns);
 	check->constraint =
@@ -99,6 +100,7 @@ idem_row_movement_leaves(const IdemPartitionCheck *check, Relation rel,
 	bool		changed = false;
 	int			i = -1;
 
+	Assert(check->root != RelationGetRelid(rel));
 	while (!changed && (i = bms_next_member(check->columns, i)) >= 0)
 	{
 		AttrNumber	number = i + FirstLowInvalidHeapAttributeNumber;

@@ -16,10 +16,24 @@
 
 static IdemTransitionContext *current = NULL;
 
+#ifdef USE_ASSERT_CHECKING
+/* Is a change under way? */
+static bool
+is_current(const IdemTransitionContext *context)
+{
+	const IdemTransitionContext *outer = current;
+
+	while (outer != NULL && outer != context)
+		outer = outer->outer;
+	return outer != NULL;
+}
+#endif
+
 /* Begins a change; its fields say what it is. */
 void
 idem_transition_context_push(IdemTransitionContext *context)
 {
+	Assert(!is_current(context));
 	context->relid = InvalidOid;
 	ItemPointerSetInvalid(&context->tid);
 	context->watched = false;
@@ -47,6 +61,7 @@ idem_transition_context_set_tuple(Oid relid, ItemPointer tid)
 void
 idem_transition_context_pop(IdemTransitionContext *context)
 {
+	Assert(is_current(context));
 	current = context->outer;
 }
 

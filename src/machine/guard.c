@@ -361,6 +361,7 @@ idem_guard_ask(IdemGuards *guards, const IdemEdge *edge, HeapTuple row,
 	Guard	   *guard;
 	bool		answer;
 
+	Assert(edge->guard != NULL);
 	push_error_context(&callback, edge);
 	guard = ready(guards, edge->guard);
 	guards->params->params[0].value = row_value(guards->rel, row);

@@ -70,6 +70,7 @@ add_machine(const IdemCatalog *cat, const char *name)
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	Assert(machine->initial != NULL && machine->nstates > 0);
 	kept = palloc(sizeof(Kept));
 	kept->machine = machine;
 	kept->context = context;
@@ -124,6 +125,7 @@ idem_machine_lock(const char *name, LOCKMODE mode)
 										   strlen(name), 0);
 	LOCKTAG		tag;
 
+	Assert(mode == ShareLock || mode == ExclusiveLock);
 	IDEM_SET_LOCKTAG(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 					 IDEM_LOCK_MACHINE);
 	(void) LockAcquire(&tag, mode, false, false);
@@ -264,6 +266,8 @@ find_edge(const IdemMachine *machine, const char *from, const char *to)
 
 	if (state == NULL || target == NULL)
 		return NULL;
+	/* a state's edges lead to states of the machine, in the order of those */
+	Assert(target->position < machine->nstates);
 	high = list_length(state->edges);
 	while (low < high)
 	{

@@ -276,6 +276,8 @@ arrange_states(IdemMachine *machine, List *names)
 			strcmp(states[machine->nstates - 1].name, states[i].name) != 0)
 			states[machine->nstates++] = states[i];
 	}
+	/* the initial one is always among them */
+	Assert(machine->nstates > 0);
 	machine->states = states;
 
 	machine->order = palloc(sizeof(IdemState *) * machine->nstates);

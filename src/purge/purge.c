@@ -104,6 +104,7 @@ idem_purge_begin(IdemPurge *purge, TimestampTz now)
 const char *
 idem_purge_table_name(const IdemPurge *purge)
 {
+	Assert(purge->table >= 0 && purge->table < IDEM_PURGE_TABLES);
 	return stores[purge->table].table;
 }
 
@@ -211,6 +212,7 @@ is_kept(const IdemPurge *purge)
 static void
 next_table(IdemPurge *purge)
 {
+	Assert(purge->left > 0 && purge->left <= IDEM_PURGE_TABLES);
 	purge->table = (purge->table + 1) % IDEM_PURGE_TABLES;
 	purge->left--;
 }

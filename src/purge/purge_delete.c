@@ -35,6 +35,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -254,6 +255,8 @@ idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
 	HeapTuple	tuple;
 	IdemUserContext caller;
 
+	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
+	Assert(locked == NULL || rows->delete_locked != NULL);
 	rows->deleted = 0;
 	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
 	CheckCmdReplicaIdentity(rel, CMD_DELETE);
@@ -279,6 +282,7 @@ idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
 				delete_locked(rows, locked);
 		}
 	}
+	Assert(rows->deleted <= rows->limit);
 	rows->finished = tuple == NULL;
 	if (rows->finished)
 		rows->from = rows->until + 1;
