@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "executor/tstoreReceiver.h"
@@ -32,6 +31,7 @@
 #include "table/partition_root.h"
 #include "table/pk_value.h"
 #include "table/sql_name.h"
+#include "table/target_check.h"
 
 PG_FUNCTION_INFO_V1(idem_history);
 
@@ -52,14 +52,7 @@ open_target(Oid target)
 		relation_close(rel, AccessShareLock);
 		return relation_open(root, AccessShareLock);
 	}
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" cannot have a history",
-						RelationGetRelationName(rel)),
-				 errdetail_relkind_not_supported(rel->rd_rel->relkind),
-				 errhint("Name the table itself.")));
+	idem_target_check_kind(rel, IDEM_TARGET_HISTORY);
 	return rel;
 }
 

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/catalog.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -34,6 +33,7 @@
 #include "table/attachment.h"
 #include "table/sql_name.h"
 #include "table/state_column.h"
+#include "table/target_check.h"
 
 PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
@@ -75,17 +75,7 @@ open_own_table(Oid relid)
 	if (rel == NULL)
 		idem_error_no_relation(relid);
 
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" cannot follow a state machine",
-						RelationGetRelationName(rel)),
-				 errdetail_relkind_not_supported(relkind)));
-	if (IsCatalogRelation(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog",
-						RelationGetRelationName(rel))));
+	idem_target_check_kind(rel, IDEM_TARGET_ATTACH);
 	return rel;
 }
 

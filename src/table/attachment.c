@@ -274,6 +274,35 @@ idem_attachment_find_any(IdemAttachment *attachment, Relation rel)
 	return read_lifecycle(attachment, rel, false);
 }
 
+/*
+ * How a table follows that machine, NULL standing for any, now and with its
+ * triggers on; raises 55000 if it does not.
+ */
+void
+idem_attachment_need(IdemAttachment *attachment, Relation rel,
+					 const char *machine)
+{
+	const char *name = RelationGetRelationName(rel);
+	const char *hint = "Call idem_attach(), or enable the triggers it made.";
+	bool		attached = idem_attachment_find(attachment, rel);
+
+	if (!attached && machine == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not follow a state machine", name),
+				 errhint("%s", hint)));
+	if (machine != NULL &&
+		(!attached || strcmp(attachment->machine, machine) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" does not follow state machine \"%s\"",
+						name, machine),
+				 attached ?
+				 errdetail("It follows state machine \"%s\".",
+						   attachment->machine) :
+				 errhint("%s", hint)));
+}
+
 /* Does a table keep a history, that is, has it a trigger that records it? */
 bool
 idem_attachment_records(Relation rel)

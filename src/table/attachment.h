@@ -22,6 +22,8 @@ extern void idem_attachment_read(IdemAttachment *attachment, Relation rel,
 extern bool idem_attachment_try(IdemAttachment *attachment, Relation rel,
 								const Trigger *trigger);
 extern bool idem_attachment_find(IdemAttachment *attachment, Relation rel);
+extern void idem_attachment_need(IdemAttachment *attachment, Relation rel,
+								 const char *machine);
 extern Oid	idem_attachment_origin(Relation rel);
 extern AttrNumber idem_attachment_read_version(Relation rel,
 											   const Trigger *trigger);

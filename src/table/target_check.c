@@ -1,6 +1,6 @@
 /*
  * target_check.c
- *	  Tables as calls write to them: which they may be, and which column holds
+ *	  Which relations a call may be made for, and which column of a table holds
  *	  the version of a row.
  */
 #include "postgres.h"
@@ -19,10 +19,77 @@
 #include "table/attachment.h"
 #include "table/target_check.h"
 
-/* In the order of IdemTargetUse: "cannot ... table". */
-static const char *const uses[] = {"upsert into", "update"};
+/* How a relation is refused: messages with its name. */
+typedef struct Refusal
+{
+	const char *kind;			/* it is not a table */
+	const char *hint;			/* for that; NULL: none */
+	bool		catalogs;		/* are system catalogs refused, too? */
+	const char *temporary;		/* it is temporary, but there is a key */
+	const char *rule;			/* it has a rule for the statement */
+} Refusal;
 
-/* Do rules make something else of the statement? */
+static const Refusal refusals[] = {
+	[IDEM_TARGET_UPSERT] = {
+		.kind = "cannot upsert into \"%s\"",
+		.hint = "Name the table itself.",
+		.catalogs = true,
+		.temporary = "cannot upsert into temporary table \"%s\"",
+		.rule = "cannot upsert into \"%s\""
+	},
+	[IDEM_TARGET_UPDATE] = {
+		.kind = "cannot update \"%s\"",
+		.hint = "Name the table itself.",
+		.catalogs = true,
+		.temporary = "cannot update temporary table \"%s\"",
+		.rule = "cannot update \"%s\""
+	},
+	/* no catalog follows a state machine, which is then said */
+	[IDEM_TARGET_TRANSITION] = {
+		.kind = "\"%s\" cannot follow a state machine",
+		.hint = "Name the table itself.",
+		.temporary = "cannot use a key on temporary table \"%s\"",
+		.rule = "cannot make transitions in \"%s\""
+	},
+	[IDEM_TARGET_ATTACH] = {
+		.kind = "\"%s\" cannot follow a state machine",
+		.catalogs = true
+	},
+	[IDEM_TARGET_ALLOWED] = {
+		.kind = "\"%s\" cannot follow a state machine"
+	},
+	[IDEM_TARGET_HISTORY] = {
+		.kind = "\"%s\" cannot have a history",
+		.hint = "Name the table itself."
+	}
+};
+
+/*
+ * Refuses what is not a table, with 42809, and a system catalog, with 42501.
+ */
+void
+idem_target_check_kind(Relation rel, IdemTargetUse use)
+{
+	const Refusal *refusal = &refusals[use];
+	const char *name = RelationGetRelationName(rel);
+	char		relkind = rel->rd_rel->relkind;
+
+	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg(refusal->kind, name),
+				 errdetail_relkind_not_supported(relkind),
+				 refusal->hint ? errhint("%s", refusal->hint) : 0));
+	if (refusal->catalogs && IsCatalogRelation(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied: \"%s\" is a system catalog", name)));
+}
+
+/*
+ * Do rules make something else of the statement, or of the answer?  (Those of a
+ * partition do not count when the table is written to.)
+ */
 static bool
 is_rewritten(Relation rel, IdemTargetUse use)
 {
@@ -44,28 +111,20 @@ is_rewritten(Relation rel, IdemTargetUse use)
 void
 idem_target_check(Relation rel, IdemTargetUse use, bool keyed)
 {
-	char		relkind = rel->rd_rel->relkind;
+	const Refusal *refusal = &refusals[use];
 	const char *name = RelationGetRelationName(rel);
 
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot %s \"%s\"", uses[use], name),
-				 errdetail_relkind_not_supported(relkind),
-				 errhint("Name the table itself.")));
-	if (IsCatalogRelation(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied: \"%s\" is a system catalog", name)));
+	Assert(refusal->temporary != NULL && refusal->rule != NULL);
+	idem_target_check_kind(rel, use);
 	if (keyed && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot %s temporary table \"%s\"", uses[use], name),
+				 errmsg(refusal->temporary, name),
 				 errdetail("The key would outlive the row, and no other session could retry.")));
 	if (is_rewritten(rel, use))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot %s \"%s\"", uses[use], name),
+				 errmsg(refusal->rule, name),
 				 errdetail("It has a rule for %s, so what becomes of the row cannot be told.",
 						   use == IDEM_TARGET_UPSERT ? "INSERT or UPDATE" : "UPDATE"),
 				 errhint("Use triggers instead of rules.")));

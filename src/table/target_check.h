@@ -1,6 +1,6 @@
 /*
  * target_check.h
- *	  Tables as calls write to them.
+ *	  Which relations a call may be made for.
  */
 #ifndef IDEM_TARGET_CHECK_H
 #define IDEM_TARGET_CHECK_H
@@ -12,9 +12,14 @@
 typedef enum IdemTargetUse
 {
 	IDEM_TARGET_UPSERT,
-	IDEM_TARGET_UPDATE
+	IDEM_TARGET_UPDATE,
+	IDEM_TARGET_TRANSITION,
+	IDEM_TARGET_ATTACH,			/* idem_attach() and idem_detach() */
+	IDEM_TARGET_ALLOWED,		/* idem_allowed() */
+	IDEM_TARGET_HISTORY			/* idem_history() */
 } IdemTargetUse;
 
+extern void idem_target_check_kind(Relation rel, IdemTargetUse use);
 extern void idem_target_check(Relation rel, IdemTargetUse use, bool keyed);
 extern AttrNumber idem_target_check_version(Relation rel, bool expected,
 											bool *unraised);

@@ -14,7 +14,6 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -34,6 +33,7 @@
 #include "table/pk_value.h"
 #include "table/row_version.h"
 #include "table/sql_name.h"
+#include "table/target_check.h"
 
 PG_FUNCTION_INFO_V1(idem_allowed);
 
@@ -48,23 +48,11 @@ static Relation
 open_target(Oid relid, IdemAttachment *attachment)
 {
 	Relation	rel = try_relation_open(relid, AccessShareLock);
-	char		relkind;
 
 	if (rel == NULL)
 		idem_error_no_relation(relid);
-	relkind = rel->rd_rel->relkind;
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" cannot follow a state machine",
-						RelationGetRelationName(rel)),
-				 errdetail_relkind_not_supported(relkind)));
-	if (!idem_attachment_find(attachment, rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not follow a state machine",
-						RelationGetRelationName(rel)),
-				 errhint("Call idem_attach(), or enable the triggers it made.")));
+	idem_target_check_kind(rel, IDEM_TARGET_ALLOWED);
+	idem_attachment_need(attachment, rel, NULL);
 	return rel;
 }
 

@@ -15,7 +15,6 @@
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "rewrite/prs2lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -26,6 +25,7 @@
 #include "machine/machine.h"
 #include "run/spi.h"
 #include "table/sql_name.h"
+#include "table/target_check.h"
 #include "transition/transition_target.h"
 
 /* The name of the table, for messages. */
@@ -33,25 +33,6 @@ const char *
 idem_transition_target_name(const IdemTransitionTarget *target)
 {
 	return RelationGetRelationName(target->rel);
-}
-
-static void
-check_relation(Relation rel, bool keyed)
-{
-	const char *name = RelationGetRelationName(rel);
-	char		relkind = rel->rd_rel->relkind;
-
-	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" cannot follow a state machine", name),
-				 errdetail_relkind_not_supported(relkind),
-				 errhint("Name the table itself.")));
-	if (keyed && rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot use a key on temporary table \"%s\"", name),
-				 errdetail("The key would outlive the row, and no other session could retry.")));
 }
 
 /*
@@ -69,50 +50,6 @@ check_privilege(Oid relid)
 								  ACLMASK_ANY) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(relkind),
 					   get_rel_name(relid));
-}
-
-/* The table must follow the machine wanted, now and with its triggers on. */
-static void
-check_lifecycle(IdemTransitionTarget *target, const char *machine)
-{
-	bool		attached = idem_attachment_find(&target->attachment, target->rel);
-	const char *hint = "Call idem_attach(), or enable the triggers it made.";
-
-	if (!attached && machine == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not follow a state machine",
-						idem_transition_target_name(target)),
-				 errhint("%s", hint)));
-	if (machine != NULL &&
-		(!attached || strcmp(target->attachment.machine, machine) != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not follow state machine \"%s\"",
-						idem_transition_target_name(target), machine),
-				 attached ?
-				 errdetail("It follows state machine \"%s\".",
-						   target->attachment.machine) :
-				 errhint("%s", hint)));
-}
-
-/*
- * A rule would make something else of the statements, or of the answer.  (Those
- * of a partition do not count when the table is written to.)
- */
-static void
-check_rules(Relation rel)
-{
-	for (int i = 0; rel->rd_rules != NULL && i < rel->rd_rules->numLocks; i++)
-	{
-		if (rel->rd_rules->rules[i]->event == CMD_UPDATE)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot make transitions in \"%s\"",
-							RelationGetRelationName(rel)),
-					 errdetail("It has a rule for UPDATE, so what becomes of the row cannot be told."),
-					 errhint("Use triggers instead of rules.")));
-	}
 }
 
 /*
@@ -196,10 +133,9 @@ idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char 
 	target->rel = try_relation_open(relid, RowExclusiveLock);
 	if (target->rel == NULL)
 		idem_error_no_relation(relid);
-	check_relation(target->rel, keyed);
-	check_rules(target->rel);
+	idem_target_check(target->rel, IDEM_TARGET_TRANSITION, keyed);
 	check_heirs(target->rel);
-	check_lifecycle(target, machine);
+	idem_attachment_need(&target->attachment, target->rel, machine);
 	idem_unique_index_need_primary(&target->key, target->rel);
 	target->to = to;
 	check_state(target);
