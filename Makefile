@@ -76,6 +76,8 @@ OBJS = \
 	src/run/simple_dml.o \
 	src/run/sole_call.o \
 	src/run/spi.o \
+	src/run/spi_caller.o \
+	src/run/spi_own.o \
 	src/run/ticket.o \
 	src/run/usercontext.o \
 	src/table/attachment.o \

@@ -35,6 +35,7 @@
 #include "execute/command.h"
 #include "execute/params.h"
 #include "run/spi.h"
+#include "run/spi_caller.h"
 
 PG_FUNCTION_INFO_V1(idem_check);
 
@@ -92,15 +93,14 @@ take_error(const Origin *origin)
 }
 
 /*
- * Sets each constraint as a transaction begins with it.  There is no command
- * for that.  A name may be that of several constraints in a schema: if one of
- * them is to be deferred, so are all.
+ * The constraints that are not deferred as a transaction begins.  There is no
+ * command that sets each as it is then.  A name may be that of several constraints
+ * in a schema: if one of them is to be deferred, so are all.
  */
-static void
-reset_constraints(void)
+static const char *
+write_constraints_sql(const void *state, int which)
 {
-	static const char signature[] = "constraints";
-	static const char sql[] =
+	return
 		"SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
 		" FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_namespace AS n"
 		" ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
@@ -110,14 +110,22 @@ reset_constraints(void)
 		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS d"
 		" WHERE d.connamespace OPERATOR(pg_catalog.=) c.connamespace"
 		" AND d.conname OPERATOR(pg_catalog.=) c.conname AND d.condeferred)";
-	IdemPlan   *plan;
+}
+
+/* Sets each constraint as a transaction begins with it. */
+static void
+reset_constraints(void)
+{
+	static const char signature[] = "constraints";
+	static const IdemCallerStatement statement = {
+		.signature = {signature, sizeof(signature)},
+		.write_sql = write_constraints_sql
+	};
 	Datum		names;
 	bool		isnull;
 
-	plan = idem_spi_find(signature, sizeof(signature));
-	if (plan == NULL)
-		plan = idem_spi_keep(signature, sizeof(signature), sql, 0, NULL);
-	(void) idem_spi_caller(plan, NULL, NULL, 1, &names, &isnull);
+	(void) idem_spi_caller(idem_spi_caller_plan(&statement), NULL, NULL,
+						   1, &names, &isnull);
 
 	idem_spi_command("SET CONSTRAINTS ALL DEFERRED");
 	if (!isnull)

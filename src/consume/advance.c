@@ -27,7 +27,7 @@
 #include "base/error.h"
 #include "consume/consumer.h"
 #include "run/committed_row.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 #define MAX_TOPIC_LENGTH	255 /* bytes */
 

@@ -38,7 +38,7 @@
 #include "base/settings.h"
 #include "consume/consumer.h"
 #include "run/committed_row.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
 PG_FUNCTION_INFO_V1(idem_consumer_drop);

@@ -42,7 +42,7 @@
 #include "consume/message_batch.h"
 #include "run/committed_row.h"
 #include "run/simple_dml.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 /* Columns of idem_message. */
 enum

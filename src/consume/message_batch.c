@@ -12,7 +12,7 @@
 #include "base/compat.h"
 #include "base/error.h"
 #include "consume/message_batch.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 /* Rows come back in the order in which they are given. */
 static IdemStatement insert_many = {

@@ -35,12 +35,13 @@
 #include "execute/jsonb_receiver.h"
 #include "execute/params.h"
 #include "run/spi.h"
+#include "run/spi_caller.h"
 #include "table/row_to_jsonb.h"
 
 /* Longer ones are not kept: their trees may take a hundred times the room. */
 #define MAX_KEPT_LENGTH	(16 * 1024)
 
-/* A command as it was read, for the plan that is kept of it. */
+/* A command as it was read; kept with its plan, all zero if nothing is. */
 typedef struct Reading
 {
 	RawStmt    *parsed;
@@ -191,11 +192,11 @@ analyze(Reading *reading, const char *text, bool keyed)
 	}
 }
 
-/* Does a plan that was made of one reading do for another? */
+/* Does a plan that was made of one reading, if any was kept, do for another? */
 static bool
 same_reading(const Reading *a, const Reading *b)
 {
-	return a != NULL && a->count == b->count &&
+	return a->analyzed != NULL && a->count == b->count &&
 		memcmp(a->types, b->types, sizeof(Oid) * a->count) == 0 &&
 		equal(a->analyzed, b->analyzed);
 }
@@ -204,48 +205,51 @@ same_reading(const Reading *a, const Reading *b)
 static void
 keep_reading(IdemPlan *plan, const Reading *reading)
 {
-	MemoryContext context = idem_spi_memory(plan);
-	MemoryContext former = MemoryContextSwitchTo(context);
-	Reading    *kept = palloc(sizeof(Reading));
+	MemoryContext former = MemoryContextSwitchTo(idem_spi_memory(plan));
+	Reading		copy;
 
-	kept->parsed = copyObject(reading->parsed);
-	kept->analyzed = copyObject(reading->analyzed);
-	kept->count = reading->count;
-	kept->types = palloc(sizeof(Oid) * (reading->count + 1));
-	memcpy(kept->types, reading->types, sizeof(Oid) * reading->count);
+	copy.parsed = copyObject(reading->parsed);
+	copy.analyzed = copyObject(reading->analyzed);
+	copy.count = reading->count;
+	copy.types = palloc(sizeof(Oid) * (reading->count + 1));
+	memcpy(copy.types, reading->types, sizeof(Oid) * reading->count);
 	MemoryContextSwitchTo(former);
-	idem_spi_set_data(plan, kept);
+	*(Reading *) plan->data = copy;
 }
 
 /*
- * The plan of a command, good until the next call of spi.c; NULL if it has to
+ * The plan of a command, good until the next call of spi_caller.c; NULL if it has to
  * be run without keeping one.
  */
 static IdemPlan *
 find_plan(const char *text, bool keyed, Reading *reading)
 {
 	StringInfoData signature;
+	IdemCallerStatement statement = {.data_size = sizeof(Reading)};
 	const Reading *kept;
 	IdemPlan   *plan;
 	Reading		again;
 
 	write_signature(&signature, text);
-	kept = idem_spi_data(signature.data, signature.len);
-	reading->parsed = kept != NULL ? copyObject(kept->parsed) : parse(text);
+	statement.signature.data = signature.data;
+	statement.signature.length = signature.len;
+	kept = idem_spi_caller_data(&statement);
+	reading->parsed = kept != NULL && kept->parsed != NULL ?
+		copyObject(kept->parsed) : parse(text);
 	/* this may run code of the caller's types, so what is kept may go */
 	analyze(reading, text, keyed);
 
-	plan = idem_spi_find(signature.data, signature.len);
-	if (plan != NULL &&
-		same_reading(idem_spi_data(signature.data, signature.len), reading))
+	plan = idem_spi_caller_find(&statement);
+	if (plan != NULL && same_reading(plan->data, reading))
 		return plan;
 
 	/* this parses and analyses it once more, by what is true then */
-	(void) idem_spi_keep(signature.data, signature.len, text,
-						 reading->count, reading->types);
+	statement.nargs = reading->count;
+	statement.argtypes = reading->types;
+	(void) idem_spi_caller_keep(&statement, text);
 	again.parsed = reading->parsed;
 	analyze(&again, text, keyed);
-	plan = idem_spi_find(signature.data, signature.len);
+	plan = idem_spi_caller_find(&statement);
 	if (plan != NULL && same_reading(reading, &again))
 		keep_reading(plan, reading);
 	return plan;

@@ -25,7 +25,7 @@
 #include "base/unique_index.h"
 #include "history/history_order.h"
 #include "history/history_select.h"
-#include "run/spi.h"
+#include "run/spi_caller.h"
 #include "run/usercontext.h"
 #include "table/attachment.h"
 #include "table/partition_root.h"
@@ -63,14 +63,25 @@ append_column(StringInfo buf, Relation rel, AttrNumber number)
 					 idem_sql_name_column(rel, number));
 }
 
+/* The table of a row, and what tells the row from others. */
+typedef struct Target
+{
+	Relation	rel;
+	const IdemAttachment *attachment;	/* NULL: it follows no machine */
+	const IdemUniqueIndex *key;
+} Target;
+
 /*
  * What it takes to see a row's history: its key, state and version; the whole
  * row where the table no longer follows a machine.
  */
-static char *
-write_sql(Relation rel, const IdemAttachment *attachment,
-		  const IdemUniqueIndex *key)
+static const char *
+write_sql(const void *state, int which)
 {
+	const Target *target = state;
+	Relation	rel = target->rel;
+	const IdemAttachment *attachment = target->attachment;
+	const IdemUniqueIndex *key = target->key;
 	StringInfoData columns;
 	StringInfoData sql;
 
@@ -101,26 +112,18 @@ static bool
 find_row(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
 		 Oid *types, Datum *values)
 {
-	struct
-	{
-		char		kind;
-		Oid			user;
-		Oid			target;
-	}			signature;
-	IdemPlan   *plan;
+	IdemTableSignature signature = {'h', GetUserId(), RelationGetRelid(rel)};
+	Target		target = {rel, attachment, key};
+	IdemCallerStatement statement = {
+		.signature = {&signature, sizeof(signature)},
+		.write_sql = write_sql, .state = &target,
+		.nargs = key->ncolumns, .argtypes = types
+	};
 	Datum		found[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];
 
-	memset(&signature, 0, sizeof(signature));
-	signature.kind = 'h';
-	signature.user = GetUserId();
-	signature.target = RelationGetRelid(rel);
-	plan = idem_spi_find((char *) &signature, sizeof(signature));
-	if (plan == NULL)
-		plan = idem_spi_keep((char *) &signature, sizeof(signature),
-							 write_sql(rel, attachment, key),
-							 key->ncolumns, types);
-	if (idem_spi_caller(plan, values, NULL, key->ncolumns, found, isnull) == 0)
+	if (idem_spi_caller(idem_spi_caller_plan(&statement), values, NULL,
+						key->ncolumns, found, isnull) == 0)
 		return false;
 	memcpy(values, found, sizeof(Datum) * key->ncolumns);
 	return true;

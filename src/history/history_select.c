@@ -19,7 +19,7 @@
 
 #include "base/settings.h"
 #include "history/history_select.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 #include "table/pk_json.h"
 #include "table/sql_name.h"
 #include "table/tableref.h"

@@ -26,7 +26,7 @@
 #include "base/error.h"
 #include "history/history_write.h"
 #include "key/current_key.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 #include "table/partition_root.h"
 #include "table/tableref.h"
 

@@ -33,7 +33,7 @@
 #include "key/key_table.h"
 #include "run/committed_row.h"
 #include "run/simple_dml.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 /* Columns of idem_key. */
 enum

@@ -36,7 +36,7 @@
 #include "key/key.h"
 #include "key/scope.h"
 #include "run/committed_row.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_scope_define);
 PG_FUNCTION_INFO_V1(idem_scope_drop);

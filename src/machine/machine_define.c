@@ -23,7 +23,7 @@
 #include "machine/machine.h"
 #include "machine/machine_builtin.h"
 #include "machine/machine_parse.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_machine_define);
 PG_FUNCTION_INFO_V1(idem_machine_drop);

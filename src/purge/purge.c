@@ -38,7 +38,7 @@
 #include "base/settings.h"
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
-#include "run/spi.h"
+#include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
 

@@ -1,28 +1,22 @@
 /*
  * plan_cache.c
- *	  The plans that a session keeps.
+ *	  The plans of the caller's statements that a session keeps.
  *
- * A plan that is being run may be wanted again on the way, by a trigger for one,
- * and be found out of date then: another takes its place, but the execution below
- * holds on to it.  So executions are counted, and a plan that has been forgotten
- * is freed with the last of them.
- *
- * Those of the caller's statements are in a table of a bounded size, ordered by
- * use.  What plans are of, and whether they still hold, is the business of
- * spi.c, the only room that may call this one.
+ * They are in a table of a bounded size, ordered by use.  What they are of, and
+ * whether they still hold, is the business of spi_caller.c, the only file that
+ * calls this one.
  */
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "nodes/nodeFuncs.h"
-#include "storage/lmgr.h"
+#include "lib/ilist.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "run/plan_cache.h"
+#include "run/spi.h"
 
 /*
  * So many plans are kept, and so many bytes of signatures, since a statement
@@ -59,7 +53,7 @@ signature_hash(const void *key, Size keysize)
 	const IdemPlanSignature *signature = key;
 
 	return hash_bytes((const unsigned char *) signature->data,
-					  signature->length);
+					  signature->length) + (uint32) signature->which;
 }
 
 static int
@@ -68,7 +62,7 @@ signature_compare(const void *a, const void *b, Size keysize)
 	const IdemPlanSignature *sa = a;
 	const IdemPlanSignature *sb = b;
 
-	if (sa->length != sb->length)
+	if (sa->length != sb->length || sa->which != sb->which)
 		return 1;
 	return memcmp(sa->data, sb->data, sa->length);
 }
@@ -94,55 +88,9 @@ make_table(void)
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
 }
 
-/* Takes over a plan that SPI keeps. */
-IdemPlan *
-idem_plan_cache_make(SPIPlanPtr plan)
-{
-	IdemPlan   *made = MemoryContextAllocZero(TopMemoryContext, sizeof(IdemPlan));
-
-	made->plan = plan;
-	return made;
-}
-
-static void
-free_plan(IdemPlan *plan)
-{
-	Assert(plan->running == 0 && plan->forgotten);
-	idem_spi_free(plan->plan);
-	if (plan->memory != NULL)
-		MemoryContextDelete(plan->memory);
-	pfree(plan);
-}
-
-/* Frees a plan that nobody can find any more, once it is at rest. */
-void
-idem_plan_cache_forget(IdemPlan *plan)
-{
-	Assert(!plan->forgotten);
-	plan->forgotten = true;
-	if (plan->running == 0)
-		free_plan(plan);
-}
-
-/* Begins an execution, which is to be ended also on an error: PG_FINALLY. */
-void
-idem_plan_cache_begin(IdemPlan *plan)
-{
-	plan->running++;
-}
-
-void
-idem_plan_cache_end(IdemPlan *plan)
-{
-	Assert(plan->running > 0);
-	plan->running--;
-	if (plan->running == 0 && plan->forgotten)
-		free_plan(plan);
-}
-
 /*
  * What is kept under a signature, or NULL.  The pointer is good until a plan is
- * kept, or room made.
+ * kept, or evicted.
  */
 IdemPlan *
 idem_plan_cache_find(IdemPlanSignature signature)
@@ -181,11 +129,12 @@ idem_plan_cache_keep(IdemPlanSignature signature, IdemPlan *plan)
 	Entry	   *entry;
 	char	   *copy;
 
+	Assert(signature.length > 0 && plan->running == 0 && !plan->stale);
 	make_table();
 	entry = hash_search(entries, &signature, HASH_FIND, NULL);
 	if (entry != NULL)
 	{
-		idem_plan_cache_forget(entry->plan);
+		idem_spi_forget(entry->plan);
 		entry->plan = plan;
 		return;
 	}
@@ -202,9 +151,9 @@ idem_plan_cache_keep(IdemPlanSignature signature, IdemPlan *plan)
 static void
 remove_entry(Entry *entry)
 {
-	char	   *data = unconstify(char *, entry->signature.data);
+	void	   *data = unconstify(void *, entry->signature.data);
 
-	idem_plan_cache_forget(entry->plan);
+	idem_spi_forget(entry->plan);
 	dlist_delete(&entry->node);
 	nentries--;
 	signatures -= entry->signature.length;
@@ -217,7 +166,7 @@ remove_entry(Entry *entry)
  * have not been used for the longest time.
  */
 void
-idem_plan_cache_make_room(bool (*is_current) (const IdemPlan *plan))
+idem_plan_cache_evict(bool (*is_current) (const IdemPlan *plan))
 {
 	dlist_mutable_iter iter;
 
@@ -228,64 +177,7 @@ idem_plan_cache_make_room(bool (*is_current) (const IdemPlan *plan))
 		if (!is_current(entry->plan))
 			remove_entry(entry);
 	}
+	Assert(nentries <= MAX_PLANS);
 	while (nentries >= MAX_PLANS || signatures > MAX_SIGNATURES)
 		remove_entry(dlist_tail_element(Entry, node, &by_use));
-}
-
-/*
- * A subquery that was a view has the view's OID, and from 16 on the lock that it
- * takes; before, the view has an entry of its own for that in the subquery.
- */
-static void
-lock_table(RangeTblEntry *rte)
-{
-	if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
-		OidIsValid(rte->relid) && rte->rellockmode != NoLock)
-		LockRelationOid(rte->relid, rte->rellockmode);
-}
-
-/* Locks the tables that a query names, also in its subqueries. */
-static bool
-lock_tables(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		lock_table((RangeTblEntry *) node);
-		return false;
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, lock_tables, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, lock_tables, context);
-}
-
-/*
- * Locks the tables that a plan of these sources uses, as running it would.
- * Where a generic plan is kept, it has them all in one list.
- */
-void
-idem_plan_cache_lock(List *sources)
-{
-	ListCell   *lc;
-
-	foreach(lc, sources)
-	{
-		CachedPlanSource *source = lfirst(lc);
-		ListCell   *statement;
-
-		if (source->gplan == NULL)
-		{
-			(void) lock_tables((Node *) source->query_list, NULL);
-			continue;
-		}
-		foreach(statement, source->gplan->stmt_list)
-		{
-			ListCell   *table;
-
-			foreach(table, lfirst_node(PlannedStmt, statement)->rtable)
-				lock_table(lfirst(table));
-		}
-	}
 }

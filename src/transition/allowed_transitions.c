@@ -27,7 +27,7 @@
 #include "base/unique_index.h"
 #include "machine/guard.h"
 #include "machine/machine.h"
-#include "run/spi.h"
+#include "run/spi_caller.h"
 #include "run/usercontext.h"
 #include "table/attachment.h"
 #include "table/pk_value.h"
@@ -56,10 +56,21 @@ open_target(Oid relid, IdemAttachment *attachment)
 	return rel;
 }
 
-static char *
-write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
-		  bool whole)
+/* The table of a row, and what tells the row from others. */
+typedef struct Target
 {
+	Relation	rel;
+	const IdemAttachment *attachment;
+	const IdemUniqueIndex *key;
+} Target;
+
+/* Reads the state of the row, and the whole row if that is asked for. */
+static const char *
+write_sql(const void *state, int whole)
+{
+	const Target *target = state;
+	Relation	rel = target->rel;
+	const IdemAttachment *attachment = target->attachment;
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -70,7 +81,7 @@ write_sql(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex 
 						 format_type_be_qualified(rel->rd_rel->reltype));
 	appendStringInfo(&buf, " FROM %s AS idem_row WHERE ",
 					 idem_sql_name_only(rel));
-	idem_pk_value_condition(&buf, rel, key);
+	idem_pk_value_condition(&buf, rel, target->key);
 	return buf.data;
 }
 
@@ -90,19 +101,18 @@ static Row
 read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
 		 bool whole)
 {
-	struct
-	{
-		char		kind;
-		bool		whole;
-		Oid			user;
-		Oid			target;
-	}			signature;
+	IdemTableSignature signature = {'a', GetUserId(), RelationGetRelid(rel)};
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
 										  attachment->status - 1);
 	IdemUniqueIndex key;
 	Oid			types[INDEX_MAX_KEYS];
 	Datum		args[INDEX_MAX_KEYS];
-	IdemPlan   *plan;
+	Target		target = {rel, attachment, &key};
+	IdemCallerStatement statement = {
+		.signature = {&signature, sizeof(signature), whole},
+		.write_sql = write_sql, .state = &target,
+		.argtypes = types
+	};
 	Datum		values[2];
 	bool		isnull[2];
 	Oid			function;
@@ -115,17 +125,9 @@ read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
 	idem_pk_value_bind(id, rel, &key, types, args);
 	idem_usercontext_leave(&caller);
 
-	memset(&signature, 0, sizeof(signature));
-	signature.kind = 'a';
-	signature.whole = whole;
-	signature.user = GetUserId();
-	signature.target = RelationGetRelid(rel);
-	plan = idem_spi_find((char *) &signature, sizeof(signature));
-	if (plan == NULL)
-		plan = idem_spi_keep((char *) &signature, sizeof(signature),
-							 write_sql(rel, attachment, &key, whole),
-							 key.ncolumns, types);
-	if (idem_spi_caller(plan, args, NULL, whole ? 2 : 1, values, isnull) == 0)
+	statement.nargs = key.ncolumns;
+	if (idem_spi_caller(idem_spi_caller_plan(&statement), args, NULL,
+						whole ? 2 : 1, values, isnull) == 0)
 		idem_error_no_row(RelationGetRelid(rel), id->text, NULL);
 
 	getTypeOutputInfo(att->atttypid, &function, &isvarlena);

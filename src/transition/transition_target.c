@@ -23,7 +23,7 @@
 #include "base/catalog.h"
 #include "base/error.h"
 #include "machine/machine.h"
-#include "run/spi.h"
+#include "run/spi_caller.h"
 #include "table/sql_name.h"
 #include "table/target_check.h"
 #include "transition/transition_target.h"
@@ -190,9 +190,10 @@ idem_transition_target_state_text(const IdemTransitionTarget *target, Datum stat
 	return OidOutputFunctionCall(function, state);
 }
 
-static char *
-write_sql(const IdemTransitionTarget *target, IdemTransitionStatement which)
+static const char *
+write_sql(const void *state, int which)
 {
+	const IdemTransitionTarget *target = state;
 	StringInfoData buf;
 	const char *name = idem_sql_name_only(target->rel);
 	const char *status = idem_sql_name_column(target->rel, target->attachment.status);
@@ -226,30 +227,20 @@ bool
 idem_transition_target_run(IdemTransitionTarget *target, IdemTransitionStatement which,
 						   const char **state, int64 *version)
 {
-	struct
-	{
-		char		kind;
-		char		which;
-		Oid			user;
-		Oid			relid;
-	}			signature;
-	int			nargs = target->key.ncolumns + (which == IDEM_TRANSITION_UPDATE ? 2 : 0);
-	IdemPlan   *plan;
+	IdemTableSignature signature = {
+		't', GetUserId(), RelationGetRelid(target->rel)
+	};
+	IdemCallerStatement statement = {
+		.signature = {&signature, sizeof(signature), which},
+		.write_sql = write_sql, .state = target,
+		.nargs = target->key.ncolumns + (which == IDEM_TRANSITION_UPDATE ? 2 : 0),
+		.argtypes = target->types
+	};
 	Datum		values[2];
 	bool		isnull[2];
 
-	/* Row security is planned for a role, hence a plan for each. */
-	memset(&signature, 0, sizeof(signature));
-	signature.kind = 't';
-	signature.which = (char) which;
-	signature.user = GetUserId();
-	signature.relid = RelationGetRelid(target->rel);
-	plan = idem_spi_find((char *) &signature, sizeof(signature));
-	if (plan == NULL)
-		plan = idem_spi_keep((char *) &signature, sizeof(signature),
-							 write_sql(target, which), nargs, target->types);
-
-	if (idem_spi_caller(plan, target->args, NULL, 2, values, isnull) == 0)
+	if (idem_spi_caller(idem_spi_caller_plan(&statement), target->args, NULL,
+						2, values, isnull) == 0)
 		return false;
 	*state = isnull[0] ? NULL : idem_transition_target_state_text(target, values[0]);
 	*version = isnull[1] ? 0 : DatumGetInt64(values[1]);

@@ -24,7 +24,7 @@
 
 #include "base/error.h"
 #include "base/unique_index.h"
-#include "run/spi.h"
+#include "run/spi_caller.h"
 #include "table/column_sql.h"
 #include "table/jsonb_to_datum.h"
 #include "table/row_to_jsonb.h"
@@ -229,9 +229,10 @@ append_assignments(StringInfo buf, const Table *table)
 	}
 }
 
-static char *
-write_sql(const Table *table, Statement which)
+static const char *
+write_sql(const void *state, int which)
 {
+	const Table *table = state;
 	StringInfoData buf;
 	const char *name = idem_sql_name_only(table->rel);
 
@@ -281,24 +282,24 @@ plan_for(const Table *table, Statement which)
 	Oid			user = GetUserId();
 	Oid			target = RelationGetRelid(table->rel);
 	ListCell   *lc;
-	IdemPlan   *plan;
+	IdemCallerStatement statement = {
+		.write_sql = write_sql, .state = table,
+		.nargs = table->nargs, .argtypes = table->types
+	};
 
 	/* Privileges shape the statements, hence the user. */
 	initStringInfo(&signature);
 	appendStringInfoChar(&signature, 'p');
-	appendStringInfoChar(&signature, (char) which);
 	appendStringInfoChar(&signature, table->patch->versioned ? 'v' : '-');
 	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
 	appendBinaryStringInfo(&signature, (char *) &target, sizeof(Oid));
 	foreach(lc, table->names)
 		appendBinaryStringInfo(&signature, lfirst(lc), strlen(lfirst(lc)) + 1);
 
-	plan = idem_spi_find(signature.data, signature.len);
-	if (plan == NULL)
-		plan = idem_spi_keep(signature.data, signature.len,
-							 write_sql(table, which),
-							 table->nargs, table->types);
-	return plan;
+	statement.signature.data = signature.data;
+	statement.signature.length = signature.len;
+	statement.signature.which = which;
+	return idem_spi_caller_plan(&statement);
 }
 
 /* Runs a statement; false if it found no row. */

@@ -16,7 +16,7 @@
 #include "utils/rls.h"
 
 #include "base/error.h"
-#include "run/spi.h"
+#include "run/spi_caller.h"
 #include "run/ticket.h"
 #include "table/row_to_jsonb.h"
 #include "table/trial_write.h"
@@ -42,7 +42,7 @@ typedef struct ConflictRow
 typedef struct UpsertState
 {
 	const IdemUpsert *upsert;
-	StringInfoData signature;	/* of one of its statements */
+	StringInfoData signature;	/* of its statements */
 	ConflictRow seen;
 } UpsertState;
 
@@ -52,23 +52,25 @@ typedef struct UpsertState
 /* What to do about a row that is not there. */
 #define ABSENT_HINT		"Leave \"expected_version\" out to insert the row."
 
-/* Where the signature says which of the statements. */
-#define STATEMENT_AT	1
-
 /*
  * Where rows keep being new, an insert is tried first: after so many of them in
  * succession, since an attempt in vain costs more than twice what one that
- * succeeds saves.  How many there were is noted of the plan of the upsert's own
- * statement, or that there is no such insert.
+ * succeeds saves.
  */
 #define ALL_NEW			4
-#define NO_INSERT		255
 
-/*
- * Noted of it, too: a row that is to have a version is to be met by an insert all
- * the same, since the table has a say in its key.
- */
-#define BY_INSERT		254
+/* What former upserts have shown, kept with the plan of IDEM_UPSERT_WRITE. */
+typedef struct Experience
+{
+	int			insert_streak;	/* new rows in succession, up to ALL_NEW */
+	bool		no_insert;		/* is there no IDEM_UPSERT_INSERT? */
+
+	/*
+	 * Is a row that is to have a version to be met by an insert all the same,
+	 * since the table has a say in its key?
+	 */
+	bool		by_insert;
+} Experience;
 
 static void
 append_names(StringInfo buf, const List *names)
@@ -101,7 +103,6 @@ init_put(UpsertState *put, const IdemUpsert *upsert)
 
 	initStringInfo(signature);
 	appendStringInfoChar(signature, 'u');
-	appendStringInfoChar(signature, (char) IDEM_UPSERT_WRITE);
 	appendStringInfoChar(signature, spec->versioned ? 'v' : '-');
 	appendStringInfoChar(signature, spec->by_primary_key ? 'p' : '-');
 	appendStringInfoChar(signature, spec->keyed ? 'k' : '-');
@@ -113,23 +114,35 @@ init_put(UpsertState *put, const IdemUpsert *upsert)
 		appendStringInfoChar(signature, (char) lfirst_int(lc));
 }
 
+static const char *
+write_sql(const void *state, int which)
+{
+	const UpsertState *put = state;
+
+	return idem_upsert_deparse_sql(&put->upsert->spec, which);
+}
+
+static IdemCallerStatement
+statement_of(UpsertState *put, IdemUpsertStatement which)
+{
+	static Oid	argtypes[] = {JSONBOID, INT8OID, INT8OID};
+	IdemCallerStatement statement = {
+		.signature = {put->signature.data, put->signature.len, which},
+		.write_sql = write_sql, .state = put,
+		.nargs = lengthof(argtypes), .argtypes = argtypes,
+		.data_size = which == IDEM_UPSERT_WRITE ? sizeof(Experience) : 0
+	};
+
+	return statement;
+}
+
 /* The plan of one of the statements, or NULL if there is no such statement. */
 static IdemPlan *
 plan_for(UpsertState *put, IdemUpsertStatement which)
 {
-	static Oid	argtypes[] = {JSONBOID, INT8OID, INT8OID};
-	StringInfo	signature = &put->signature;
-	IdemPlan   *plan;
-	char	   *sql;
+	IdemCallerStatement statement = statement_of(put, which);
 
-	signature->data[STATEMENT_AT] = (char) which;
-	plan = idem_spi_find(signature->data, signature->len);
-	if (plan != NULL)
-		return plan;
-	sql = idem_upsert_deparse_sql(&put->upsert->spec, which);
-	return sql == NULL ? NULL :
-		idem_spi_keep(signature->data, signature->len, sql, lengthof(argtypes),
-					  argtypes);
+	return idem_spi_caller_plan(&statement);
 }
 
 static uint64
@@ -145,26 +158,25 @@ run(const UpsertState *put, IdemPlan *plan, Jsonb *data,
 	return idem_spi_caller(plan, args, arg_isnull, ncols, values, isnull);
 }
 
-/* What is noted of the plan of the upsert's own statement. */
-static uint8
-read_note(UpsertState *put)
+/* What former upserts have shown: nothing, where no plan is kept. */
+static Experience
+read_experience(UpsertState *put)
 {
-	uint8	   *insert_streak;
+	IdemCallerStatement statement = statement_of(put, IDEM_UPSERT_WRITE);
+	const Experience *kept = idem_spi_caller_data(&statement);
+	Experience	none = {0};
 
-	put->signature.data[STATEMENT_AT] = (char) IDEM_UPSERT_WRITE;
-	insert_streak = idem_spi_insert_streak(put->signature.data, put->signature.len);
-	return insert_streak == NULL ? 0 : *insert_streak;
+	return kept == NULL ? none : *kept;
 }
 
 static void
-write_note(UpsertState *put, uint8 value)
+write_experience(UpsertState *put, const Experience *experience)
 {
-	uint8	   *insert_streak;
+	IdemCallerStatement statement = statement_of(put, IDEM_UPSERT_WRITE);
+	Experience *kept = idem_spi_caller_data(&statement);
 
-	put->signature.data[STATEMENT_AT] = (char) IDEM_UPSERT_WRITE;
-	insert_streak = idem_spi_insert_streak(put->signature.data, put->signature.len);
-	if (insert_streak != NULL)
-		*insert_streak = value;
+	if (kept != NULL)
+		*kept = *experience;
 }
 
 /*
@@ -358,22 +370,30 @@ put_row(UpsertState *put, IdemAnswer *answer)
 static void
 put_new_row(UpsertState *put, IdemAnswer *answer)
 {
-	uint8		noted = read_note(put);
-	uint8		insert_streak = noted;
+	Experience	experience = read_experience(put);
+	int			former_streak = experience.insert_streak;
 
-	if (insert_streak == ALL_NEW)
+	if (experience.no_insert)
+	{
+		put_row(put, answer);
+		return;
+	}
+	if (experience.insert_streak == ALL_NEW)
 	{
 		IdemPlan   *plan = plan_for(put, IDEM_UPSERT_INSERT);
 
 		if (plan != NULL && write_row(put, plan, answer))
 			return;
-		insert_streak = plan == NULL ? NO_INSERT : 0;
+		experience.no_insert = (plan == NULL);
+		experience.insert_streak = 0;
 	}
 	put_row(put, answer);
-	if (insert_streak != NO_INSERT)
-		insert_streak = answer->outcome == IDEM_INSERTED ? Min(insert_streak + 1, ALL_NEW) : 0;
-	if (insert_streak != noted)
-		write_note(put, insert_streak);
+	if (answer->outcome != IDEM_INSERTED)
+		experience.insert_streak = 0;
+	else if (experience.insert_streak < ALL_NEW)
+		experience.insert_streak++;
+	if (experience.insert_streak != former_streak || experience.no_insert)
+		write_experience(put, &experience);
 }
 
 /*
@@ -429,12 +449,13 @@ update_row(UpsertState *put, IdemAnswer *answer)
 static void
 put_expected_row(UpsertState *put, IdemAnswer *answer)
 {
+	static const Experience by_insert = {.by_insert = true};
 	ConflictRow *seen = &put->seen;
 	IdemPlan   *plan;
 	Datum		values[3];
 	bool		isnull[3];
 
-	if (read_note(put) == BY_INSERT)
+	if (read_experience(put).by_insert)
 	{
 		put_row(put, answer);
 		return;
@@ -445,7 +466,7 @@ put_expected_row(UpsertState *put, IdemAnswer *answer)
 	if (plan == NULL)
 	{
 		put_row(put, answer);
-		write_note(put, BY_INSERT);
+		write_experience(put, &by_insert);
 		return;
 	}
 	if (run(put, plan, put->upsert->data, 3, values, isnull) == 0)

@@ -1,0 +1,163 @@
+/*
+ * spi_own.c
+ *	  Running idem's own statements.
+ *
+ * They touch idem's tables only, and run as the owner of those, so that callers
+ * need no privilege on them, and restricted (usercontext.c), since triggers on
+ * those tables may be anybody's.
+ *
+ * Plans are kept for the session.  A plan that is no longer valid is thrown
+ * away and made again from its text, rather than left to the plan cache, since
+ * what the text names may be another by now.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "lib/stringinfo.h"
+#include "utils/plancache.h"
+
+#include "base/catalog.h"
+#include "run/simple_dml.h"
+#include "run/spi.h"
+#include "run/spi_own.h"
+#include "run/usercontext.h"
+
+/* Puts the schema's name where the text has "@". */
+static char *
+place_schema(const char *text, const char *schema)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (const char *c = text; *c; c++)
+	{
+		if (*c == '@')
+			appendStringInfoString(&buf, schema);
+		else
+			appendStringInfoChar(&buf, *c);
+	}
+	return buf.data;
+}
+
+/*
+ * Has a rule left nothing of a statement?  Its plan then depends on no table, and
+ * stays valid when the rule is dropped.
+ */
+static bool
+is_empty(const IdemPlan *plan)
+{
+	CachedPlanSource *source = linitial(idem_spi_sources(plan));
+
+	return source->query_list == NIL;
+}
+
+/* Makes the statement's plan fit the catalog. */
+static void
+ready(IdemStatement *statement, const IdemCatalog *cat)
+{
+	char	   *sql;
+	Oid			argtypes[IDEM_MAX_ARGS];
+	IdemPlan   *plan;
+
+	Assert(statement->nargs <= IDEM_MAX_ARGS);
+	if (statement->plan != NULL &&
+		statement->reloads == cat->reloads &&
+		idem_spi_is_valid(statement->plan) && !is_empty(statement->plan))
+		return;
+
+	sql = place_schema(statement->text, cat->schema);
+	for (int i = 0; i < statement->nargs; i++)
+		argtypes[i] = OidIsValid(statement->argtypes[i]) ?
+			statement->argtypes[i] : cat->outcome_type;
+	plan = idem_spi_prepare(sql, statement->nargs, argtypes, 0);
+	pfree(sql);
+
+	/* an execution of the former may be under way below us */
+	if (statement->plan != NULL)
+		idem_spi_forget(statement->plan);
+	statement->plan = plan;
+	statement->reloads = cat->reloads;
+}
+
+/*
+ * Does a statement run no code but the server's?  Its table is locked as the
+ * statement would, so that nothing can be attached to it before that has run.
+ */
+static bool
+is_bare(const IdemStatement *statement)
+{
+	Relation	rel;
+	bool		bare;
+
+	if (statement->table == 0)
+		return false;
+	rel = table_open(*(const Oid *) ((const char *) idem_catalog() +
+									 statement->table), RowExclusiveLock);
+	bare = idem_simple_dml_runs_nothing(rel);
+	table_close(rel, NoLock);
+	return bare;
+}
+
+static uint64
+run(IdemStatement *statement, const IdemExecution *how)
+{
+	bool		bare = is_bare(statement);
+	const IdemCatalog *cat = idem_catalog();
+	IdemUserContext caller;
+	uint64		rows;
+
+	if (bare)
+		idem_usercontext_enter_bare(&caller, cat->owner);
+	else
+		idem_usercontext_enter(&caller, cat->owner);
+	ready(statement, cat);
+	rows = idem_spi_run(statement->plan, how);
+	idem_usercontext_leave(&caller);
+	return rows;
+}
+
+/*
+ * Runs a statement of idem's own as the owner of idem's tables.
+ *
+ * arg_isnull tells which arguments are null; NULL stands for none.  Returns the
+ * number of rows, and the first ncols columns of the first row in the caller's
+ * memory.
+ */
+uint64
+idem_spi_own(IdemStatement *statement, Datum *args, const bool *arg_isnull,
+			 int ncols, Datum *values, bool *isnull)
+{
+	IdemExecution how = {
+		.args = args, .arg_isnull = arg_isnull,
+		.ncols = ncols, .values = values, .isnull = isnull
+	};
+
+	return run(statement, &how);
+}
+
+static ParamListInfo
+bind_datums(int nargs, const Oid *types, void *datums)
+{
+	ParamListInfo params = makeParamList(nargs);
+
+	for (int i = 0; i < nargs; i++)
+	{
+		params->params[i].value = ((Datum *) datums)[i];
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = types[i];
+	}
+	return params;
+}
+
+/*
+ * Runs a statement of idem's own as the owner of idem's tables, with arguments
+ * none of which is null, and sends its rows to dest.
+ */
+void
+idem_spi_own_send(IdemStatement *statement, Datum *args, DestReceiver *dest)
+{
+	IdemExecution how = {.dest = dest, .bind = bind_datums, .state = args};
+
+	(void) run(statement, &how);
+}
