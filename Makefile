@@ -91,6 +91,7 @@ OBJS = \
 	src/table/sql_name.o \
 	src/table/state_column.o \
 	src/table/tableref.o \
+	src/table/target.o \
 	src/table/target_check.o \
 	src/table/trial_write.o \
 	src/transition/allowed_transitions.o \

@@ -68,27 +68,6 @@ idem_error_no_column(Oid relid, const char *name)
 					name, get_rel_name(relid))));
 }
 
-/*
- * The row named by id (as text, for people) has another version than wanted;
- * actual is NULL if it has none.
- */
-void
-idem_error_version(Oid relid, const char *id, const int64 *actual, int64 expected)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_IDEM_VERSION_CONFLICT),
-			 errmsg("version conflict on row %s of \"%s\"",
-					id, get_rel_name(relid)),
-			 actual ?
-			 errdetail("The row has version %lld, version %lld was expected.",
-					   (long long) *actual, (long long) expected) :
-			 errdetail("The row's version is null, version %lld was expected.",
-					   (long long) expected),
-			 actual ?
-			 errhint("Read the row again and decide anew.") :
-			 errhint("Give the row a version, and make the column NOT NULL.")));
-}
-
 /* There is no row named by id that the caller may see; hint may be NULL. */
 void
 idem_error_no_row(Oid relid, const char *id, const char *hint)

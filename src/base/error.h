@@ -23,8 +23,6 @@ pg_noreturn extern void idem_error_length(const char *argument, int length,
 										  int least, int most);
 pg_noreturn extern void idem_error_no_relation(Oid relid);
 pg_noreturn extern void idem_error_no_column(Oid relid, const char *name);
-pg_noreturn extern void idem_error_version(Oid relid, const char *id,
-										   const int64 *actual, int64 expected);
 pg_noreturn extern void idem_error_no_row(Oid relid, const char *id,
 										  const char *hint);
 pg_noreturn extern void idem_error_serialization(const char *key);

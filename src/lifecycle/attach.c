@@ -31,6 +31,7 @@
 #include "machine/state_counts.h"
 #include "run/spi.h"
 #include "table/attachment.h"
+#include "table/row_version.h"
 #include "table/sql_name.h"
 #include "table/state_column.h"
 #include "table/target_check.h"
@@ -140,7 +141,7 @@ check_status(Relation rel, Form_pg_attribute att, const char *name,
 static void
 check_version(Relation rel, Form_pg_attribute att)
 {
-	idem_attachment_check_version(rel, att->attnum);
+	idem_row_version_check_column(rel, att->attnum);
 	if (!att->attnotnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),

@@ -21,6 +21,7 @@
 
 #include "base/catalog.h"
 #include "table/attachment.h"
+#include "table/row_version.h"
 #include "table/state_column.h"
 
 /* Number of the column of that name, or InvalidAttrNumber. */
@@ -67,30 +68,6 @@ trigger_column(Relation rel, const Trigger *trigger, int i, const char *remedy)
 	return column;
 }
 
-/* Is a column of a type that can hold a version? */
-static bool
-holds_version(Relation rel, AttrNumber column)
-{
-	Oid			type = getBaseType(TupleDescAttr(RelationGetDescr(rel),
-												 column - 1)->atttypid);
-
-	return type == INT2OID || type == INT4OID || type == INT8OID;
-}
-
-/* Raises 42804 unless a column is of a type that can hold a version. */
-void
-idem_attachment_check_version(Relation rel, AttrNumber column)
-{
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
-
-	if (!holds_version(rel, column))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" must be of an integer type to hold a version",
-						NameStr(att->attname), RelationGetRelationName(rel)),
-				 errdetail("Its type is %s.", format_type_be(att->atttypid))));
-}
-
 /*
  * Reads what a trigger on idem_lifecycle() says of its table.
  *
@@ -114,7 +91,7 @@ idem_attachment_read(IdemAttachment *attachment, Relation rel,
 	attachment->status = trigger_column(rel, trigger, 1, remedy);
 	attachment->version = trigger_column(rel, trigger, 2, remedy);
 
-	idem_attachment_check_version(rel, attachment->version);
+	idem_row_version_check_column(rel, attachment->version);
 }
 
 /*
@@ -131,7 +108,8 @@ idem_attachment_try(IdemAttachment *attachment, Relation rel, const Trigger *tri
 	attachment->version = find_column(rel, trigger->tgargs[2]);
 	return attachment->status != InvalidAttrNumber &&
 		attachment->version != InvalidAttrNumber &&
-		holds_version(rel, attachment->version) &&
+		idem_row_version_possible(TupleDescAttr(RelationGetDescr(rel),
+												attachment->version - 1)) &&
 		idem_state_column_possible(TupleDescAttr(RelationGetDescr(rel),
 												 attachment->status - 1));
 }
@@ -154,7 +132,7 @@ idem_attachment_read_version(Relation rel, const Trigger *trigger)
 				 errhint("Name the column with the version.")));
 
 	column = trigger_column(rel, trigger, 0, "create the trigger anew");
-	idem_attachment_check_version(rel, column);
+	idem_row_version_check_column(rel, column);
 	return column;
 }
 

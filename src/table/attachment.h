@@ -30,6 +30,5 @@ extern AttrNumber idem_attachment_read_version(Relation rel,
 extern AttrNumber idem_attachment_version(Relation rel);
 extern bool idem_attachment_find_any(IdemAttachment *attachment, Relation rel);
 extern bool idem_attachment_records(Relation rel);
-extern void idem_attachment_check_version(Relation rel, AttrNumber column);
 
 #endif							/* IDEM_ATTACHMENT_H */

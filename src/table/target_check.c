@@ -1,7 +1,7 @@
 /*
  * target_check.c
- *	  Which relations a call may be made for, and which column of a table holds
- *	  the version of a row.
+ *	  Which relations a call may be made for, and what their triggers may do to
+ *	  a row.
  */
 #include "postgres.h"
 
@@ -12,11 +12,9 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "rewrite/prs2lock.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/catalog.h"
-#include "table/attachment.h"
 #include "table/target_check.h"
 
 /* How a relation is refused: messages with its name. */
@@ -128,33 +126,6 @@ idem_target_check(Relation rel, IdemTargetUse use, bool keyed)
 				 errdetail("It has a rule for %s, so what becomes of the row cannot be told.",
 						   use == IDEM_TARGET_UPSERT ? "INSERT or UPDATE" : "UPDATE"),
 				 errhint("Use triggers instead of rules.")));
-}
-
-/*
- * The column with the version: the one that a trigger raises on every update, or
- * else, if a version is expected, one named "version"; InvalidAttrNumber if there
- * is none.  unraised tells that there is one, but no trigger.  Raises 42703 and
- * 42804 where one is expected of a table that has none.
- */
-AttrNumber
-idem_target_check_version(Relation rel, bool expected, bool *unraised)
-{
-	AttrNumber	column = idem_attachment_version(rel);
-
-	*unraised = false;
-	if (column != InvalidAttrNumber || !expected)
-		return column;
-
-	column = get_attnum(RelationGetRelid(rel), "version");
-	if (column == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" has no version to expect",
-						RelationGetRelationName(rel)),
-				 errhint("Add a column \"version bigint NOT NULL DEFAULT 1\", or leave \"expected_version\" out.")));
-	idem_attachment_check_version(rel, column);
-	*unraised = true;
-	return column;
 }
 
 /* Has a table a trigger, none of idem's, that an updated row is given to first? */

@@ -1,11 +1,11 @@
 /*
  * target_check.h
- *	  Which relations a call may be made for.
+ *	  Which relations a call may be made for, and what their triggers may do to
+ *	  a row.
  */
 #ifndef IDEM_TARGET_CHECK_H
 #define IDEM_TARGET_CHECK_H
 
-#include "access/attnum.h"
 #include "utils/relcache.h"
 
 /* What a call is to do with a table. */
@@ -21,8 +21,6 @@ typedef enum IdemTargetUse
 
 extern void idem_target_check_kind(Relation rel, IdemTargetUse use);
 extern void idem_target_check(Relation rel, IdemTargetUse use, bool keyed);
-extern AttrNumber idem_target_check_version(Relation rel, bool expected,
-											bool *unraised);
 extern bool idem_target_check_alters(Relation rel);
 extern bool idem_target_check_alters_now(Relation rel);
 extern bool idem_target_check_fills(Relation rel, bool partitions);

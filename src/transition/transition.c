@@ -30,7 +30,7 @@ fingerprint(const IdemTransitionCall *call)
 	idem_fingerprint_relation(&fp, call->target);
 	idem_pk_value_fingerprint(call->args.id, call->target, &fp);
 	idem_fingerprint_string(&fp, call->to);
-	idem_transition_args_fingerprint_version(&fp, &call->args);
+	idem_row_version_fingerprint(&call->args.expected, &fp);
 	idem_transition_args_fingerprint_note(&fp, &call->args);
 	return idem_fingerprint_value(&fp);
 }
@@ -91,9 +91,7 @@ transit(FunctionCallInfo fcinfo, const IdemTransitionKind *kind,
 
 	idem_transition_args_read(asked, fcinfo, kind);
 	asked->args.id = id;
-	asked->args.versioned = !PG_ARGISNULL(3);
-	if (asked->args.versioned)
-		asked->args.expected_version = PG_GETARG_INT64(3);
+	asked->args.expected = idem_row_version_argument(fcinfo, 3);
 
 	if (asked->args.key != NULL)
 	{

@@ -44,16 +44,6 @@ idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 	}
 }
 
-/* Adds the version that is expected to a fingerprint. */
-void
-idem_transition_args_fingerprint_version(IdemFingerprint *fp, const IdemTransitionArgs *args)
-{
-	if (args->versioned)
-		idem_fingerprint_int8(fp, args->expected_version);
-	else
-		idem_fingerprint_null(fp);
-}
-
 /* Adds the note to a fingerprint. */
 void
 idem_transition_args_fingerprint_note(IdemFingerprint *fp, const IdemTransitionArgs *args)

@@ -34,8 +34,6 @@ typedef struct IdemTransitionCall
 
 extern void idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 									  const IdemTransitionKind *kind);
-extern void idem_transition_args_fingerprint_version(IdemFingerprint *fp,
-													 const IdemTransitionArgs *args);
 extern void idem_transition_args_fingerprint_note(IdemFingerprint *fp,
 												  const IdemTransitionArgs *args);
 extern void idem_transition_args_open(const IdemTransitionCall *call, IdemTransitionTarget *target);

@@ -53,10 +53,11 @@ check_transition(const IdemTransitionTarget *target, const IdemTransitionArgs *a
 	const IdemMachine *machine = idem_machine_find(target->attachment.machine);
 	bool		allowed = idem_machine_allows(machine, from, target->to);
 	bool		there = !allowed && from != NULL && strcmp(from, target->to) == 0;
+	IdemRowVersion actual = {true, version};
+	IdemVersionMatch match = idem_row_version_match(&actual, &args->expected);
 
 	/* one past it, in the wanted state: our own lost acknowledgement */
-	if (args->versioned && version != args->expected_version &&
-		!(there && version - 1 == args->expected_version))
+	if (match == IDEM_VERSION_OTHER || (match == IDEM_VERSION_NEXT && !there))
 		return WRONG_VERSION;
 	if (there)
 		return THERE_ALREADY;
@@ -124,7 +125,8 @@ update(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransit
 static bool
 is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
 {
-	Oid			relid = RelationGetRelid(target->rel);
+	Oid			relid = RelationGetRelid(target->table.rel);
+	IdemRowVersion actual = {true};
 
 	if (!idem_transition_target_run(target, IDEM_TRANSITION_LOCK, &result->from, &result->version))
 		idem_error_no_row(relid, args->id->text, NULL);
@@ -134,12 +136,13 @@ is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTrans
 		case GOOD:
 			return false;
 		case WRONG_VERSION:
-			idem_error_version(relid, args->id->text, &result->version,
-							   args->expected_version);
+			actual.number = result->version;
+			idem_row_version_error(relid, args->id->text, &actual,
+								   &args->expected);
 			break;
 		case NO_EDGE:
 			idem_machine_error_transition(idem_machine_find(target->attachment.machine),
-										  target->rel, result->from, target->to);
+										  target->table.rel, result->from, target->to);
 			break;
 		case THERE_ALREADY:
 			break;

@@ -6,14 +6,14 @@
 #define IDEM_TRANSITION_EXEC_H
 
 #include "base/catalog.h"
+#include "table/row_version.h"
 #include "transition/transition_target.h"
 
 /* What is wanted of a row. */
 typedef struct IdemTransitionArgs
 {
 	const IdemPkValue *id;
-	bool		versioned;		/* is a version expected? */
-	int64		expected_version;
+	IdemRowVersion expected;
 	/* for the row's triggers; NULL: there is none */
 	const char *scope;			/* of the key */
 	const char *key;			/* that will remember it */

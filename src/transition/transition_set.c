@@ -118,9 +118,9 @@ read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 		row->json = DatumGetJsonbP(ids[i]);
 		row->args = *common;
 		row->args.id = idem_pk_value_jsonb(row->json);
-		row->args.versioned = !PG_ARGISNULL(3) && !version_nulls[i];
-		if (row->args.versioned)
-			row->args.expected_version = DatumGetInt64(versions[i]);
+		if (!PG_ARGISNULL(3))
+			row->args.expected = idem_row_version_value(versions[i],
+														version_nulls[i]);
 	}
 	return rows;
 }
@@ -139,7 +139,7 @@ fingerprint(const Set *set)
 	{
 		idem_fingerprint_int8(&fp, rows[i].args.id->count);
 		idem_pk_value_fingerprint(rows[i].args.id, call->target, &fp);
-		idem_transition_args_fingerprint_version(&fp, &rows[i].args);
+		idem_row_version_fingerprint(&rows[i].args.expected, &fp);
 	}
 	idem_fingerprint_string(&fp, call->to);
 	idem_transition_args_fingerprint_note(&fp, &call->args);
@@ -150,9 +150,9 @@ fingerprint(const Set *set)
 static void
 read_order(const IdemTransitionTarget *target, Order *order)
 {
-	Relation	index = idem_unique_index_open_primary(target->rel);
+	Relation	index = idem_unique_index_open_primary(target->table.rel);
 
-	order->ncolumns = target->key.ncolumns;
+	order->ncolumns = target->table.key.ncolumns;
 	for (int i = 0; i < order->ncolumns; i++)
 	{
 		fmgr_info_copy(&order->compare[i],
@@ -192,7 +192,7 @@ sort_rows(IdemTransitionTarget *target, Row *rows, int count, Row **current)
 {
 	Row		  **sorted = palloc_extended(sizeof(Row *) * count,
 										 MCXT_ALLOC_HUGE);
-	Size		size = sizeof(Datum) * target->key.ncolumns;
+	Size		size = sizeof(Datum) * target->table.key.ncolumns;
 	Order		order;
 
 	for (int i = 0; i < count; i++)
@@ -255,7 +255,7 @@ change_rows(Set *set)
 		current = sorted[i];
 		result = &results[current->number];
 		memcpy(target.args, current->key,
-			   sizeof(Datum) * target.key.ncolumns);
+			   sizeof(Datum) * target.table.key.ncolumns);
 
 		former = MemoryContextSwitchTo(scratch);
 		idem_transition_exec(&target, &current->args, result);

@@ -24,15 +24,15 @@
 #include "base/error.h"
 #include "machine/machine.h"
 #include "run/spi_caller.h"
+#include "table/row_version.h"
 #include "table/sql_name.h"
-#include "table/target_check.h"
 #include "transition/transition_target.h"
 
 /* The name of the table, for messages. */
 const char *
 idem_transition_target_name(const IdemTransitionTarget *target)
 {
-	return RelationGetRelationName(target->rel);
+	return RelationGetRelationName(target->table.rel);
 }
 
 /*
@@ -129,22 +129,18 @@ idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char 
 	Oid			ioparam;
 
 	check_privilege(relid);
-	/* the lock that the update takes, lest it be a stronger one than ours */
-	target->rel = try_relation_open(relid, RowExclusiveLock);
-	if (target->rel == NULL)
-		idem_error_no_relation(relid);
-	idem_target_check(target->rel, IDEM_TARGET_TRANSITION, keyed);
-	check_heirs(target->rel);
-	idem_attachment_need(&target->attachment, target->rel, machine);
-	idem_unique_index_need_primary(&target->key, target->rel);
+	idem_target_open(&target->table, relid, IDEM_TARGET_TRANSITION, keyed);
+	check_heirs(target->table.rel);
+	idem_attachment_need(&target->attachment, target->table.rel, machine);
+	target->table.version = target->attachment.version;
+	idem_unique_index_need_primary(&target->table.key, target->table.rel);
 	target->to = to;
 	check_state(target);
 
-	att = TupleDescAttr(RelationGetDescr(target->rel),
-						target->attachment.status - 1);
-	target->types[target->key.ncolumns] = att->atttypid;
+	att = idem_target_attribute(&target->table, target->attachment.status);
+	target->types[target->table.key.ncolumns] = att->atttypid;
 	getTypeInputInfo(att->atttypid, &function, &ioparam);
-	target->args[target->key.ncolumns] =
+	target->args[target->table.key.ncolumns] =
 		OidInputFunctionCall(function, unconstify(char *, to), ioparam, -1);
 }
 
@@ -152,14 +148,14 @@ idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char 
 void
 idem_transition_target_bind_row(IdemTransitionTarget *target, const IdemPkValue *id)
 {
-	idem_pk_value_bind(id, target->rel, &target->key, target->types, target->args);
+	idem_pk_value_bind(id, target->table.rel, &target->table.key, target->types, target->args);
 }
 
 /* Gives the ticket by which the condition of the update knows it. */
 void
 idem_transition_target_show(IdemTransitionTarget *target, int64 ticket)
 {
-	int			last = target->key.ncolumns + 1;
+	int			last = target->table.key.ncolumns + 1;
 
 	target->types[last] = INT8OID;
 	target->args[last] = Int64GetDatum(ticket);
@@ -169,14 +165,14 @@ idem_transition_target_show(IdemTransitionTarget *target, int64 ticket)
 void
 idem_transition_target_close(IdemTransitionTarget *target)
 {
-	relation_close(target->rel, NoLock);
+	idem_target_close(&target->table);
 }
 
 /* The type of the column with the state. */
 Oid
 idem_transition_target_state_type(const IdemTransitionTarget *target)
 {
-	return target->types[target->key.ncolumns];
+	return target->types[target->table.key.ncolumns];
 }
 
 /* A state as the trigger reads it: a type's owner may cast it to other texts. */
@@ -195,26 +191,28 @@ write_sql(const void *state, int which)
 {
 	const IdemTransitionTarget *target = state;
 	StringInfoData buf;
-	const char *name = idem_sql_name_only(target->rel);
-	const char *status = idem_sql_name_column(target->rel, target->attachment.status);
-	const char *version = idem_sql_name_column(target->rel, target->attachment.version);
-	char	   *columns = psprintf("idem_row.%s, idem_row.%s::pg_catalog.int8",
-								   status, version);
+	StringInfoData columns;
+	const char *name = idem_sql_name_only(target->table.rel);
+	const char *status = idem_sql_name_column(target->table.rel, target->attachment.status);
+
+	initStringInfo(&columns);
+	appendStringInfo(&columns, "idem_row.%s, ", status);
+	idem_row_version_append(&columns, target->table.rel, target->table.version);
 
 	initStringInfo(&buf);
 	if (which == IDEM_TRANSITION_LOCK)
 		appendStringInfo(&buf, "SELECT %s FROM %s AS idem_row WHERE ",
-						 columns, name);
+						 columns.data, name);
 	else
 		appendStringInfo(&buf, "UPDATE %s AS idem_row SET %s = $%d WHERE ",
-						 name, status, target->key.ncolumns + 1);
-	idem_pk_value_condition(&buf, target->rel, &target->key);
+						 name, status, target->table.key.ncolumns + 1);
+	idem_pk_value_condition(&buf, target->table.rel, &target->table.key);
 	if (which == IDEM_TRANSITION_LOCK)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 	else
 		appendStringInfo(&buf, " AND %s._idem_change_met($%d, %s) RETURNING %s",
-						 idem_catalog()->schema, target->key.ncolumns + 2,
-						 columns, columns);
+						 idem_catalog()->schema, target->table.key.ncolumns + 2,
+						 columns.data, columns.data);
 	return buf.data;
 }
 
@@ -228,12 +226,12 @@ idem_transition_target_run(IdemTransitionTarget *target, IdemTransitionStatement
 						   const char **state, int64 *version)
 {
 	IdemTableSignature signature = {
-		't', GetUserId(), RelationGetRelid(target->rel)
+		't', GetUserId(), RelationGetRelid(target->table.rel)
 	};
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature), which},
 		.write_sql = write_sql, .state = target,
-		.nargs = target->key.ncolumns + (which == IDEM_TRANSITION_UPDATE ? 2 : 0),
+		.nargs = target->table.key.ncolumns + (which == IDEM_TRANSITION_UPDATE ? 2 : 0),
 		.argtypes = target->types
 	};
 	Datum		values[2];

@@ -5,18 +5,15 @@
 #ifndef IDEM_TRANSITION_TARGET_H
 #define IDEM_TRANSITION_TARGET_H
 
-#include "utils/relcache.h"
-
-#include "base/unique_index.h"
 #include "table/attachment.h"
 #include "table/pk_value.h"
+#include "table/target.h"
 
 /* A table that follows a machine, and the state wanted; for one call. */
 typedef struct IdemTransitionTarget
 {
-	Relation	rel;
+	IdemTarget	table;			/* its key is the primary key */
 	IdemAttachment attachment;	/* with the machine that it follows */
-	IdemUniqueIndex key;		/* tells its rows apart */
 	const char *to;				/* the state */
 	/* what the statements take: the key's columns, the state, the ticket */
 	Oid			types[INDEX_MAX_KEYS + 2];

@@ -30,8 +30,9 @@ write_answer(const IdemUpdateResult *result, IdemAnswer *answer)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"result\": ");
 	(void) JsonbToCString(&buf, &result->row->root, VARSIZE(result->row));
-	if (result->has_version)
-		appendStringInfo(&buf, ", \"version\": " INT64_FORMAT "}", result->version);
+	if (result->version.exists)
+		appendStringInfo(&buf, ", \"version\": " INT64_FORMAT "}",
+						 result->version.number);
 	else
 		appendStringInfoString(&buf, ", \"version\": null}");
 
@@ -52,8 +53,8 @@ read_answer(const IdemAnswer *answer, IdemUpdateResult *result)
 	result->row = idem_answer_value(&response, "result");
 	if (result->row == NULL)
 		idem_answer_error("an update");
-	result->version = idem_answer_int8(&response, "version", &no_version);
-	result->has_version = !no_version;
+	result->version.number = idem_answer_int8(&response, "version", &no_version);
+	result->version.exists = !no_version;
 }
 
 static pg_uuid_t
@@ -64,10 +65,7 @@ fingerprint(const IdemUpdateArgs *patch)
 	idem_fingerprint_init(&fp, "update");
 	idem_fingerprint_relation(&fp, patch->target);
 	idem_pk_value_fingerprint(patch->id, patch->target, &fp);
-	if (patch->versioned)
-		idem_fingerprint_int8(&fp, patch->expected_version);
-	else
-		idem_fingerprint_null(&fp);
+	idem_row_version_fingerprint(&patch->expected, &fp);
 	idem_fingerprint_jsonb(&fp, patch->data);
 	return idem_fingerprint_value(&fp);
 }
@@ -81,8 +79,8 @@ make_row(FunctionCallInfo fcinfo, const IdemUpdateResult *result, bool replayed)
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[result->outcome]);
 	values[1] = BoolGetDatum(replayed);
 	values[2] = JsonbPGetDatum(result->row);
-	values[3] = Int64GetDatum(result->version);
-	nulls[3] = !result->has_version;
+	values[3] = Int64GetDatum(result->version.number);
+	nulls[3] = !result->version.exists;
 	return idem_result_tuple_form(fcinfo, lengthof(values), values, nulls);
 }
 
@@ -130,10 +128,7 @@ update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 	patch->target = PG_GETARG_OID(0);
 	patch->id = id;
 	patch->data = PG_GETARG_JSONB_P(2);
-	patch->versioned = !PG_ARGISNULL(3);
-	if (patch->versioned)
-		patch->expected_version = PG_GETARG_INT64(3);
-
+	patch->expected = idem_row_version_argument(fcinfo, 3);
 	patch->keyed = !PG_ARGISNULL(4);
 	if (patch->keyed)
 	{

@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -23,13 +22,12 @@
 #include "utils/rel.h"
 
 #include "base/error.h"
-#include "base/unique_index.h"
 #include "run/spi_caller.h"
 #include "table/column_sql.h"
 #include "table/jsonb_to_datum.h"
 #include "table/row_to_jsonb.h"
 #include "table/sql_name.h"
-#include "table/target_check.h"
+#include "table/target.h"
 #include "table/trial_write.h"
 #include "update/update_exec.h"
 
@@ -45,30 +43,27 @@ typedef enum Statement
 	REPEAT_UPDATE				/* the update, whatever the row is */
 } Statement;
 
-typedef struct Table
+/* The table, and what is to be done to a row of it. */
+typedef struct UpdateTarget
 {
+	IdemTarget	table;			/* its key is the primary key */
 	const IdemUpdateArgs *patch;
-	Relation	rel;
-	IdemUniqueIndex key;
 	bool		altered;		/* may triggers make something else of a
 								 * patch? */
 	List	   *names;			/* of the fields (char *) to be set */
 	int			nfields;
 	AttrNumber *fields;			/* their columns */
-	AttrNumber	version;		/* column with the version, if any */
-	bool		raise_version;	/* is raising it left to us? */
 	int			nargs;
 	Oid		   *types;
 	Datum	   *args;
 	bool	   *isnull;			/* of args */
-} Table;
+} UpdateTarget;
 
 /* What a statement has found. */
 typedef struct Found
 {
 	Jsonb	   *row;
-	bool		has_version;
-	int64		version;
+	IdemRowVersion version;		/* if the caller may read it */
 	bool		differs;
 } Found;
 
@@ -77,75 +72,69 @@ typedef struct Found
  * version is none of them: who sends back a row as he has read it sends it, too.
  */
 static void
-find_fields(Table *table)
+find_fields(UpdateTarget *target)
 {
 	ListCell   *lc;
-	List	   *names = idem_column_sql_names(table->patch->data, "patch",
+	List	   *names = idem_column_sql_names(target->patch->data, "patch",
 											  NULL);
 
-	table->fields = palloc(sizeof(AttrNumber) * (list_length(names) + 1));
+	target->fields = palloc(sizeof(AttrNumber) * (list_length(names) + 1));
 	foreach(lc, names)
 	{
 		char	   *name = lfirst(lc);
-		AttrNumber	column = get_attnum(RelationGetRelid(table->rel), name);
+		AttrNumber	column = idem_target_need_column(&target->table, name);
 
-		if (column <= 0)
-			idem_error_no_column(RelationGetRelid(table->rel), name);
-		for (int i = 0; i < table->key.ncolumns; i++)
-		{
-			if (table->key.columns[i] == column)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("column \"%s\" is part of the primary key and cannot be patched",
-								name),
-						 errhint("Leave it out of \"patch\": \"id\" says which row is meant.")));
-		}
-		if (column == table->version)
+		if (idem_target_has_key_column(&target->table, column))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" is part of the primary key and cannot be patched",
+							name),
+					 errhint("Leave it out of \"patch\": \"id\" says which row is meant.")));
+		if (column == target->table.version)
 			continue;
-		table->names = lappend(table->names, name);
-		table->fields[table->nfields++] = column;
+		target->names = lappend(target->names, name);
+		target->fields[target->nfields++] = column;
 	}
 }
 
 /* Makes the statements' arguments. */
 static void
-bind(Table *table)
+bind(UpdateTarget *target)
 {
-	const IdemUpdateArgs *patch = table->patch;
+	const IdemUpdateArgs *patch = target->patch;
 	ListCell   *lc;
-	int			room = table->key.ncolumns + table->nfields + 1;
-	int			i = table->key.ncolumns;
+	int			room = target->table.key.ncolumns + target->nfields + 1;
+	int			i = target->table.key.ncolumns;
 
-	table->types = palloc(sizeof(Oid) * room);
-	table->args = palloc(sizeof(Datum) * room);
-	table->isnull = palloc0(sizeof(bool) * room);
-	idem_pk_value_bind(patch->id, table->rel, &table->key,
-					   table->types, table->args);
+	target->types = palloc(sizeof(Oid) * room);
+	target->args = palloc(sizeof(Datum) * room);
+	target->isnull = palloc0(sizeof(bool) * room);
+	idem_pk_value_bind(patch->id, target->table.rel, &target->table.key,
+					   target->types, target->args);
 
-	foreach(lc, table->names)
+	foreach(lc, target->names)
 	{
 		const char *name = lfirst(lc);
-		AttrNumber	column = table->fields[foreach_current_index(lc)];
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(table->rel),
-											  column - 1);
+		AttrNumber	column = target->fields[foreach_current_index(lc)];
+		Form_pg_attribute att = idem_target_attribute(&target->table, column);
 		JsonbValue	v;
 
 		(void) getKeyJsonValueFromContainer(&patch->data->root, name,
 											strlen(name), &v);
-		table->types[i] = att->atttypid;
-		table->args[i] = idem_jsonb_to_datum_read(&v, name, att->atttypid,
-												  att->atttypmod,
-												  &table->isnull[i]);
+		target->types[i] = att->atttypid;
+		target->args[i] = idem_jsonb_to_datum_read(&v, name, att->atttypid,
+												   att->atttypmod,
+												   &target->isnull[i]);
 		i++;
 	}
 
-	if (patch->versioned)
+	if (patch->expected.exists)
 	{
-		table->types[i] = INT8OID;
-		table->args[i] = Int64GetDatum(patch->expected_version);
+		target->types[i] = INT8OID;
+		target->args[i] = Int64GetDatum(patch->expected.number);
 		i++;
 	}
-	table->nargs = i;
+	target->nargs = i;
 }
 
 /*
@@ -153,38 +142,32 @@ bind(Table *table)
  * wanted of it.
  */
 static void
-open_table(Table *table, const IdemUpdateArgs *patch)
+open_target(UpdateTarget *target, const IdemUpdateArgs *patch)
 {
-	memset(table, 0, sizeof(Table));
-	table->patch = patch;
-	/* the lock that the update takes, lest it be a stronger one than ours */
-	table->rel = try_relation_open(patch->target, RowExclusiveLock);
-	if (table->rel == NULL)
-		idem_error_no_relation(patch->target);
-	idem_target_check(table->rel, IDEM_TARGET_UPDATE, patch->keyed);
-	idem_unique_index_need_primary(&table->key, table->rel);
-	table->altered = idem_target_check_alters_now(table->rel);
-	table->version = idem_target_check_version(table->rel, patch->versioned,
-											   &table->raise_version);
-	find_fields(table);
-	bind(table);
+	memset(target, 0, sizeof(UpdateTarget));
+	target->patch = patch;
+	idem_target_open(&target->table, patch->target, IDEM_TARGET_UPDATE,
+					 patch->keyed);
+	idem_unique_index_need_primary(&target->table.key, target->table.rel);
+	target->altered = idem_target_check_alters_now(target->table.rel);
+	idem_target_find_version(&target->table, patch->expected.exists);
+	find_fields(target);
+	bind(target);
 }
 
 /* Appends the version, if there is one for the caller to read. */
 static void
-append_version(StringInfo buf, const Table *table)
+append_version(StringInfo buf, const UpdateTarget *target)
 {
-	Oid			relid = RelationGetRelid(table->rel);
+	Oid			relid = RelationGetRelid(target->table.rel);
+	AttrNumber	column = target->table.version;
 
-	if (table->version == InvalidAttrNumber ||
-		(!table->patch->versioned &&
-		 pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-		 pg_attribute_aclcheck(relid, table->version, GetUserId(),
-							   ACL_SELECT) != ACLCHECK_OK))
-		appendStringInfoString(buf, "NULL::pg_catalog.int8");
-	else
-		appendStringInfo(buf, "idem_row.%s::pg_catalog.int8",
-						 idem_sql_name_column(table->rel, table->version));
+	if (column != InvalidAttrNumber && !target->patch->expected.exists &&
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(relid, column, GetUserId(),
+							  ACL_SELECT) != ACLCHECK_OK)
+		column = InvalidAttrNumber;
+	idem_row_version_append(buf, target->table.rel, column);
 }
 
 /*
@@ -192,69 +175,64 @@ append_version(StringInfo buf, const Table *table)
  * difference at all is taken for none.
  */
 static void
-append_differs(StringInfo buf, const Table *table)
+append_differs(StringInfo buf, const UpdateTarget *target)
 {
 	StringInfoData new;
 
-	if (table->nfields == 0)
+	if (target->nfields == 0)
 	{
 		appendStringInfoString(buf, "false");
 		return;
 	}
 	initStringInfo(&new);
 	appendStringInfoString(buf, "pg_catalog.record_image_ne(ROW(");
-	for (int i = 0; i < table->nfields; i++)
+	for (int i = 0; i < target->nfields; i++)
 	{
 		appendStringInfo(buf, "%sidem_row.%s", i ? ", " : "",
-						 idem_sql_name_column(table->rel, table->fields[i]));
+						 idem_sql_name_column(target->table.rel, target->fields[i]));
 		appendStringInfo(&new, "%s$%d", i ? ", " : "",
-						 table->key.ncolumns + i + 1);
+						 target->table.key.ncolumns + i + 1);
 	}
 	appendStringInfo(buf, "), ROW(%s))", new.data);
 }
 
 static void
-append_assignments(StringInfo buf, const Table *table)
+append_assignments(StringInfo buf, const UpdateTarget *target)
 {
-	for (int i = 0; i < table->nfields; i++)
+	for (int i = 0; i < target->nfields; i++)
 		appendStringInfo(buf, "%s%s = $%d", i ? ", " : "",
-						 idem_sql_name_column(table->rel, table->fields[i]),
-						 table->key.ncolumns + i + 1);
-	if (table->raise_version)
-	{
-		const char *name = idem_sql_name_column(table->rel, table->version);
-
-		appendStringInfo(buf, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
-						 name, name);
-	}
+						 idem_sql_name_column(target->table.rel, target->fields[i]),
+						 target->table.key.ncolumns + i + 1);
+	if (target->table.raise_version)
+		idem_row_version_append_raise(buf, target->table.rel, target->table.version);
 }
 
 static const char *
 write_sql(const void *state, int which)
 {
-	const Table *table = state;
+	const UpdateTarget *target = state;
 	StringInfoData buf;
-	const char *name = idem_sql_name_only(table->rel);
+	const char *name = idem_sql_name_only(target->table.rel);
 
 	initStringInfo(&buf);
 	if (which != LOCK_ROW)
 	{
 		appendStringInfo(&buf, "UPDATE %s AS idem_row SET ", name);
-		append_assignments(&buf, table);
+		append_assignments(&buf, target);
 	}
 	else
 	{
 		appendStringInfoString(&buf, "SELECT ");
-		idem_column_sql_row(&buf, table->rel);
+		idem_column_sql_row(&buf, target->table.rel);
 		appendStringInfoString(&buf, ", ");
-		append_version(&buf, table);
+		append_version(&buf, target);
 		appendStringInfoString(&buf, ", ");
-		append_differs(&buf, table);
+		append_differs(&buf, target);
 		appendStringInfo(&buf, " FROM %s AS idem_row", name);
 	}
 
 	appendStringInfoString(&buf, " WHERE ");
-	idem_pk_value_condition(&buf, table->rel, &table->key);
+	idem_pk_value_condition(&buf, target->table.rel, &target->table.key);
 	if (which == LOCK_ROW)
 	{
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
@@ -262,38 +240,38 @@ write_sql(const void *state, int which)
 	}
 	if (which == UPDATE_ROW)
 	{
-		if (table->patch->versioned)
-			appendStringInfo(&buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $%d",
-							 idem_sql_name_column(table->rel, table->version), table->nargs);
+		if (target->patch->expected.exists)
+			idem_row_version_append_test(&buf, target->table.rel, target->table.version,
+										 target->nargs);
 		appendStringInfoString(&buf, " AND ");
-		append_differs(&buf, table);
+		append_differs(&buf, target);
 	}
 	appendStringInfoString(&buf, " RETURNING ");
-	idem_column_sql_row(&buf, table->rel);
+	idem_column_sql_row(&buf, target->table.rel);
 	appendStringInfoString(&buf, ", ");
-	append_version(&buf, table);
+	append_version(&buf, target);
 	return buf.data;
 }
 
 static IdemPlan *
-plan_for(const Table *table, Statement which)
+plan_for(const UpdateTarget *target, Statement which)
 {
 	StringInfoData signature;
 	Oid			user = GetUserId();
-	Oid			target = RelationGetRelid(table->rel);
+	Oid			relid = RelationGetRelid(target->table.rel);
 	ListCell   *lc;
 	IdemCallerStatement statement = {
-		.write_sql = write_sql, .state = table,
-		.nargs = table->nargs, .argtypes = table->types
+		.write_sql = write_sql, .state = target,
+		.nargs = target->nargs, .argtypes = target->types
 	};
 
 	/* Privileges shape the statements, hence the user. */
 	initStringInfo(&signature);
 	appendStringInfoChar(&signature, 'p');
-	appendStringInfoChar(&signature, table->patch->versioned ? 'v' : '-');
+	appendStringInfoChar(&signature, target->patch->expected.exists ? 'v' : '-');
 	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
-	appendBinaryStringInfo(&signature, (char *) &target, sizeof(Oid));
-	foreach(lc, table->names)
+	appendBinaryStringInfo(&signature, (char *) &relid, sizeof(Oid));
+	foreach(lc, target->names)
 		appendBinaryStringInfo(&signature, lfirst(lc), strlen(lfirst(lc)) + 1);
 
 	statement.signature.data = signature.data;
@@ -304,18 +282,17 @@ plan_for(const Table *table, Statement which)
 
 /* Runs a statement; false if it found no row. */
 static bool
-run(const Table *table, Statement which, Found *found)
+run(const UpdateTarget *target, Statement which, Found *found)
 {
 	Datum		values[3];
 	bool		isnull[3];
 
-	if (idem_spi_caller(plan_for(table, which), table->args, table->isnull,
+	if (idem_spi_caller(plan_for(target, which), target->args, target->isnull,
 						which == LOCK_ROW ? 3 : 2, values, isnull) == 0)
 		return false;
 
 	found->row = DatumGetJsonbP(values[0]);
-	found->has_version = !isnull[1];
-	found->version = isnull[1] ? 0 : DatumGetInt64(values[1]);
+	found->version = idem_row_version_value(values[1], isnull[1]);
 	found->differs = which == LOCK_ROW && DatumGetBool(values[2]);
 	return true;
 }
@@ -331,10 +308,10 @@ repeat_update(void *state)
 
 /* Is the row what the table's triggers make of the patch? */
 static bool
-is_as_patched(Table *table, const Found *found)
+is_as_patched(UpdateTarget *target, const Found *found)
 {
-	return table->altered &&
-		idem_trial_write_keeps(found->row, table->names, repeat_update, table);
+	return target->altered &&
+		idem_trial_write_keeps(found->row, target->names, repeat_update, target);
 }
 
 /*
@@ -342,46 +319,46 @@ is_as_patched(Table *table, const Found *found)
  * left to do.
  */
 static bool
-check_version(Table *table, const Found *found)
+check_version(UpdateTarget *target, const Found *found)
 {
-	const IdemUpdateArgs *patch = table->patch;
+	const IdemUpdateArgs *patch = target->patch;
+	IdemVersionMatch match = idem_row_version_match(&found->version,
+													&patch->expected);
 
-	if (!patch->versioned ||
-		(found->has_version && found->version == patch->expected_version))
+	if (match == IDEM_VERSION_EXPECTED)
 		return found->differs;
-
 	/* one past it, and as patched: our own lost acknowledgement */
-	if (found->has_version && found->version - 1 == patch->expected_version &&
-		(!found->differs || is_as_patched(table, found)))
+	if (match == IDEM_VERSION_NEXT &&
+		(!found->differs || is_as_patched(target, found)))
 		return false;
-	idem_error_version(patch->target, patch->id->text,
-					   found->has_version ? &found->version : NULL,
-					   patch->expected_version);
+	idem_row_version_error(patch->target, patch->id->text, &found->version,
+						   &patch->expected);
 }
 
 static void
-kept_error(const Table *table)
+kept_error(const UpdateTarget *target)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 			 errmsg("row %s of \"%s\" was kept from being updated",
-					table->patch->id->text,
-					RelationGetRelationName(table->rel)),
+					target->patch->id->text,
+					RelationGetRelationName(target->table.rel)),
 			 errhint("A trigger of the table suppresses the update, or makes of it what the row is already. In that case give \"key\" or \"expected_version\", by which a retry is known.")));
 }
 
 /* Updates the row; false if it is not as expected, or as wanted already. */
 static bool
-update_row(const Table *table, Found *found)
+update_row(const UpdateTarget *target, Found *found)
 {
-	const IdemUpdateArgs *patch = table->patch;
+	const IdemUpdateArgs *patch = target->patch;
 
-	if (!run(table, UPDATE_ROW, found))
+	if (!run(target, UPDATE_ROW, found))
 		return false;
 	/* a disabled trigger has not raised it, or another has put the row back */
-	if (patch->versioned && found->has_version &&
-		found->version == patch->expected_version)
-		kept_error(table);
+	if (patch->expected.exists &&
+		idem_row_version_match(&found->version, &patch->expected) ==
+		IDEM_VERSION_EXPECTED)
+		kept_error(target);
 	return true;
 }
 
@@ -390,12 +367,12 @@ update_row(const Table *table, Found *found)
  * returns the old row lets the update be made, but changes nothing by it.
  */
 static void
-update_locked(const Table *table, Found *found)
+update_locked(const UpdateTarget *target, Found *found)
 {
 	Jsonb	   *before = found->row;
 
-	if (!update_row(table, found) || idem_row_to_jsonb_same(before, found->row))
-		kept_error(table);
+	if (!update_row(target, found) || idem_row_to_jsonb_same(before, found->row))
+		kept_error(target);
 }
 
 /*
@@ -410,25 +387,24 @@ update_locked(const Table *table, Found *found)
 void
 idem_update_exec(const IdemUpdateArgs *patch, IdemUpdateResult *result)
 {
-	Table		table;
+	UpdateTarget target;
 	Found		found;
 	bool		updated;
 
-	open_table(&table, patch);
+	open_target(&target, patch);
 	/* what triggers may alter is compared with what it was before */
-	updated = table.nfields > 0 && !table.altered && update_row(&table, &found);
+	updated = target.nfields > 0 && !target.altered && update_row(&target, &found);
 	if (!updated)
 	{
-		if (!run(&table, LOCK_ROW, &found))
+		if (!run(&target, LOCK_ROW, &found))
 			idem_error_no_row(patch->target, patch->id->text, NULL);
-		updated = check_version(&table, &found);
+		updated = check_version(&target, &found);
 		if (updated)
-			update_locked(&table, &found);
+			update_locked(&target, &found);
 	}
-	relation_close(table.rel, NoLock);
+	idem_target_close(&target.table);
 
 	result->outcome = updated ? IDEM_UPDATED : IDEM_UNCHANGED;
 	result->row = found.row;
-	result->has_version = found.has_version;
 	result->version = found.version;
 }

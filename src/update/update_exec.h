@@ -9,6 +9,7 @@
 
 #include "base/catalog.h"
 #include "table/pk_value.h"
+#include "table/row_version.h"
 
 /* What is wanted. */
 typedef struct IdemUpdateArgs
@@ -16,8 +17,7 @@ typedef struct IdemUpdateArgs
 	Oid			target;
 	const IdemPkValue *id;
 	Jsonb	   *data;			/* an object: columns and their values */
-	bool		versioned;		/* is a version expected? */
-	int64		expected_version;
+	IdemRowVersion expected;
 	bool		keyed;			/* will a key remember it? */
 } IdemUpdateArgs;
 
@@ -26,8 +26,7 @@ typedef struct IdemUpdateResult
 {
 	IdemOutcome outcome;		/* IDEM_UPDATED or IDEM_UNCHANGED */
 	Jsonb	   *row;			/* as it then is */
-	bool		has_version;	/* has it one that the caller may read? */
-	int64		version;
+	IdemRowVersion version;		/* if the caller may read it */
 } IdemUpdateResult;
 
 extern void idem_update_exec(const IdemUpdateArgs *patch, IdemUpdateResult *result);

@@ -123,7 +123,7 @@ may_meet(void)
 static bool
 is_repeatable(const IdemUpsertTarget *target)
 {
-	TupleDesc	desc = RelationGetDescr(target->rel);
+	TupleDesc	desc = RelationGetDescr(target->table.rel);
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -134,10 +134,10 @@ is_repeatable(const IdemUpsertTarget *target)
 		if (!is_plain(att->atttypid))
 			return false;
 		if (att->attgenerated != '\0' &&
-			!is_settled(build_column_default(target->rel, att->attnum)))
+			!is_settled(build_column_default(target->table.rel, att->attnum)))
 			return false;
 		if (!idem_upsert_target_has_field(target, att->attnum) &&
-			contain_volatile_functions(build_column_default(target->rel,
+			contain_volatile_functions(build_column_default(target->table.rel,
 															att->attnum)))
 			return false;
 	}
@@ -156,7 +156,7 @@ idem_insert_first_allowed(const IdemUpsertTarget *target)
 	const IdemUpsertSpec *spec = target->spec;
 
 	return target->has_arbiter && !spec->versioned && spec->rules == NIL &&
-		target->rel->rd_rel->relkind == RELKIND_RELATION &&
-		is_permitted(target->rel) && may_meet() &&
-		!has_trigger(target->rel) && is_repeatable(target);
+		target->table.rel->rd_rel->relkind == RELKIND_RELATION &&
+		is_permitted(target->table.rel) && may_meet() &&
+		!has_trigger(target->table.rel) && is_repeatable(target);
 }

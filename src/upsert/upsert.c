@@ -58,10 +58,7 @@ fingerprint(const IdemUpsert *upsert)
 	idem_fingerprint_relation(&fp, spec->target);
 	foreach(lc, spec->conflict)
 		idem_fingerprint_string(&fp, lfirst(lc));
-	if (spec->versioned)
-		idem_fingerprint_int8(&fp, upsert->expected_version);
-	else
-		idem_fingerprint_null(&fp);
+	idem_row_version_fingerprint(&upsert->expected, &fp);
 	idem_fingerprint_jsonb(&fp, upsert->data);
 	if (upsert->merge != NULL)
 		idem_fingerprint_jsonb(&fp, upsert->merge);
@@ -153,9 +150,8 @@ idem_upsert(PG_FUNCTION_ARGS)
 	upsert->spec.by_primary_key = PG_ARGISNULL(3);
 	if (!PG_ARGISNULL(3))
 		upsert->spec.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
-	upsert->spec.versioned = !PG_ARGISNULL(4);
-	if (upsert->spec.versioned)
-		upsert->expected_version = PG_GETARG_INT64(4);
+	upsert->expected = idem_row_version_argument(fcinfo, 4);
+	upsert->spec.versioned = upsert->expected.exists;
 	if (!PG_ARGISNULL(7))
 	{
 		upsert->merge = PG_GETARG_JSONB_P(7);

@@ -10,15 +10,13 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/pg_class.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "table/column_sql.h"
+#include "table/row_version.h"
 #include "table/sql_name.h"
-#include "table/target_check.h"
 #include "upsert/insert_first.h"
 #include "upsert/upsert_target.h"
 
@@ -29,7 +27,7 @@
 static void
 append_new_value(StringInfo buf, const IdemUpsertTarget *target, int i)
 {
-	Form_pg_attribute att = idem_upsert_target_attribute(target, target->fields[i]);
+	Form_pg_attribute att = idem_target_attribute(&target->table, target->fields[i]);
 	StringInfoData value;
 
 	initStringInfo(&value);
@@ -48,10 +46,9 @@ append_new_value(StringInfo buf, const IdemUpsertTarget *target, int i)
 static void
 append_version(StringInfo buf, const IdemUpsertTarget *target)
 {
-	if (target->version != NULL)
-		appendStringInfo(buf, "idem_row.%s::pg_catalog.int8", target->version);
-	else
-		appendStringInfoString(buf, "NULL::pg_catalog.int8");
+	idem_row_version_append(buf, target->table.rel,
+							target->spec->versioned ? target->table.version :
+							InvalidAttrNumber);
 }
 
 /* Does the data name anything to be updated? */
@@ -73,25 +70,25 @@ sets_columns(const IdemUpsertTarget *target)
 static void
 append_key(StringInfo buf, const IdemUpsertTarget *target)
 {
-	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	for (int i = 0; i < target->table.key.ncolumns; i++)
 	{
-		AttrNumber	column = target->arbiter.columns[i];
-		Form_pg_attribute att = idem_upsert_target_attribute(target, column);
-		const char *name = idem_upsert_target_name(target, column);
+		AttrNumber	column = target->table.key.columns[i];
+		Form_pg_attribute att = idem_target_attribute(&target->table, column);
+		const char *name = idem_sql_name_column(target->table.rel, column);
 		StringInfoData value;
 
 		initStringInfo(&value);
 		idem_column_sql_stored(&value, att);
 		appendStringInfo(buf, "%s(idem_row.%s%s %s ", i ? " AND " : "", name,
 						 target->collated ?
-						 idem_column_sql_collate(target->arbiter.collation[i]) : "",
-						 idem_unique_index_operator(&target->arbiter, i));
+						 idem_column_sql_collate(target->table.key.collation[i]) : "",
+						 idem_unique_index_operator(&target->table.key, i));
 		if (target->named)
 			appendStringInfoString(buf, value.data);
 		else
 			appendStringInfo(buf, "CASE WHEN $1 OPERATOR(pg_catalog.?) %s THEN %s END",
 							 quote_literal_cstr(NameStr(att->attname)), value.data);
-		if (target->arbiter.nulls_equal)
+		if (target->table.key.nulls_equal)
 			appendStringInfo(buf, " OR idem_row.%s IS NULL AND %s IS NULL",
 							 name, value.data);
 		appendStringInfoChar(buf, ')');
@@ -117,23 +114,23 @@ make_update(const IdemUpsertTarget *target, char *(*value) (const IdemUpsertTarg
 	initStringInfo(&new);
 	for (int i = 0; i < target->nfields; i++)
 	{
-		const char *name = idem_upsert_target_name(target, target->fields[i]);
+		const char *name = idem_sql_name_column(target->table.rel, target->fields[i]);
 		StringInfoData merged;
 
 		if (!idem_upsert_target_updates(target, target->fields[i]))
 			continue;
 		initStringInfo(&merged);
 		idem_merge_values(&merged, target->rules[i],
-						  idem_upsert_target_attribute(target, target->fields[i]),
+						  idem_target_attribute(&target->table, target->fields[i]),
 						  psprintf("idem_row.%s", name), value(target, i));
 		appendStringInfo(set, "%s%s = %s", first ? "" : ", ", name, merged.data);
 		appendStringInfo(&old, "%sidem_row.%s", first ? "" : ", ", name);
 		appendStringInfo(&new, "%s%s", first ? "" : ", ", merged.data);
 		first = false;
 	}
-	if (target->raise_version)
-		appendStringInfo(set, ", %s = idem_row.%s OPERATOR(pg_catalog.+) 1",
-						 target->version, target->version);
+	if (target->table.raise_version)
+		idem_row_version_append_raise(set, target->table.rel,
+									  target->table.version);
 	appendStringInfo(differs, "pg_catalog.record_image_ne(ROW(%s), ROW(%s))",
 					 old.data, new.data);
 }
@@ -142,7 +139,7 @@ make_update(const IdemUpsertTarget *target, char *(*value) (const IdemUpsertTarg
 static char *
 excluded_value(const IdemUpsertTarget *target, int i)
 {
-	return psprintf("excluded.%s", idem_upsert_target_name(target, target->fields[i]));
+	return psprintf("excluded.%s", idem_sql_name_column(target->table.rel, target->fields[i]));
 }
 
 /* The value of field i where there is no row excluded. */
@@ -152,7 +149,7 @@ given_value(const IdemUpsertTarget *target, int i)
 	StringInfoData value;
 
 	initStringInfo(&value);
-	idem_column_sql_stored(&value, idem_upsert_target_attribute(target, target->fields[i]));
+	idem_column_sql_stored(&value, idem_target_attribute(&target->table, target->fields[i]));
 	return value.data;
 }
 
@@ -164,7 +161,7 @@ write_read(StringInfo buf, const IdemUpsertTarget *target, bool locks)
 	StringInfoData differs;
 
 	appendStringInfoString(buf, "SELECT ");
-	idem_column_sql_row(buf, target->rel);
+	idem_column_sql_row(buf, target->table.rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);
 	if (locks && sets_columns(target))
@@ -175,7 +172,7 @@ write_read(StringInfo buf, const IdemUpsertTarget *target, bool locks)
 		appendStringInfoString(&differs, sets_columns(target) ? "true" : "false");
 	}
 	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ", differs.data,
-					 idem_sql_name_only(target->rel));
+					 idem_sql_name_only(target->table.rel));
 	append_key(buf, target);
 	if (locks && sets_columns(target))
 		appendStringInfoString(buf, " FOR NO KEY UPDATE");
@@ -190,13 +187,16 @@ write_update(StringInfo buf, const IdemUpsertTarget *target, bool always)
 
 	make_update(target, given_value, &set, &differs);
 	appendStringInfo(buf, "UPDATE %s AS idem_row SET %s WHERE ",
-					 idem_sql_name_only(target->rel), set.data);
+					 idem_sql_name_only(target->table.rel), set.data);
 	append_key(buf, target);
 	if (!always)
-		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2 AND %s",
-						 target->version, differs.data);
+	{
+		idem_row_version_append_test(buf, target->table.rel,
+									 target->table.version, 2);
+		appendStringInfo(buf, " AND %s", differs.data);
+	}
 	appendStringInfoString(buf, " RETURNING ");
-	idem_column_sql_row(buf, target->rel);
+	idem_column_sql_row(buf, target->table.rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);
 }
@@ -217,29 +217,29 @@ append_update(StringInfo buf, const IdemUpsertTarget *target)
 	make_update(target, excluded_value, &set, &differs);
 	appendStringInfo(buf, " DO UPDATE SET %s WHERE CASE WHEN %s", set.data,
 					 differs.data);
-	if (target->version != NULL)
-		appendStringInfo(buf, " AND idem_row.%s OPERATOR(pg_catalog.=) $2",
-						 target->version);
+	if (target->spec->versioned)
+		idem_row_version_append_test(buf, target->table.rel,
+									 target->table.version, 2);
 	appendStringInfo(buf, " THEN %s($3, true", met);
 	/* what triggers may put back is to be compared with what it was */
-	if (idem_target_check_alters(target->rel))
+	if (idem_target_check_alters(target->table.rel))
 	{
 		appendStringInfoString(buf, ", ");
-		idem_column_sql_row(buf, target->rel);
+		idem_column_sql_row(buf, target->table.rel);
 	}
 	appendStringInfo(buf, ") ELSE %s($3, false, ", met);
-	idem_column_sql_row(buf, target->rel);
+	idem_column_sql_row(buf, target->table.rel);
 	appendStringInfoString(buf, ", ");
 	append_version(buf, target);
 	appendStringInfo(buf, ", %s) END",
-					 target->version != NULL ? differs.data : "false");
+					 target->spec->versioned ? differs.data : "false");
 }
 
 static void
 write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 {
 	appendStringInfo(buf, "INSERT INTO %s AS idem_row",
-					 idem_sql_name(target->rel));
+					 idem_sql_name(target->table.rel));
 	if (target->nfields == 0)
 		appendStringInfoString(buf, " DEFAULT VALUES");
 	else
@@ -247,7 +247,7 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 		appendStringInfoString(buf, " (");
 		for (int i = 0; i < target->nfields; i++)
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
-							 idem_upsert_target_name(target, target->fields[i]));
+							 idem_sql_name_column(target->table.rel, target->fields[i]));
 		appendStringInfoString(buf, ") VALUES (");
 		for (int i = 0; i < target->nfields; i++)
 		{
@@ -261,9 +261,9 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 	if (target->has_arbiter)
 	{
 		appendStringInfoString(buf, " ON CONFLICT (");
-		for (int i = 0; i < target->arbiter.ncolumns; i++)
+		for (int i = 0; i < target->table.key.ncolumns; i++)
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
-							 idem_upsert_target_name(target, target->arbiter.columns[i]));
+							 idem_sql_name_column(target->table.rel, target->table.key.columns[i]));
 		appendStringInfoChar(buf, ')');
 		if (updates)
 			append_update(buf, target);
@@ -280,7 +280,7 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 	if (!updates)
 		appendStringInfo(buf, "CASE WHEN false AND %s._idem_upsert_met(NULL, NULL) THEN NULL ELSE ",
 						 idem_catalog()->schema);
-	idem_column_sql_row(buf, target->rel);
+	idem_column_sql_row(buf, target->table.rel);
 	if (!updates)
 		appendStringInfoString(buf, " END");
 }
@@ -292,8 +292,8 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 static bool
 updates_only(const IdemUpsertTarget *target)
 {
-	return target->version != NULL && target->named &&
-		!idem_target_check_fills(target->rel, false);
+	return target->spec->versioned && target->named &&
+		!idem_target_check_fills(target->table.rel, false);
 }
 
 /* Is there such a statement? */
@@ -313,7 +313,7 @@ is_written(const IdemUpsertTarget *target, IdemUpsertStatement which)
 			return updates_only(target);
 		case IDEM_UPSERT_REPEAT:
 			return sets_columns(target) && updates_only(target) &&
-				idem_target_check_alters(target->rel);
+				idem_target_check_alters(target->table.rel);
 	}
 	return false;				/* keep compiler quiet */
 }
@@ -342,7 +342,7 @@ idem_upsert_deparse_sql(const IdemUpsertSpec *spec, IdemUpsertStatement which)
 		write_upsert(&buf, &target,
 					 which == IDEM_UPSERT_WRITE && sets_columns(&target));
 
-	table_close(target.rel, NoLock);
+	idem_target_close(&target.table);
 	return buf.data;
 }
 
@@ -353,8 +353,8 @@ idem_upsert_deparse_nulls_equal(const IdemUpsertSpec *spec)
 	IdemUpsertTarget target;
 
 	idem_upsert_target_open(&target, spec);
-	table_close(target.rel, NoLock);
-	return target.arbiter.nulls_equal;
+	idem_target_close(&target.table);
+	return target.table.key.nulls_equal;
 }
 
 /* May a trigger, of a partition too, alter the key of a row that is inserted? */
@@ -365,8 +365,8 @@ idem_upsert_deparse_fills(const IdemUpsertSpec *spec)
 	bool		fills;
 
 	idem_upsert_target_open(&target, spec);
-	fills = idem_target_check_fills(target.rel, true);
-	table_close(target.rel, NoLock);
+	fills = idem_target_check_fills(target.table.rel, true);
+	idem_target_close(&target.table);
 	return fills;
 }
 
@@ -374,7 +374,7 @@ static List *
 add_name(List *names, const IdemUpsertTarget *target, AttrNumber number)
 {
 	return lappend(names,
-				   pstrdup(NameStr(idem_upsert_target_attribute(target, number)->attname)));
+				   pstrdup(NameStr(idem_target_attribute(&target->table, number)->attname)));
 }
 
 /* The names (char *) of the columns by which rows are told apart. */
@@ -385,9 +385,9 @@ idem_upsert_deparse_key(const IdemUpsertSpec *spec)
 	List	   *names = NIL;
 
 	idem_upsert_target_open(&target, spec);
-	for (int i = 0; i < target.arbiter.ncolumns; i++)
-		names = add_name(names, &target, target.arbiter.columns[i]);
-	table_close(target.rel, NoLock);
+	for (int i = 0; i < target.table.key.ncolumns; i++)
+		names = add_name(names, &target, target.table.key.columns[i]);
+	idem_target_close(&target.table);
 	return names;
 }
 
@@ -404,6 +404,6 @@ idem_upsert_deparse_updated(const IdemUpsertSpec *spec)
 		if (idem_upsert_target_updates(&target, target.fields[i]))
 			names = add_name(names, &target, target.fields[i]);
 	}
-	table_close(target.rel, NoLock);
+	idem_target_close(&target.table);
 	return names;
 }

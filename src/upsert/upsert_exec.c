@@ -33,8 +33,7 @@ typedef struct ConflictRow
 	Jsonb	   *before;			/* as it was, if triggers may have put it back */
 	/* of the row, if it was found and left as it was */
 	Jsonb	   *row;			/* NULL: it was not found */
-	bool		versioned;		/* has it a version? */
-	int64		version;
+	IdemRowVersion version;
 	bool		differs;		/* from the data */
 } ConflictRow;
 
@@ -153,7 +152,7 @@ run(const UpsertState *put, IdemPlan *plan, Jsonb *data,
 	bool		arg_isnull[3] = {false, !put->upsert->spec.versioned, false};
 
 	args[0] = JsonbPGetDatum(data);
-	args[1] = Int64GetDatum(put->upsert->expected_version);
+	args[1] = Int64GetDatum(put->upsert->expected.number);
 	args[2] = Int64GetDatum(put->seen.ticket.number);
 	return idem_spi_caller(plan, args, arg_isnull, ncols, values, isnull);
 }
@@ -223,13 +222,12 @@ row_name(const UpsertState *put)
 
 /* Notes a row that was left as it was. */
 static void
-note_row(ConflictRow *seen, Datum row, const Datum *version, bool differs)
+note_row(ConflictRow *seen, Datum row, IdemRowVersion version, bool differs)
 {
 	MemoryContext old = MemoryContextSwitchTo(seen->memory);
 
 	seen->row = (Jsonb *) PG_DETOAST_DATUM_COPY(row);
-	seen->versioned = (version != NULL);
-	seen->version = version ? DatumGetInt64(*version) : 0;
+	seen->version = version;
 	seen->differs = differs;
 	MemoryContextSwitchTo(old);
 }
@@ -259,7 +257,7 @@ find_row(UpsertState *put)
 			3, values, isnull) == 0)
 		seen->row = NULL;
 	else
-		note_row(seen, values[0], isnull[1] ? NULL : &values[1],
+		note_row(seen, values[0], idem_row_version_value(values[1], isnull[1]),
 				 handed ? seen->differs : DatumGetBool(values[2]));
 }
 
@@ -291,16 +289,14 @@ static void
 check_version(UpsertState *put)
 {
 	ConflictRow *seen = &put->seen;
-	int64		expected = put->upsert->expected_version;
+	const IdemRowVersion *expected = &put->upsert->expected;
+	IdemVersionMatch match = idem_row_version_match(&seen->version, expected);
 
-	if (seen->versioned && seen->version == expected)
-		return;
 	/* one past it, with the same data: our own lost acknowledgement */
-	if (seen->versioned && seen->version - 1 == expected &&
-		(!seen->differs || is_as_written(put)))
-		return;
-	idem_error_version(put->upsert->spec.target, row_name(put),
-					   seen->versioned ? &seen->version : NULL, expected);
+	if (match == IDEM_VERSION_OTHER ||
+		(match == IDEM_VERSION_NEXT && seen->differs && !is_as_written(put)))
+		idem_row_version_error(put->upsert->spec.target, row_name(put),
+							   &seen->version, expected);
 }
 
 /*
@@ -425,13 +421,15 @@ update_row(UpsertState *put, IdemAnswer *answer)
 	IdemPlan   *plan = plan_for(put, IDEM_UPSERT_UPDATE);
 	Datum		values[2];
 	bool		isnull[2];
+	IdemRowVersion version;
 
 	if (plan == NULL || run(put, plan, put->upsert->data, 2, values, isnull) == 0)
 		return false;
 
 	answer->outcome = IDEM_UPDATED;
-	if (!isnull[1] &&
-		DatumGetInt64(values[1]) == put->upsert->expected_version)
+	version = idem_row_version_value(values[1], isnull[1]);
+	if (idem_row_version_match(&version, &put->upsert->expected) ==
+		IDEM_VERSION_EXPECTED)
 	{
 		check_unraised(put);
 		answer->outcome = IDEM_UNCHANGED;
@@ -479,10 +477,11 @@ put_expected_row(UpsertState *put, IdemAnswer *answer)
 	}
 
 	/* Others may have changed the row in between, but it is locked now. */
-	note_row(seen, values[0], isnull[1] ? NULL : &values[1],
+	note_row(seen, values[0], idem_row_version_value(values[1], isnull[1]),
 			 DatumGetBool(values[2]));
-	if (!(seen->differs && seen->versioned &&
-		  seen->version == put->upsert->expected_version &&
+	if (!(seen->differs &&
+		  idem_row_version_match(&seen->version, &put->upsert->expected) ==
+		  IDEM_VERSION_EXPECTED &&
 		  update_row(put, answer)))
 		check_unchanged_row(put, answer);
 }
@@ -534,7 +533,7 @@ idem_upsert_met(PG_FUNCTION_ARGS)
 	}
 	else if (!PG_ARGISNULL(2))
 		note_row(seen, PG_GETARG_DATUM(2),
-				 PG_ARGISNULL(3) ? NULL : &fcinfo->args[3].value,
+				 idem_row_version_argument(fcinfo, 3),
 				 !PG_ARGISNULL(4) && PG_GETARG_BOOL(4));
 	PG_RETURN_BOOL(changes);
 }

@@ -8,6 +8,7 @@
 #include "utils/jsonb.h"
 
 #include "key/key.h"
+#include "table/row_version.h"
 #include "upsert/upsert_deparse.h"
 
 /* One upsert, as it was asked for. */
@@ -16,7 +17,7 @@ typedef struct IdemUpsert
 	IdemUpsertSpec spec;
 	Jsonb	   *data;
 	Jsonb	   *merge;			/* NULL: none */
-	int64		expected_version;	/* if spec.versioned */
+	IdemRowVersion expected;	/* exists if spec.versioned */
 } IdemUpsert;
 
 extern void idem_upsert_exec(const IdemUpsert *upsert, IdemAnswer *answer);

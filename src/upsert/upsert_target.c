@@ -9,32 +9,12 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/table.h"
 #include "catalog/pg_index.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/error.h"
-#include "table/sql_name.h"
-#include "table/target_check.h"
 #include "upsert/upsert_target.h"
-
-/* The attribute of a column. */
-Form_pg_attribute
-idem_upsert_target_attribute(const IdemUpsertTarget *target, AttrNumber number)
-{
-	return TupleDescAttr(RelationGetDescr(target->rel), number - 1);
-}
-
-/* The name of a column, quoted where it has to be. */
-const char *
-idem_upsert_target_name(const IdemUpsertTarget *target, AttrNumber number)
-{
-	return idem_sql_name_column(target->rel, number);
-}
 
 /* Does the data name the column? */
 bool
@@ -48,34 +28,15 @@ idem_upsert_target_has_field(const IdemUpsertTarget *target, AttrNumber number)
 	return false;
 }
 
-/* Is the column one of those that tell which row is the same? */
-static bool
-arbitrates(const IdemUpsertTarget *target, AttrNumber number)
-{
-	for (int i = 0; i < target->arbiter.ncolumns; i++)
-	{
-		if (target->arbiter.columns[i] == number)
-			return true;
-	}
-	return false;
-}
-
-/* Is the column one to be updated where the row is there? */
+/*
+ * Is the column one to be updated where the row is there?  What the data says of
+ * the version counts for new rows only.
+ */
 bool
 idem_upsert_target_updates(const IdemUpsertTarget *target, AttrNumber number)
 {
-	return number != target->managed && !arbitrates(target, number);
-}
-
-/* Number of the column of that name, which must be a user's. */
-static AttrNumber
-need_column(Relation rel, const char *name)
-{
-	AttrNumber	number = get_attnum(RelationGetRelid(rel), name);
-
-	if (number <= 0)
-		idem_error_no_column(RelationGetRelid(rel), name);
-	return number;
+	return number != target->table.version &&
+		!idem_target_has_key_column(&target->table, number);
 }
 
 /*
@@ -107,7 +68,7 @@ has_own_collations(const IdemUpsertTarget *target, const IdemUniqueIndex *unique
 	for (int i = 0; i < unique->ncolumns; i++)
 	{
 		if (unique->collation[i] !=
-			idem_upsert_target_attribute(target, unique->columns[i])->attcollation)
+			idem_target_attribute(&target->table, unique->columns[i])->attcollation)
 			return false;
 	}
 	return true;
@@ -122,7 +83,7 @@ has_own_collations(const IdemUpsertTarget *target, const IdemUniqueIndex *unique
 static bool
 take_arbiter(IdemUpsertTarget *target, const List *wanted)
 {
-	List	   *indexes = RelationGetIndexList(target->rel);
+	List	   *indexes = RelationGetIndexList(target->table.rel);
 	ListCell   *lc;
 	bool		found = false;
 
@@ -138,7 +99,7 @@ take_arbiter(IdemUpsertTarget *target, const List *wanted)
 		target->collated = !has_own_collations(target, &unique);
 		if (found && !target->collated)
 			continue;
-		target->arbiter = unique;
+		target->table.key = unique;
 		found = true;
 	}
 	list_free(indexes);
@@ -169,10 +130,10 @@ conflict_columns(IdemUpsertTarget *target)
 	foreach(lc, target->spec->conflict)
 	{
 		const char *name = lfirst(lc);
-		AttrNumber	column = need_column(target->rel, name);
+		AttrNumber	column = idem_target_need_column(&target->table, name);
 
 		if (!idem_upsert_target_has_field(target, column) &&
-			makes_new(target->rel, column))
+			makes_new(target->table.rel, column))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("conflict column \"%s\" is not in data", name),
@@ -189,14 +150,14 @@ conflict_columns(IdemUpsertTarget *target)
 static void
 check_unkeyed(const IdemUpsertTarget *target)
 {
-	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	for (int i = 0; i < target->table.key.ncolumns; i++)
 	{
-		AttrNumber	column = target->arbiter.columns[i];
+		AttrNumber	column = target->table.key.columns[i];
 
 		if (target->has_arbiter &&
 			(idem_upsert_target_has_field(target, column) ||
-			 target->arbiter.nulls_equal ||
-			 idem_upsert_target_attribute(target, column)->attnotnull))
+			 target->table.key.nulls_equal ||
+			 idem_target_attribute(&target->table, column)->attnotnull))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -218,27 +179,27 @@ find_arbiter(IdemUpsertTarget *target)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
 				 errmsg("table \"%s\" has no primary key to upsert by",
-						RelationGetRelationName(target->rel)),
+						RelationGetRelationName(target->table.rel)),
 				 errdetail("A deferrable primary key does not count."),
 				 errhint("Add a primary key, or name the columns of a unique index with \"conflict\".")));
 	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
 				 errmsg("table \"%s\" has no unique index on exactly the columns of \"conflict\"",
-						RelationGetRelationName(target->rel)),
+						RelationGetRelationName(target->table.rel)),
 				 errdetail("Partial, deferrable and expression indexes do not count."),
 				 errhint("Create a unique index on these columns, or name those of another.")));
 
 	target->has_arbiter = true;
 	target->named = true;
-	for (int i = 0; i < target->arbiter.ncolumns; i++)
+	for (int i = 0; i < target->table.key.ncolumns; i++)
 	{
-		AttrNumber	column = target->arbiter.columns[i];
+		AttrNumber	column = target->table.key.columns[i];
 
 		if (idem_upsert_target_has_field(target, column))
 			continue;
 		target->named = false;
-		if (makes_new(target->rel, column))
+		if (makes_new(target->table.rel, column))
 			target->has_arbiter = false;
 	}
 	if (!spec->keyed)
@@ -252,42 +213,32 @@ find_rules(IdemUpsertTarget *target)
 	for (int i = 0; target->spec->rules != NIL && i < target->nfields; i++)
 	{
 		IdemMergeRule rule = list_nth_int(target->spec->rules, i);
-		Form_pg_attribute att = idem_upsert_target_attribute(target, target->fields[i]);
+		Form_pg_attribute att = idem_target_attribute(&target->table, target->fields[i]);
 
 		if (rule != IDEM_MERGE_NONE &&
-			arbitrates(target, target->fields[i]))
+			idem_target_has_key_column(&target->table, target->fields[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" cannot have a merge rule",
 							NameStr(att->attname)),
 					 errdetail("It tells which row is meant, and is the same in both.")));
-		if (rule != IDEM_MERGE_NONE && target->fields[i] == target->managed)
+		if (rule != IDEM_MERGE_NONE && target->fields[i] == target->table.version)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" cannot have a merge rule",
 							NameStr(att->attname)),
 					 errdetail("It holds the version, which every update raises by one.")));
-		idem_merge_check(rule, target->rel, att);
+		idem_merge_check(rule, target->table.rel, att);
 		target->rules[i] = rule;
 	}
 }
 
-/* Finds the column that holds the row's version, and who raises it. */
-static void
-find_version(IdemUpsertTarget *target)
-{
-	target->managed = idem_target_check_version(target->rel, target->spec->versioned,
-												&target->raise_version);
-	if (target->spec->versioned)
-		target->version = idem_upsert_target_name(target, target->managed);
-}
-
 /*
  * Opens the target of a spec, to be closed by the caller, and checks the spec
- * against it.  Raises 42809, 42501 or 0A000 for what is not a table to upsert
- * into, 42703 for unknown fields, 42P10 for want of a unique index, 22023 for
- * columns of conflict or merge rules that will not do, 22004 where only a key could
- * tell a repeat, and what idem_target_check_version and idem_merge_check raise.
+ * against it.  Raises 42703 for unknown fields, 42P10 for want of a unique index,
+ * 22023 for columns of conflict or merge rules that will not do, 22004 where only a
+ * key could tell a repeat, and what idem_target_open, idem_target_find_version and
+ * idem_merge_check raise.
  */
 void
 idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
@@ -296,16 +247,15 @@ idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
 
 	memset(target, 0, sizeof(IdemUpsertTarget));
 	target->spec = spec;
-	/* the statement's own lock, so that what is read now is so until it runs */
-	target->rel = table_open(spec->target, RowExclusiveLock);
-	idem_target_check(target->rel, IDEM_TARGET_UPSERT, spec->keyed);
+	idem_target_open(&target->table, spec->target, IDEM_TARGET_UPSERT,
+					 spec->keyed);
 
 	target->fields = palloc(sizeof(AttrNumber) * (list_length(spec->fields) + 1));
 	target->rules = palloc0(sizeof(IdemMergeRule) * (list_length(spec->fields) + 1));
 	foreach(lc, spec->fields)
-		target->fields[target->nfields++] = need_column(target->rel, lfirst(lc));
+		target->fields[target->nfields++] = idem_target_need_column(&target->table, lfirst(lc));
 
 	find_arbiter(target);
-	find_version(target);
+	idem_target_find_version(&target->table, spec->versioned);
 	find_rules(target);
 }
