@@ -29,16 +29,40 @@ PG_FUNCTION_INFO_V1(idem_role_out);
 PG_FUNCTION_INFO_V1(idem_role_recv);
 PG_FUNCTION_INFO_V1(idem_role_send);
 
-/*
- * Is the current user a member of a role?  What belongs to nobody is for
- * superusers.
- */
-bool
-idem_role_is_ours(Oid role)
+/* Has the current user the rights of a role?  Those of none, if a superuser. */
+static bool
+has_rights_of(Oid role)
 {
 	if (SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		return has_privs_of_role(GetUserId(), role);
 	return superuser();
+}
+
+/*
+ * Raises 42501 unless what belongs to a role, and has that name, is for the current
+ * user: for one who has the rights of that role, or for a superuser once the role
+ * has been dropped.
+ */
+void
+idem_role_check(Oid owner, const char *name, const IdemRoleError *error)
+{
+	const char *role;
+	const char *detail = error->detail;
+	const char *hint = error->hint;
+
+	if (has_rights_of(owner))
+		return;
+	role = idem_role_name(owner);
+	if (role == NULL && error->detail_dropped != NULL)
+	{
+		detail = error->detail_dropped;
+		hint = error->hint_dropped;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg(error->message, name),
+			 errdetail(detail, role),
+			 hint != NULL ? errhint("%s", _(hint)) : 0));
 }
 
 /* The name of a role; NULL if there is none any more. */

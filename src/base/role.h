@@ -5,7 +5,22 @@
 #ifndef IDEM_ROLE_H
 #define IDEM_ROLE_H
 
-extern bool idem_role_is_ours(Oid role);
+/*
+ * What an error says of something that belongs to a role.  The message takes the
+ * name of that thing as "%s", the first detail may take the role's.
+ */
+typedef struct IdemRoleError
+{
+	const char *message;
+	const char *detail;
+	const char *hint;			/* NULL: none */
+	/* where the role has been dropped; NULL: the same */
+	const char *detail_dropped;
+	const char *hint_dropped;
+} IdemRoleError;
+
+extern void idem_role_check(Oid owner, const char *name,
+							const IdemRoleError *error);
 extern const char *idem_role_name(Oid role);
 
 #endif							/* IDEM_ROLE_H */

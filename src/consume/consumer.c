@@ -169,18 +169,16 @@ ready_consumers(void)
 static void
 check_owner(const IdemConsumer *consumer)
 {
-	const char *owner;
+	static const IdemRoleError error = {
+		.message = "permission denied for consumer \"%s\"",
+		.detail = "Role \"%s\" has defined it.",
+		.hint = "Become a member of that role, or choose another name.",
+		.detail_dropped = "The role that has defined it is gone.",
+		.hint_dropped = "Have a superuser drop it, or choose another name."
+	};
 
-	if (!consumer->defined || idem_role_is_ours(consumer->owner))
-		return;
-	owner = idem_role_name(consumer->owner);
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for consumer \"%s\"", consumer->name),
-			 owner ? errdetail("Role \"%s\" has defined it.", owner) :
-			 errdetail("The role that has defined it is gone."),
-			 owner ? errhint("Become a member of that role, or choose another name.") :
-			 errhint("Have a superuser drop it, or choose another name.")));
+	if (consumer->defined)
+		idem_role_check(consumer->owner, consumer->name, &error);
 }
 
 static void

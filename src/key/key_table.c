@@ -346,13 +346,14 @@ idem_key_table_writer(const IdemKeyRow *row)
 void
 idem_key_table_check_owner(const IdemKeyRow *row, const char *key)
 {
-	if (idem_role_is_ours(row->claimed_by))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for key \"%s\"", key),
-			 errdetail("The key belongs to a role that you are not a member of."),
-			 errhint("Use a scope of your own to keep your keys apart from those of others.")));
+	/* which role that is, is not for others to know */
+	static const IdemRoleError error = {
+		.message = "permission denied for key \"%s\"",
+		.detail = "The key belongs to a role that you are not a member of.",
+		.hint = "Use a scope of your own to keep your keys apart from those of others."
+	};
+
+	idem_role_check(row->claimed_by, key, &error);
 }
 
 /* Raises ID001 unless the key is being used for the same request. */

@@ -156,18 +156,16 @@ ready_scopes(void)
 static void
 check_owner(const Scope *scope)
 {
-	const char *owner;
+	static const IdemRoleError error = {
+		.message = "permission denied for scope \"%s\"",
+		.detail = "Role \"%s\" has defined it.",
+		.hint = "Become a member of that role, or use another scope.",
+		.detail_dropped = "The role that has defined it is gone.",
+		.hint_dropped = "Have a superuser drop it, or use another scope."
+	};
 
-	if (!scope->defined || idem_role_is_ours(scope->owner))
-		return;
-	owner = idem_role_name(scope->owner);
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for scope \"%s\"", scope->name),
-			 owner ? errdetail("Role \"%s\" has defined it.", owner) :
-			 errdetail("The role that has defined it is gone."),
-			 owner ? errhint("Become a member of that role, or use another scope.") :
-			 errhint("Have a superuser drop it, or use another scope.")));
+	if (scope->defined)
+		idem_role_check(scope->owner, scope->name, &error);
 }
 
 static void

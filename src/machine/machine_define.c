@@ -58,22 +58,6 @@ static IdemStatement insert_edges = {
 	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
 };
 
-/* Raises 42501 unless the caller is the owner of a machine, or a member of it. */
-static void
-check_owner(const IdemMachine *machine, const char *name)
-{
-	Oid			owner = idem_machine_owner(machine);
-	const char *role = idem_role_name(owner);
-
-	if (idem_role_is_ours(owner))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("must be owner of state machine \"%s\"", name),
-			 role != NULL ? errdetail("Its owner is role \"%s\".", role) :
-			 errdetail("The role that owned it has been dropped.")));
-}
-
 static Datum
 text_array(Datum *elements, bool *nulls, int count)
 {
@@ -154,14 +138,22 @@ notice_unreached(const IdemMachineDefinition *definition)
 				 errdetail("These are %s.", names.data)));
 }
 
-/* The machine, for its owner; NULL if there is none of that name. */
+/*
+ * The machine, for its owner; NULL if there is none of that name.  Raises 42501
+ * when it is another role's.
+ */
 static const IdemMachine *
 own_machine(const char *name)
 {
+	static const IdemRoleError error = {
+		.message = "must be owner of state machine \"%s\"",
+		.detail = "Its owner is role \"%s\".",
+		.detail_dropped = "The role that owned it has been dropped."
+	};
 	const IdemMachine *machine = idem_machine_seek(name);
 
 	if (machine != NULL)
-		check_owner(machine, name);
+		idem_role_check(idem_machine_owner(machine), name, &error);
 	return machine;
 }
 
