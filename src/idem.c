@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "base/catalog.h"
+#include "base/invalidation.h"
 #include "base/settings.h"
 #include "consume/consumer.h"
 #include "consume/index_twin.h"
@@ -28,6 +29,7 @@ void
 _PG_init(void)
 {
 	idem_settings_init();
+	idem_invalidation_init();
 	idem_catalog_init();
 	idem_usercontext_init();
 	idem_internal_function_init();

@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
+#include "base/error.h"
 
 PG_FUNCTION_INFO_V1(idem_copied);
 
@@ -70,10 +71,8 @@ idem_copied(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(data->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
 		!TRIGGER_FIRED_BY_INSERT(data->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called before a row was inserted",
-						"_idem_copied")));
+		idem_error_trigger("_idem_copied",
+						   "was not called before a row was inserted", NULL);
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
 		return PointerGetDatum(data->tg_trigtuple);
 

@@ -12,9 +12,6 @@
  * with what was made, by whoever reads one first and then whenever it may have
  * changed.  A table is locked before it is asked for its key: what is found then
  * holds as long as the lock does.
- *
- * A session has few places for relcache callbacks, for all extensions together.
- * So the library has one, here, and tells its other rooms.
  */
 #include "postgres.h"
 
@@ -38,6 +35,7 @@
 #include "utils/syscache.h"
 
 #include "base/catalog.h"
+#include "base/invalidation.h"
 #include "base/unique_index.h"
 
 /* Types of idem's own, where the list below has types. */
@@ -120,11 +118,6 @@ static const Table tables[] = {
 /* Of each: the index of its primary key, once it has been compared. */
 static Oid	keys[lengthof(tables)];
 
-#define MAX_WATCHERS	8
-
-static IdemRelationCallback watchers[MAX_WATCHERS];
-static int	nwatchers = 0;
-
 static IdemCatalog catalog;
 static bool catalog_valid = false;
 
@@ -189,10 +182,11 @@ own_type(Oid schema, const char *name)
 	return type;
 }
 
-static Oid
+/* Where the OID of a table is kept. */
+static const Oid *
 table_oid(const Table *table)
 {
-	return *(const Oid *) ((const char *) &catalog + table->oid);
+	return (const Oid *) ((const char *) &catalog + table->oid);
 }
 
 /* Are a table's columns what they were made? */
@@ -393,7 +387,7 @@ idem_catalog_key_of(Relation rel)
 	{
 		Oid			key;
 
-		if (table_oid(&tables[i]) != RelationGetRelid(rel))
+		if (*table_oid(&tables[i]) != RelationGetRelid(rel))
 			continue;
 		if (OidIsValid(keys[i]))
 			return keys[i];
@@ -426,45 +420,17 @@ idem_catalog_outcome(Oid value)
 	idem_catalog_error_altered("type", "idem_outcome");
 }
 
-/* Is it one of the tables, as they were when they were looked up last? */
-static bool
-is_table(Oid relid)
-{
-	for (int i = 0; i < lengthof(tables); i++)
-	{
-		if (relid == table_oid(&tables[i]))
-			return true;
-	}
-	return false;
-}
-
-static void
-relation_changed(Datum arg, Oid relid)
-{
-	if (relid == InvalidOid || is_table(relid))
-		catalog_valid = false;
-	for (int i = 0; i < nwatchers; i++)
-		watchers[i] (relid);
-}
-
 static void
 schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	catalog_valid = false;
 }
 
-/* Has a function told of relations that change.  To be called from _PG_init. */
-void
-idem_catalog_watch(IdemRelationCallback callback)
-{
-	Assert(nwatchers < MAX_WATCHERS);
-	watchers[nwatchers++] = callback;
-}
-
 /* Registers for invalidations.  To be called once, from _PG_init. */
 void
 idem_catalog_init(void)
 {
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	for (int i = 0; i < lengthof(tables); i++)
+		idem_invalidation_watch(table_oid(&tables[i]), &catalog_valid);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 }

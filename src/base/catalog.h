@@ -31,16 +31,12 @@ typedef struct IdemCatalog
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */
 } IdemCatalog;
 
-/* Told of each relation that may have changed; InvalidOid stands for all. */
-typedef void (*IdemRelationCallback) (Oid relid);
-
 extern const IdemCatalog *idem_catalog(void);
 extern bool idem_catalog_installed(void);
 extern Oid	idem_catalog_key_of(Relation rel);
 extern IdemOutcome idem_catalog_outcome(Oid value);
 pg_noreturn extern void idem_catalog_error_altered(const char *kind,
 												   const char *name);
-extern void idem_catalog_watch(IdemRelationCallback callback);
 extern void idem_catalog_init(void);
 
 #endif							/* IDEM_CATALOG_H */

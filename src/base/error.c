@@ -101,3 +101,16 @@ idem_error_prevented(const char *table)
 			 errdetail("A trigger or a rule on the table prevents it."),
 			 errhint("Let triggers that are fired before a row is written return the row, and drop rules.")));
 }
+
+/*
+ * A trigger function of idem's was not called, or its trigger not made, as it has
+ * to be: what says how.  hint may be NULL.
+ */
+void
+idem_error_trigger(const char *function, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("function \"%s\" %s", function, what),
+			 hint ? errhint("%s", hint) : 0));
+}

@@ -27,5 +27,7 @@ pg_noreturn extern void idem_error_no_row(Oid relid, const char *id,
 										  const char *hint);
 pg_noreturn extern void idem_error_serialization(const char *key);
 pg_noreturn extern void idem_error_prevented(const char *table);
+pg_noreturn extern void idem_error_trigger(const char *function,
+										   const char *what, const char *hint);
 
 #endif							/* IDEM_ERROR_H */

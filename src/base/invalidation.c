@@ -1,12 +1,20 @@
 /*
  * invalidation.c
- *	  Telling all sessions of changes of a table, and whether they are told.
+ *	  What a session keeps of tables, and when that is no longer good.
+ *	  SQL: _idem_scope_changed(), _idem_machine_changed() and
+ *	  _idem_consumer_changed(), the triggers of the tables of definitions.
  *
- * A trigger of idem's on each table of definitions tells all sessions, which keep
- * definitions, that one has changed: ALWAYS, since changes that a subscription
- * brings count as well.  pg_restore --disable-triggers disables it, and enables it
- * as a trigger that is quiet then, and the table's owner may drop it.  Nothing may
- * be kept until it is as it was.
+ * What a session keeps of a table is flagged as invalid by the relation cache, if
+ * the table is altered.  A change of the rows of a table of definitions is to be no
+ * different, so a trigger on it invalidates the table in all sessions: ALWAYS, since
+ * changes that a subscription brings count as well.
+ *
+ * pg_restore --disable-triggers disables such a trigger, and enables it as one that
+ * a subscription does not fire then, and the table's owner may drop it.  Nothing
+ * may be kept until it is as it was, which idem_invalidation_covers() finds out.
+ *
+ * A session has few places for relcache callbacks, for all extensions together.
+ * So the library has one, here.
  */
 #include "postgres.h"
 
@@ -14,31 +22,45 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "common/string.h"
+#include "fmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/error.h"
 #include "base/invalidation.h"
 
+PG_FUNCTION_INFO_V1(idem_definition_changed);
+
+#define MAX_WATCHES		32
+
+/* Something that is kept of a table. */
+typedef struct Watch
+{
+	const Oid  *relid;			/* the table, which may become another */
+	bool	   *valid;			/* is what is kept good? */
+} Watch;
+
+static Watch watches[MAX_WATCHES];
+static int	nwatches = 0;
+
 /*
- * What such a trigger, whose function has that name, does: once the transaction
- * commits, every session drops its table from the relation cache.
+ * Trigger on a table of definitions: once the transaction commits, every session
+ * drops the table from its relation cache.
  */
 Datum
-idem_invalidation_send(FunctionCallInfo fcinfo, const char *function)
+idem_definition_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by trigger manager",
-						function)));
+		idem_error_trigger(get_func_name(fcinfo->flinfo->fn_oid),
+						   "was not called by trigger manager", NULL);
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
 }
 
-/* Is it a trigger that tells sessions of the rows that are written? */
+/* Is it such a trigger, and is it fired by every change of a row? */
 static bool
-tells(const Trigger *trigger)
+is_complete(const Trigger *trigger)
 {
 	char	   *function;
 
@@ -54,16 +76,55 @@ tells(const Trigger *trigger)
 		pg_str_endswith(function, "_changed");
 }
 
-/* Are sessions told of every change of a table, whoever makes it? */
+/*
+ * Does every change of the rows of a table invalidate it, whichever role makes it
+ * and however?
+ */
 bool
 idem_invalidation_covers(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	TriggerDesc *triggers = rel->trigdesc;
-	bool		told = false;
 
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers && !told; i++)
-		told = tells(&triggers->triggers[i]);
+	/* a copy, since a change that comes in meanwhile would free the triggers */
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
+	bool		covered = false;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers && !covered; i++)
+		covered = is_complete(&triggers->triggers[i]);
+	FreeTriggerDesc(triggers);
 	table_close(rel, AccessShareLock);
-	return told;
+	return covered;
+}
+
+/*
+ * Has a flag reset whenever a table may have changed: the one whose OID is there
+ * then.  Set the flag before the table is looked at, so that a change that comes in
+ * meanwhile is not lost.  To be called from _PG_init, for each.
+ */
+void
+idem_invalidation_watch(const Oid *relid, bool *valid)
+{
+	if (nwatches == MAX_WATCHES)
+		elog(ERROR, "too many watches of tables");
+	watches[nwatches].relid = relid;
+	watches[nwatches++].valid = valid;
+}
+
+/* Only flags, since it is called where nothing may be looked up. */
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	for (int i = 0; i < nwatches; i++)
+	{
+		/* InvalidOid stands for all relations */
+		if (relid == InvalidOid || relid == *watches[i].relid)
+			*watches[i].valid = false;
+	}
+}
+
+/* Registers for invalidations.  To be called once, from _PG_init. */
+void
+idem_invalidation_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 }

@@ -1,13 +1,12 @@
 /*
  * invalidation.h
- *	  Telling all sessions of changes of a table, and whether they are told.
+ *	  What a session keeps of tables, and when that is no longer good.
  */
 #ifndef IDEM_INVALIDATION_H
 #define IDEM_INVALIDATION_H
 
-#include "fmgr.h"
-
-extern Datum idem_invalidation_send(FunctionCallInfo fcinfo, const char *function);
+extern void idem_invalidation_watch(const Oid *relid, bool *valid);
 extern bool idem_invalidation_covers(Oid relid);
+extern void idem_invalidation_init(void);
 
 #endif							/* IDEM_INVALIDATION_H */

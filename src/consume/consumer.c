@@ -42,7 +42,6 @@
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
 PG_FUNCTION_INFO_V1(idem_consumer_drop);
-PG_FUNCTION_INFO_V1(idem_consumer_changed);
 
 /* Columns of idem_consumer. */
 enum
@@ -351,26 +350,9 @@ idem_consumer_drop(PG_FUNCTION_ARGS)
 	idem_error_prevented("idem_consumer");
 }
 
-/*
- * Trigger on the table of definitions: tells every backend, once this
- * transaction commits, that they have changed.
- */
-Datum
-idem_consumer_changed(PG_FUNCTION_ARGS)
-{
-	return idem_invalidation_send(fcinfo, "_idem_consumer_changed");
-}
-
-static void
-relation_changed(Oid relid)
-{
-	if (relid == InvalidOid || relid == consumer_table)
-		consumers_valid = false;
-}
-
 /* Registers for invalidations.  To be called once, from _PG_init. */
 void
 idem_consumer_init(void)
 {
-	idem_catalog_watch(relation_changed);
+	idem_invalidation_watch(&consumer_table, &consumers_valid);
 }

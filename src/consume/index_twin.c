@@ -20,9 +20,11 @@
 #include "utils/rel.h"
 
 #include "base/catalog.h"
+#include "base/invalidation.h"
 #include "consume/index_twin.h"
 
-static Oid	known_table = InvalidOid;	/* of which we know; InvalidOid: none */
+static Oid	known_table = InvalidOid;	/* the table last looked at */
+static bool known = false;		/* and has it not changed since? */
 static bool has_twin;			/* has it a unique index that is not valid? */
 
 static bool
@@ -56,28 +58,18 @@ idem_index_twin_is_built(void)
 	Oid			table = idem_catalog()->message_table;
 
 	LockRelationOid(table, RowExclusiveLock);
-	if (known_table != table)
+	if (!known || known_table != table)
 	{
-		bool		found;
-
-		/* set first, so that news that come in meanwhile take it back */
 		known_table = table;
-		found = find_twin(table);
-		has_twin = found;
+		known = true;
+		has_twin = find_twin(table);
 	}
 	return has_twin;
-}
-
-static void
-relation_changed(Oid relid)
-{
-	if (relid == InvalidOid || relid == known_table)
-		known_table = InvalidOid;
 }
 
 /* Registers for invalidations.  To be called once, from _PG_init. */
 void
 idem_index_twin_init(void)
 {
-	idem_catalog_watch(relation_changed);
+	idem_invalidation_watch(&known_table, &known);
 }

@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -24,6 +23,7 @@
 
 #include "base/catalog.h"
 #include "base/error.h"
+#include "base/invalidation.h"
 #include "history/history_write.h"
 #include "key/current_key.h"
 #include "run/spi_own.h"
@@ -41,13 +41,11 @@ static IdemStatement insert_history = {
 	InvalidOid}
 };
 
-/*
- * The table last recorded, and what it is recorded as.  An invalidation makes
- * us forget which table it was.
- */
+/* The table last recorded, and what it is recorded as. */
 static struct
 {
-	Oid			relid;			/* InvalidOid: none */
+	bool		valid;			/* has neither changed since? */
+	Oid			relid;
 	Oid			root;			/* of the partition that it is, or itself */
 	IdemTableref *target;		/* the root; NULL: not known yet */
 	IdemTableref *partition;	/* NULL: it is none */
@@ -70,9 +68,10 @@ know(Relation rel)
 	Oid			relid = RelationGetRelid(rel);
 
 	keep(&known.target, NULL);
-	/* which one comes first, lest an invalidation during the look-ups be lost */
+	/* this comes first, lest an invalidation during the look-ups be lost */
 	known.relid = relid;
 	known.root = relid;
+	known.valid = true;
 	if (rel->rd_rel->relispartition)
 	{
 		known.root = idem_partition_root(relid);
@@ -147,7 +146,8 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 	Assert(entry->row != NULL && entry->to != NULL);
 	Assert(insert_history.nargs == lengthof(args));
 	check_key(rel, entry->row);
-	if (known.relid != RelationGetRelid(rel) || known.target == NULL)
+	if (!known.valid || known.relid != RelationGetRelid(rel) ||
+		known.target == NULL)
 		know(rel);
 	know_type();
 
@@ -179,16 +179,10 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 		idem_error_prevented("idem_history");
 }
 
-static void
-relation_changed(Oid relid)
-{
-	if (relid == InvalidOid || relid == known.relid || relid == known.root)
-		known.relid = InvalidOid;
-}
-
 /* Registers for invalidations.  To be called once, from _PG_init. */
 void
 idem_history_write_init(void)
 {
-	idem_catalog_watch(relation_changed);
+	idem_invalidation_watch(&known.relid, &known.valid);
+	idem_invalidation_watch(&known.root, &known.valid);
 }

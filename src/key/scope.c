@@ -40,7 +40,6 @@
 
 PG_FUNCTION_INFO_V1(idem_scope_define);
 PG_FUNCTION_INFO_V1(idem_scope_drop);
-PG_FUNCTION_INFO_V1(idem_scope_changed);
 
 /* Columns of idem_scope. */
 enum
@@ -310,26 +309,9 @@ idem_scope_drop(PG_FUNCTION_ARGS)
 	idem_error_prevented("idem_scope");
 }
 
-/*
- * Trigger on the table of definitions: tells every backend, once this
- * transaction commits, that they have changed.
- */
-Datum
-idem_scope_changed(PG_FUNCTION_ARGS)
-{
-	return idem_invalidation_send(fcinfo, "_idem_scope_changed");
-}
-
-static void
-relation_changed(Oid relid)
-{
-	if (relid == InvalidOid || relid == scope_table)
-		scopes_valid = false;
-}
-
 /* Registers for invalidations.  To be called once, from _PG_init. */
 void
 idem_scope_init(void)
 {
-	idem_catalog_watch(relation_changed);
+	idem_invalidation_watch(&scope_table, &scopes_valid);
 }

@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/error.h"
 #include "history/history_write.h"
 #include "lifecycle/row_movement.h"
 #include "lifecycle/transition_context.h"
@@ -34,13 +35,11 @@
 
 PG_FUNCTION_INFO_V1(idem_lifecycle);
 
-static void
-protocol_error(const char *message)
+pg_noreturn static void
+protocol_error(const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 errmsg_internal("%s", message),
-			 errhint("Let idem_attach() create the triggers.")));
+	idem_error_trigger("idem_lifecycle", what,
+					   "Let idem_attach() create the triggers.");
 }
 
 static void
@@ -330,20 +329,20 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 	IdemAttachment attachment;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		protocol_error("function \"idem_lifecycle\" was not called by trigger manager");
+		protocol_error("was not called by trigger manager");
 	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
-		protocol_error("function \"idem_lifecycle\" must be fired for each row");
+		protocol_error("must be fired for each row");
 
 	/*
 	 * what a call means by a row, and where a row has gone, is known until
 	 * then
 	 */
 	if (trigdata->tg_trigger->tgdeferrable)
-		protocol_error("function \"idem_lifecycle\" must be fired by the statement, not deferred");
+		protocol_error("must be fired by the statement, not deferred");
 	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) &&
 		(trigdata->tg_trigger->tgnattr > 0 ||
 		 trigdata->tg_trigger->tgqual != NULL))
-		protocol_error("function \"idem_lifecycle\" must be fired by every update");
+		protocol_error("must be fired by every update");
 
 	idem_attachment_read(&attachment, trigdata->tg_relation, trigdata->tg_trigger);
 	if (TRIGGER_FIRED_BEFORE(trigdata->tg_event) &&
@@ -357,6 +356,6 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 			 TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
 		after_update(trigdata, &attachment);
 	else
-		protocol_error("function \"idem_lifecycle\" must be fired before or after update, or after insert");
+		protocol_error("must be fired before or after update, or after insert");
 	return PointerGetDatum(NULL);
 }

@@ -13,18 +13,17 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 
+#include "base/error.h"
 #include "table/attachment.h"
 #include "table/row_version.h"
 
 PG_FUNCTION_INFO_V1(idem_version);
 
-static void
-protocol_error(const char *message)
+pg_noreturn static void
+protocol_error(const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 errmsg_internal("%s", message),
-			 errhint("Use CREATE TRIGGER ... BEFORE UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION idem_version('version').")));
+	idem_error_trigger("idem_version", what,
+					   "Use CREATE TRIGGER ... BEFORE UPDATE ON ... FOR EACH ROW EXECUTE FUNCTION idem_version('version').");
 }
 
 /*
@@ -45,14 +44,14 @@ idem_version(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		protocol_error("function \"idem_version\" was not called by trigger manager");
+		protocol_error("was not called by trigger manager");
 	if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
 		!TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
 		!TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		protocol_error("function \"idem_version\" must be fired for each row before update");
+		protocol_error("must be fired for each row before update");
 	if (trigdata->tg_trigger->tgnattr > 0 ||
 		trigdata->tg_trigger->tgqual != NULL)
-		protocol_error("function \"idem_version\" must be fired by every update");
+		protocol_error("must be fired by every update");
 
 	rel = trigdata->tg_relation;
 	column = idem_attachment_read_version(rel, trigdata->tg_trigger);

@@ -25,26 +25,38 @@
 #include "machine/machine.h"
 #include "machine/machine_load.h"
 
-PG_FUNCTION_INFO_V1(idem_machine_changed);
-
 /* A machine that is kept. */
 typedef struct Kept
 {
 	IdemMachine *machine;
 	MemoryContext context;		/* of this and all of the machine */
-	uint64		heard;			/* when its rows were looked at */
-	bool		told;			/* and is every change heard of since? */
+	uint64		heard;			/* changes, when its rows were looked at */
+	bool		covered;		/* is every change since heard of? */
 } Kept;
 
 static List *machines = NIL;	/* of Kept, in machines_context */
 static MemoryContext machines_context = NULL;
-static uint64 heard = 1;		/* counts invalidations */
+static bool unchanged = false;	/* reset by invalidations */
+static uint64 heard = 0;		/* how often that was found */
 static Oid	machine_table = InvalidOid; /* where machines were read from */
 static Oid	edge_table = InvalidOid;
 
+/*
+ * How many changes of the tables have been heard of.  One that comes in after this
+ * counts the next time.
+ */
+static uint64
+count_changes(void)
+{
+	if (!unchanged)
+		heard++;
+	unchanged = true;
+	return heard;
+}
+
 /* Is every change of machines heard of? */
 static bool
-is_told(const IdemCatalog *cat)
+is_covered(const IdemCatalog *cat)
 {
 	return idem_invalidation_covers(cat->machine_table) &&
 		idem_invalidation_covers(cat->edge_table);
@@ -54,7 +66,7 @@ is_told(const IdemCatalog *cat)
 static const IdemMachine *
 add_machine(const IdemCatalog *cat, const char *name)
 {
-	uint64		now = heard;
+	uint64		now = count_changes();
 
 	/* An error on the way leaves nothing behind. */
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -75,7 +87,7 @@ add_machine(const IdemCatalog *cat, const char *name)
 	kept->machine = machine;
 	kept->context = context;
 	kept->heard = now;
-	kept->told = is_told(cat);
+	kept->covered = is_covered(cat);
 	MemoryContextSwitchTo(machines_context);
 	machines = lappend(machines, kept);
 	MemoryContextSetParent(context, machines_context);
@@ -87,22 +99,21 @@ add_machine(const IdemCatalog *cat, const char *name)
 static const IdemMachine *
 kept_machine(const IdemCatalog *cat, const char *name)
 {
+	uint64		now = count_changes();
 	ListCell   *lc;
 
 	foreach(lc, machines)
 	{
 		Kept	   *kept = lfirst(lc);
-		uint64		now = heard;
 
 		if (strcmp(kept->machine->name, name) != 0)
 			continue;
-		if (kept->heard == now && kept->told)
+		if (kept->heard == now && kept->covered)
 			return kept->machine;
 		if (idem_machine_load_current(cat, kept->machine))
 		{
-			/* what is heard of meanwhile counts the next time */
 			kept->heard = now;
-			kept->told = is_told(cat);
+			kept->covered = is_covered(cat);
 			return kept->machine;
 		}
 		machines = foreach_delete_current(machines, lc);
@@ -338,26 +349,10 @@ idem_machine_error_transition(const IdemMachine *machine, Relation rel,
 					   machine->name, from)));
 }
 
-/*
- * Trigger on the machine tables: tells every backend, once this transaction
- * commits, that machines have changed.
- */
-Datum
-idem_machine_changed(PG_FUNCTION_ARGS)
-{
-	return idem_invalidation_send(fcinfo, "_idem_machine_changed");
-}
-
-static void
-relation_changed(Oid relid)
-{
-	if (relid == InvalidOid || relid == machine_table || relid == edge_table)
-		heard++;
-}
-
 /* Registers for invalidations.  To be called once, from _PG_init. */
 void
 idem_machine_init(void)
 {
-	idem_catalog_watch(relation_changed);
+	idem_invalidation_watch(&machine_table, &unchanged);
+	idem_invalidation_watch(&edge_table, &unchanged);
 }
