@@ -71,6 +71,7 @@ OBJS = \
 	src/purge/purge_launcher.o \
 	src/purge/purge_worker.o \
 	src/run/committed_row.o \
+	src/run/definition.o \
 	src/run/internal_function.o \
 	src/run/plan_cache.o \
 	src/run/simple_dml.o \

@@ -1099,7 +1099,7 @@ COMMENT ON FUNCTION @extschema@._idem_change_met(bigint, "any", bigint, oid, tid
 
 -- ALWAYS and for each row: a change that logical replication applies counts.
 CREATE FUNCTION @extschema@._idem_scope_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_definition_changed'
+AS 'MODULE_PATHNAME', 'idem_invalidation_trigger'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._idem_scope_changed() IS
 'tells all sessions that the definitions of scopes have changed';
@@ -1112,7 +1112,7 @@ COMMENT ON TRIGGER _idem_scope_changed ON @extschema@.idem_scope IS
 'tells all sessions that the definitions of scopes have changed';
 
 CREATE FUNCTION @extschema@._idem_machine_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_definition_changed'
+AS 'MODULE_PATHNAME', 'idem_invalidation_trigger'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._idem_machine_changed() IS
 'tells all sessions that the state machines have changed';
@@ -1131,7 +1131,7 @@ COMMENT ON TRIGGER _idem_machine_changed ON @extschema@.idem_machine_edge IS
 'tells all sessions that the state machines have changed';
 
 CREATE FUNCTION @extschema@._idem_consumer_changed() RETURNS trigger
-AS 'MODULE_PATHNAME', 'idem_definition_changed'
+AS 'MODULE_PATHNAME', 'idem_invalidation_trigger'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._idem_consumer_changed() IS
 'tells all sessions that the definitions of consumers have changed';

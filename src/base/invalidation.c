@@ -30,7 +30,7 @@
 #include "base/error.h"
 #include "base/invalidation.h"
 
-PG_FUNCTION_INFO_V1(idem_definition_changed);
+PG_FUNCTION_INFO_V1(idem_invalidation_trigger);
 
 #define MAX_WATCHES		32
 
@@ -49,7 +49,7 @@ static int	nwatches = 0;
  * drops the table from its relation cache.
  */
 Datum
-idem_definition_changed(PG_FUNCTION_ARGS)
+idem_invalidation_trigger(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		idem_error_trigger(get_func_name(fcinfo->flinfo->fn_oid),

@@ -79,7 +79,7 @@ error_late(const Call *call, text *id, TimestampTz sent_at)
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_LATE_MESSAGE),
 			 errmsg("message \"%s\" came too late for consumer \"%s\"",
-					text_to_cstring(id), call->consumer.name),
+					text_to_cstring(id), call->consumer.definition.name),
 			 errdetail("It was sent at %s, and what was sent before %s may have been consumed and forgotten.",
 					   sent,
 					   timestamptz_to_str(call->delivery.now - call->window.late_us)),

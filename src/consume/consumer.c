@@ -1,43 +1,25 @@
 /*
  * consumer.c
  *	  Consumers of messages: what is defined of them, and who may use them.
+ *	  SQL: idem_consumer_define(), idem_consumer_drop().
  *
- * A consumer is a name.  A role may define it, and from then on it is for that
- * role's members only; one that nobody has defined is for all.  Definitions are
- * rows of idem_consumer, which backends keep in memory, also that there is
- * none.  Whoever changes that table fires _idem_consumer_changed(), which sends
- * a relcache invalidation for it; on its arrival what is kept is only flagged,
- * and read again at the next use.
- *
- * Definitions are read from the table directly and as they are committed now, as
- * catalogs are: a transaction's own snapshot might be older than a change of which
- * the news has come and gone.
+ * A consumer is a name that calls give.  A role may define it, and from then on it
+ * is for that role's members only; one that no role has defined is for all.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/memutils.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
 #include "base/error.h"
 #include "base/interval.h"
-#include "base/invalidation.h"
 #include "base/rights.h"
-#include "base/role.h"
 #include "base/settings.h"
 #include "consume/consumer.h"
-#include "run/committed_row.h"
 #include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
@@ -52,17 +34,8 @@ enum
 	COLUMN_OWNER
 };
 
-/* So many are kept: a name that nobody has defined is the caller's invention. */
-#define MAX_CONSUMERS	256
-
-/* So often others may be in the way of a definition, or a trigger is. */
+/* So often another session may be in the way of a definition, or a trigger is. */
 #define MAX_TRIES		10
-
-static HTAB *consumers = NULL;
-static MemoryContext consumers_context = NULL;
-static bool consumers_valid = false;	/* reset by invalidations */
-static uint64 consumers_generation; /* of the catalog they were read by */
-static Oid	consumer_table = InvalidOid;	/* where they were read from */
 
 /* Defines, or changes a definition that is still as $4 says whose it is. */
 static IdemStatement define = {
@@ -75,13 +48,33 @@ static IdemStatement define = {
 	.argtypes = {TEXTOID, INTERVALOID, TEXTOID, OIDOID}
 };
 
-/* The row that was found: by its place, and its key lest it has been moved. */
-static IdemStatement drop = {
-	.text = "DELETE FROM @.idem_consumer"
-	" WHERE ctid OPERATOR(pg_catalog.=) $1"
-	" AND pg_catalog.texteq(consumer, $2)",
-	.nargs = 2,
-	.argtypes = {TIDOID, TEXTOID}
+static void read_definition(HeapTuple row, TupleDesc desc,
+							IdemDefinition *definition);
+
+static const IdemRoleError denied = {
+	.message = "permission denied for consumer \"%s\"",
+	.detail = "Role \"%s\" has defined it.",
+	.hint = "Become a member of that role, or choose another name.",
+	.detail_dropped = "The role that has defined it is gone.",
+	.hint_dropped = "Have a superuser drop it, or choose another name."
+};
+
+static IdemDefinitionKind consumers = {
+	.name = "consumer",
+	.table_name = "idem_consumer",
+	.table = offsetof(IdemCatalog, consumer_table),
+	.name_column = COLUMN_CONSUMER,
+	.owner_column = COLUMN_OWNER,
+	.size = sizeof(IdemConsumer),
+	.read = read_definition,
+	.denied = &denied,
+	.drop = {
+		.text = "DELETE FROM @.idem_consumer"
+		" WHERE ctid OPERATOR(pg_catalog.=) $1"
+		" AND pg_catalog.texteq(consumer, $2)",
+		.nargs = 2,
+		.argtypes = {TIDOID, TEXTOID}
+	}
 };
 
 /*
@@ -100,92 +93,27 @@ idem_consumer_check_name(const char *argument, text *name, int most)
 		idem_error_length(argument, length, 1, most);
 }
 
-/*
- * Reads the definition of a consumer whose name is given, if it has one.  Returns
- * a copy of the row, or NULL.
- */
-static HeapTuple
-read_definition(IdemConsumer *consumer)
+/* Takes from a row how long messages are remembered, and what of late ones. */
+static void
+read_definition(HeapTuple row, TupleDesc desc, IdemDefinition *definition)
 {
-	Relation	rel = table_open(idem_catalog()->consumer_table, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	ScanKeyData key;
-	HeapTuple	tuple;
+	IdemConsumer *consumer = (IdemConsumer *) definition;
 	Datum		value;
 	bool		isnull;
 
-	ScanKeyInit(&key, COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(consumer->name));
-	/* the index is asked for now that the table is locked: it may be replaced */
-	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 1, &key);
-	consumer->defined = HeapTupleIsValid(tuple);
-	if (consumer->defined)
-	{
-		value = heap_getattr(tuple, COLUMN_TTL, desc, &isnull);
-		consumer->window_us = isnull ? 0 :
-			idem_interval_us(DatumGetIntervalP(value), "ttl");
-		value = heap_getattr(tuple, COLUMN_LATE, desc, &isnull);
-		consumer->takes_late = !isnull &&
-			strcmp(TextDatumGetCString(value), "apply") == 0;
-		value = heap_getattr(tuple, COLUMN_OWNER, desc, &isnull);
-		consumer->owner = isnull ? InvalidOid : DatumGetObjectId(value);
-	}
-	table_close(rel, AccessShareLock);
-	return tuple;
-}
-
-/* Makes a place to keep consumers in, if there is none that is up to date. */
-static void
-ready_consumers(void)
-{
-	const IdemCatalog *cat = idem_catalog();
-	HASHCTL		info = {0};
-
-	if (consumers_valid && consumers_generation == cat->generation &&
-		hash_get_num_entries(consumers) < MAX_CONSUMERS)
-		return;
-
-	consumers_valid = false;
-	if (consumers_context == NULL)
-		consumers_context = AllocSetContextCreate(TopMemoryContext,
-												  "idem consumers",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContextReset(consumers_context);
-	info.keysize = sizeof(((IdemConsumer *) NULL)->name);
-	info.entrysize = sizeof(IdemConsumer);
-	info.hcxt = consumers_context;
-	consumers = hash_create("idem consumers", 32, &info,
-							HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	consumers_generation = cat->generation;
-	consumer_table = cat->consumer_table;
-	consumers_valid = true;
-}
-
-/*
- * Raises 42501 unless a consumer is for us to use.  A role that has been dropped
- * since leaves its consumers to superusers.
- */
-static void
-check_owner(const IdemConsumer *consumer)
-{
-	static const IdemRoleError error = {
-		.message = "permission denied for consumer \"%s\"",
-		.detail = "Role \"%s\" has defined it.",
-		.hint = "Become a member of that role, or choose another name.",
-		.detail_dropped = "The role that has defined it is gone.",
-		.hint_dropped = "Have a superuser drop it, or choose another name."
-	};
-
-	if (consumer->defined)
-		idem_role_check(consumer->owner, consumer->name, &error);
+	value = heap_getattr(row, COLUMN_TTL, desc, &isnull);
+	consumer->window_us = isnull ? 0 :
+		idem_interval_us(DatumGetIntervalP(value), "ttl");
+	value = heap_getattr(row, COLUMN_LATE, desc, &isnull);
+	consumer->takes_late = !isnull &&
+		strcmp(TextDatumGetCString(value), "apply") == 0;
 }
 
 static void
 init_consumer(IdemConsumer *consumer, text *name)
 {
-	idem_consumer_check_name("consumer", name, IDEM_CONSUMER_LENGTH);
-	memset(consumer, 0, sizeof(IdemConsumer));
-	memcpy(consumer->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+	idem_consumer_check_name("consumer", name, IDEM_DEFINITION_LENGTH);
+	idem_definition_name(&consumers, &consumer->definition, name);
 }
 
 /*
@@ -195,27 +123,8 @@ init_consumer(IdemConsumer *consumer, text *name)
 void
 idem_consumer_find(IdemConsumer *consumer, text *name)
 {
-	IdemConsumer *known;
-
 	init_consumer(consumer, name);
-	/* in a transaction under way, news of a change may not have come in yet */
-	AcceptInvalidationMessages();
-	ready_consumers();
-	known = hash_search(consumers, consumer->name, HASH_FIND, NULL);
-	if (known != NULL)
-		*consumer = *known;
-	else
-	{
-		(void) read_definition(consumer);
-
-		/* not if news came in meanwhile, which may be of this very one */
-		if (idem_invalidation_covers(consumer_table) && consumers_valid)
-		{
-			known = hash_search(consumers, consumer->name, HASH_ENTER, NULL);
-			*known = *consumer;
-		}
-	}
-	check_owner(consumer);
+	idem_definition_find(&consumers, &consumer->definition);
 }
 
 /*
@@ -235,7 +144,7 @@ idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
 	/* a definition is not the caller's */
 	if (ttl != NULL || consumer->window_us == 0)
 		idem_settings_check_ttl(window->keep_us, "ttl");
-	if (consumer->defined)
+	if (consumer->definition.defined)
 		window->keep_us = Max(window->keep_us, window->late_us);
 	else
 		window->late_us = window->keep_us;
@@ -290,17 +199,17 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
 		idem_consumer_find(&consumer, name);
-		if (consumer.defined && consumer.window_us == window_us &&
+		if (consumer.definition.defined && consumer.window_us == window_us &&
 			consumer.takes_late == takes_late)
 			PG_RETURN_VOID();
-		args[3] = ObjectIdGetDatum(consumer.defined ?
-								   consumer.owner : GetUserId());
+		args[3] = ObjectIdGetDatum(consumer.definition.defined ?
+								   consumer.definition.owner : GetUserId());
 		if (idem_spi_own(&define, args, isnull, 0, NULL, NULL) > 0)
 			PG_RETURN_VOID();
 
 		/* another role has defined it meanwhile */
 		CHECK_FOR_INTERRUPTS();
-		consumers_valid = false;
+		idem_definition_forget(&consumers);
 	}
 	idem_error_prevented("idem_consumer");
 }
@@ -308,51 +217,26 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 /*
  * idem_consumer_drop(consumer text) -> boolean
  *
- * Takes a definition back: the consumer is everybody's again, and its messages
- * stay.  False if it is not defined.  Raises 40001 when it was defined after our
- * snapshot was taken, and what idem_consumer_define raises.
+ * Takes a definition back: the consumer is for all again, and its messages stay.
+ * False if it is not defined.  Raises 40001 when it was defined after the
+ * transaction's snapshot was taken, and what idem_consumer_define raises.
  */
 Datum
 idem_consumer_drop(PG_FUNCTION_ARGS)
 {
-	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	IdemConsumer consumer;
-	HeapTuple	row;
-	Datum		args[2];
 
 	idem_rights_define_consumer(fcinfo, "idem_consumer_drop");
 	PreventCommandDuringRecovery("idem_consumer_drop()");
 	PreventCommandIfReadOnly("idem_consumer_drop()");
 
-	init_consumer(&consumer, name);
-	for (int tries = 0; tries < MAX_TRIES; tries++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		AcceptInvalidationMessages();
-		row = read_definition(&consumer);
-		check_owner(&consumer);
-		if (row == NULL)
-			PG_RETURN_BOOL(false);
-		args[0] = PointerGetDatum(&row->t_self);
-		args[1] = PointerGetDatum(name);
-		if (idem_spi_own(&drop, args, NULL, 0, NULL, NULL) > 0)
-			PG_RETURN_BOOL(true);
-
-		/* another role has dropped it meanwhile, or the row was moved */
-		if (idem_committed_row_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent definition of consumer \"%s\"",
-							consumer.name),
-					 errdetail("It was defined after this transaction's snapshot was taken."),
-					 errhint("The transaction might succeed if retried.")));
-	}
-	idem_error_prevented("idem_consumer");
+	init_consumer(&consumer, PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	PG_RETURN_BOOL(idem_definition_drop(&consumers, &consumer.definition));
 }
 
-/* Registers for invalidations.  To be called once, from _PG_init. */
+/* Registers for changes of definitions.  To be called once, from _PG_init. */
 void
 idem_consumer_init(void)
 {
-	idem_invalidation_watch(&consumer_table, &consumers_valid);
+	idem_definition_init(&consumers);
 }

@@ -5,19 +5,16 @@
 #ifndef IDEM_CONSUMER_H
 #define IDEM_CONSUMER_H
 
-#include "c.h"
 #include "datatype/timestamp.h"
 
-#define IDEM_CONSUMER_LENGTH	255 /* bytes of a name */
+#include "run/definition.h"
 
-/* A consumer.  Only the name and whether it is defined count if it is not. */
+/* A consumer. */
 typedef struct IdemConsumer
 {
-	char		name[IDEM_CONSUMER_LENGTH + 1]; /* hash key, must be first */
-	bool		defined;
+	IdemDefinition definition;	/* must be first */
 	bool		takes_late;		/* are messages that may be forgotten new? */
 	int64		window_us;		/* how long to remember; 0: idem.ttl */
-	Oid			owner;			/* role whose members may use it */
 } IdemConsumer;
 
 /* For how long messages of a call are remembered, in microseconds. */

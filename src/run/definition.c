@@ -1,0 +1,256 @@
+/*
+ * definition.c
+ *	  What is defined of names that calls give, as a session keeps it.
+ *
+ * A scope of keys or a consumer of messages is a name.  A role may define it, and
+ * from then on it is for that role's members only; one that no role has defined is
+ * for all.  Definitions are rows of a table, which a session keeps in memory, also
+ * that there is none.  Most databases have none at all: that is kept, too, so that
+ * calls need not look for their names.
+ *
+ * Whatever changes the table invalidates what is kept (base/invalidation.c); it is
+ * read again at its next use.  Nothing is kept of a table where a change would not.
+ *
+ * Definitions are read from the table directly and as they are committed now, as
+ * catalogs are: a transaction's own snapshot might be older than a change whose
+ * invalidation has come and gone.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "base/catalog.h"
+#include "base/error.h"
+#include "base/invalidation.h"
+#include "run/committed_row.h"
+#include "run/definition.h"
+
+/* Names that no role has defined are the callers' invention: they may be many. */
+#define MAX_KEPT		1024
+
+/* So often other sessions may be in the way of a change, or a trigger is. */
+#define MAX_TRIES		10
+
+static Oid
+table_of(const IdemDefinitionKind *kind, const IdemCatalog *cat)
+{
+	return *(const Oid *) ((const char *) cat + kind->table);
+}
+
+/* Is any name defined, as is committed now? */
+static bool
+find_any(const IdemDefinitionKind *kind)
+{
+	Relation	rel = table_open(kind->relid, AccessShareLock);
+	HeapTuple	row = idem_committed_row_find(rel, idem_catalog_key_of(rel), 0,
+											  NULL);
+
+	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(row);
+}
+
+/* Makes a place to keep definitions in, unless there is one that is good. */
+static void
+refresh(IdemDefinitionKind *kind)
+{
+	const IdemCatalog *cat = idem_catalog();
+	HASHCTL		info = {0};
+
+	if (kind->valid && kind->generation == cat->generation &&
+		hash_get_num_entries(kind->kept) < MAX_KEPT)
+		return;
+
+	kind->valid = false;
+	if (kind->memory == NULL)
+		kind->memory = AllocSetContextCreate(TopMemoryContext,
+											 "idem definitions",
+											 ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(kind->memory);
+	info.keysize = sizeof(((IdemDefinition *) NULL)->name);
+	info.entrysize = kind->size;
+	info.hcxt = kind->memory;
+	kind->kept = hash_create("idem definitions", 32, &info,
+							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	kind->generation = cat->generation;
+	kind->relid = table_of(kind, cat);
+	kind->any = true;
+	/* a change from here on resets it; what came before it is read below */
+	kind->valid = true;
+	if (!idem_invalidation_covers(kind->relid))
+		kind->valid = false;
+	kind->any = find_any(kind);
+}
+
+/* Sets the name of a definition, whose length is right. */
+void
+idem_definition_name(IdemDefinitionKind *kind, IdemDefinition *definition,
+					 text *name)
+{
+	Assert(VARSIZE_ANY_EXHDR(name) <= IDEM_DEFINITION_LENGTH);
+	memset(definition, 0, kind->size);
+	memcpy(definition->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
+/* Reads what is defined of a name; a copy of the row, or NULL if nothing is. */
+static HeapTuple
+read_row(IdemDefinitionKind *kind, IdemDefinition *definition)
+{
+	Relation	rel = table_open(table_of(kind, idem_catalog()), AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	ScanKeyData key;
+	HeapTuple	row;
+	Datum		owner;
+	bool		isnull;
+
+	ScanKeyInit(&key, kind->name_column, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(definition->name));
+	/* the index is asked for now that the table is locked: it may be replaced */
+	row = idem_committed_row_find(rel, idem_catalog_key_of(rel), 1, &key);
+	definition->defined = HeapTupleIsValid(row);
+	if (definition->defined)
+	{
+		owner = heap_getattr(row, kind->owner_column, desc, &isnull);
+		definition->owner = isnull ? InvalidOid : DatumGetObjectId(owner);
+		if (kind->read != NULL)
+			kind->read(row, desc, definition);
+	}
+	table_close(rel, AccessShareLock);
+	return row;
+}
+
+/*
+ * Raises 42501 unless a name is for the caller to use.  A role that has been
+ * dropped since leaves its names to superusers.
+ */
+static void
+check_owner(const IdemDefinitionKind *kind, const IdemDefinition *definition)
+{
+	if (definition->defined)
+		idem_role_check(definition->owner, definition->name, kind->denied);
+}
+
+/* Is any name defined?  If not, there is nothing to find. */
+bool
+idem_definition_any(IdemDefinitionKind *kind)
+{
+	/* in a transaction under way, a change may not have been heard of yet */
+	AcceptInvalidationMessages();
+	refresh(kind);
+	return kind->any;
+}
+
+/*
+ * Finds out what is defined of a name; raises 42501 when it is another role's.
+ */
+void
+idem_definition_find(IdemDefinitionKind *kind, IdemDefinition *definition)
+{
+	IdemDefinition *kept = NULL;
+
+	if (!idem_definition_any(kind))
+		return;
+
+	if (kind->valid)
+		kept = hash_search(kind->kept, definition->name, HASH_FIND, NULL);
+	if (kept != NULL)
+		memcpy(definition, kept, kind->size);
+	else
+	{
+		(void) read_row(kind, definition);
+
+		/* not if a change came in meanwhile, which may be of this very one */
+		if (kind->valid)
+		{
+			kept = hash_search(kind->kept, definition->name, HASH_ENTER, NULL);
+			memcpy(kept, definition, kind->size);
+		}
+	}
+	check_owner(kind, definition);
+}
+
+/*
+ * Reads what is defined of a name, whatever is kept.  Returns a copy of the row, or
+ * NULL if nothing is; raises 42501 when it is another role's.
+ */
+HeapTuple
+idem_definition_read(IdemDefinitionKind *kind, IdemDefinition *definition)
+{
+	HeapTuple	row;
+
+	AcceptInvalidationMessages();
+	row = read_row(kind, definition);
+	check_owner(kind, definition);
+	return row;
+}
+
+/* Has all definitions read again at their next use. */
+void
+idem_definition_forget(IdemDefinitionKind *kind)
+{
+	kind->valid = false;
+}
+
+/*
+ * Raises 40001 for a row that the transaction's snapshot does not see, and that it
+ * cannot write therefore.
+ */
+static void
+check_seen(const IdemDefinitionKind *kind, const IdemDefinition *definition,
+		   HeapTuple row)
+{
+	if (idem_committed_row_is_unseen(HeapTupleHeaderGetXmin(row->t_data)))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent definition of %s \"%s\"",
+						kind->name, definition->name),
+				 errdetail("It was defined after this transaction's snapshot was taken."),
+				 errhint("The transaction might succeed if retried.")));
+}
+
+/*
+ * Takes a definition back; false if there is none.  Raises 42501 when it is another
+ * role's, 40001 when it was made after the transaction's snapshot was taken, 27000
+ * when a trigger keeps the row from being deleted.
+ */
+bool
+idem_definition_drop(IdemDefinitionKind *kind, IdemDefinition *definition)
+{
+	Datum		args[2];
+
+	args[1] = CStringGetTextDatum(definition->name);
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		HeapTuple	row;
+
+		CHECK_FOR_INTERRUPTS();
+		row = idem_definition_read(kind, definition);
+		if (row == NULL)
+			return false;
+		/* by its place, and by its name lest the row has been moved */
+		args[0] = PointerGetDatum(&row->t_self);
+		if (idem_spi_own(&kind->drop, args, NULL, 0, NULL, NULL) > 0)
+			return true;
+
+		/* another session has dropped it meanwhile, or the row was moved */
+		check_seen(kind, definition, row);
+	}
+	idem_error_prevented(kind->table_name);
+}
+
+/* Registers for changes of the table.  To be called once, from _PG_init. */
+void
+idem_definition_init(IdemDefinitionKind *kind)
+{
+	idem_invalidation_watch(&kind->relid, &kind->valid);
+}

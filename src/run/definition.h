@@ -1,0 +1,64 @@
+/*
+ * definition.h
+ *	  What is defined of names that calls give, as a session keeps it.
+ */
+#ifndef IDEM_DEFINITION_H
+#define IDEM_DEFINITION_H
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
+#include "base/role.h"
+#include "run/spi_own.h"
+
+#define IDEM_DEFINITION_LENGTH	255 /* bytes of a name, at most */
+
+/* A definition.  What is defined of a name begins with it. */
+typedef struct IdemDefinition
+{
+	char		name[IDEM_DEFINITION_LENGTH + 1];
+	bool		defined;		/* else all but the name does not count */
+	Oid			owner;			/* role whose members may use the name */
+} IdemDefinition;
+
+/* Takes from a row what a kind of definitions has beside name and owner. */
+typedef void (*IdemDefinitionReader) (HeapTuple row, TupleDesc desc,
+									  IdemDefinition *definition);
+
+/*
+ * A kind of definitions, and those that are kept.  Give it static storage, with all
+ * but the last fields filled in.
+ */
+typedef struct IdemDefinitionKind
+{
+	const char *name;			/* for messages: "scope" */
+	const char *table_name;
+	size_t		table;			/* where IdemCatalog has the OID of the table */
+	AttrNumber	name_column;	/* the primary key */
+	AttrNumber	owner_column;
+	Size		size;			/* of what is kept of a name */
+	IdemDefinitionReader read;	/* NULL: there is nothing more to read */
+	const IdemRoleError *denied;	/* the error when it is another role's */
+	IdemStatement drop;			/* of the row at $1, if its name is $2 */
+	/* private to definition.c */
+	Oid			relid;			/* the table that they were read from */
+	uint64		generation;		/* of the catalog that they were read by */
+	bool		valid;			/* reset when the table changes */
+	bool		any;			/* is there any? */
+	MemoryContext memory;
+	HTAB	   *kept;			/* by name; also those that are not defined */
+} IdemDefinitionKind;
+
+extern void idem_definition_init(IdemDefinitionKind *kind);
+extern void idem_definition_name(IdemDefinitionKind *kind,
+								 IdemDefinition *definition, text *name);
+extern bool idem_definition_any(IdemDefinitionKind *kind);
+extern void idem_definition_find(IdemDefinitionKind *kind,
+								 IdemDefinition *definition);
+extern HeapTuple idem_definition_read(IdemDefinitionKind *kind,
+									  IdemDefinition *definition);
+extern void idem_definition_forget(IdemDefinitionKind *kind);
+extern bool idem_definition_drop(IdemDefinitionKind *kind,
+								 IdemDefinition *definition);
+
+#endif							/* IDEM_DEFINITION_H */
