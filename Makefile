@@ -105,12 +105,14 @@ OBJS = \
 	src/transition/transition_target.o \
 	src/update/update.o \
 	src/update/update_exec.o \
+	src/upsert/conflict_row.o \
 	src/upsert/insert_first.o \
 	src/upsert/merge.o \
 	src/upsert/merge_union.o \
 	src/upsert/upsert.o \
 	src/upsert/upsert_deparse.o \
 	src/upsert/upsert_exec.o \
+	src/upsert/upsert_run.o \
 	src/upsert/upsert_target.o \
 	src/idem.o
 # an include names the folder: "key/key.h"

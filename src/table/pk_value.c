@@ -27,8 +27,8 @@
 #include "table/pk_value.h"
 
 /* An id as messages show it: as far as people read it. */
-static const char *
-clip(const char *text)
+const char *
+idem_pk_value_clip(const char *text)
 {
 	int			length = strlen(text);
 
@@ -44,7 +44,7 @@ make_value(const char *value)
 {
 	IdemPkValue *id = palloc0(sizeof(IdemPkValue));
 
-	id->text = clip(value);
+	id->text = idem_pk_value_clip(value);
 	id->count = 1;
 	id->values = palloc(sizeof(char *));
 	id->values[0] = value;
@@ -88,7 +88,7 @@ json_error(const char *text)
 IdemPkValue *
 idem_pk_value_jsonb(Jsonb *json)
 {
-	const char *text = clip(JsonbToCString(NULL, &json->root, VARSIZE(json)));
+	const char *text = idem_pk_value_clip(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 	int			room = JB_ROOT_COUNT(json) + 1;
 	IdemPkValue *id;
 	JsonbIterator *it;

@@ -23,6 +23,7 @@ typedef struct IdemPkValue
 	bool	   *strings;		/* is the value a JSON string? */
 } IdemPkValue;
 
+extern const char *idem_pk_value_clip(const char *text);
 extern IdemPkValue *idem_pk_value_jsonb(Jsonb *id);
 extern const IdemPkValue *idem_pk_value_argument(FunctionCallInfo fcinfo,
 												 int argument);

@@ -19,6 +19,7 @@
 #include "table/column_sql.h"
 #include "upsert/merge.h"
 #include "upsert/upsert_exec.h"
+#include "upsert/upsert_target.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert);
 
@@ -81,7 +82,7 @@ check_conflict_values(const IdemUpsert *upsert)
 
 		if (getKeyJsonValueFromContainer(&upsert->data->root, name,
 										 strlen(name), &v) != NULL &&
-			v.type == jbvNull && !idem_upsert_deparse_nulls_equal(&upsert->spec))
+			v.type == jbvNull && !idem_upsert_target_nulls_equal(&upsert->spec))
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("\"key\" must not be null"),
@@ -97,9 +98,12 @@ typedef struct Call
 	IdemSpelling spelling;
 } Call;
 
-/* Puts the row; its numbers may have been left as they were spelled. */
+/*
+ * Inserts or updates the row; numbers in the data may have been left as they were
+ * spelled.
+ */
 static void
-put(void *state, IdemAnswer *answer)
+upsert_row(void *state, IdemAnswer *answer)
 {
 	Call	   *call = state;
 	IdemUpsert *upsert = &call->upsert;
@@ -161,12 +165,12 @@ idem_upsert(PG_FUNCTION_ARGS)
 	if (upsert->spec.keyed)
 	{
 		key.fingerprint = fingerprint(upsert);
-		replayed = idem_key_run(&key, put, &call, &answer);
+		replayed = idem_key_run(&key, upsert_row, &call, &answer);
 	}
 	else
 	{
 		check_conflict_values(upsert);
-		put(&call, &answer);
+		upsert_row(&call, &answer);
 	}
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);

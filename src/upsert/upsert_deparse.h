@@ -60,9 +60,5 @@ typedef enum IdemUpsertStatement
 } IdemUpsertStatement;
 
 extern char *idem_upsert_deparse_sql(const IdemUpsertSpec *spec, IdemUpsertStatement which);
-extern bool idem_upsert_deparse_nulls_equal(const IdemUpsertSpec *spec);
-extern bool idem_upsert_deparse_fills(const IdemUpsertSpec *spec);
-extern List *idem_upsert_deparse_key(const IdemUpsertSpec *spec);
-extern List *idem_upsert_deparse_updated(const IdemUpsertSpec *spec);
 
 #endif							/* IDEM_UPSERT_DEPARSE_H */

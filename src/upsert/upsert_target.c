@@ -259,3 +259,65 @@ idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
 	idem_target_find_version(&target->table, spec->versioned);
 	find_rules(target);
 }
+
+/* Does the unique index by which rows are told apart take nulls for equal? */
+bool
+idem_upsert_target_nulls_equal(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+
+	idem_upsert_target_open(&target, spec);
+	idem_target_close(&target.table);
+	return target.table.key.nulls_equal;
+}
+
+/* May a trigger, of a partition too, alter the key of a row that is inserted? */
+bool
+idem_upsert_target_fills(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+	bool		fills;
+
+	idem_upsert_target_open(&target, spec);
+	fills = idem_target_check_fills(target.table.rel, true);
+	idem_target_close(&target.table);
+	return fills;
+}
+
+static List *
+add_name(List *names, const IdemUpsertTarget *target, AttrNumber number)
+{
+	return lappend(names,
+				   pstrdup(NameStr(idem_target_attribute(&target->table, number)->attname)));
+}
+
+/* The names (char *) of the columns by which rows are told apart. */
+List *
+idem_upsert_target_key(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+	List	   *names = NIL;
+
+	idem_upsert_target_open(&target, spec);
+	for (int i = 0; i < target.table.key.ncolumns; i++)
+		names = add_name(names, &target, target.table.key.columns[i]);
+	idem_target_close(&target.table);
+	return names;
+}
+
+/* The names (char *) of the fields that are updated where the row is there. */
+List *
+idem_upsert_target_updated(const IdemUpsertSpec *spec)
+{
+	IdemUpsertTarget target;
+	List	   *names = NIL;
+
+	idem_upsert_target_open(&target, spec);
+	for (int i = 0; i < target.nfields; i++)
+	{
+		if (idem_upsert_target_updates(&target, target.fields[i]))
+			names = add_name(names, &target, target.fields[i]);
+	}
+	idem_target_close(&target.table);
+	return names;
+}

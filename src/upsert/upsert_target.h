@@ -31,4 +31,9 @@ extern bool idem_upsert_target_has_field(const IdemUpsertTarget *target,
 extern bool idem_upsert_target_updates(const IdemUpsertTarget *target,
 									   AttrNumber number);
 
+extern bool idem_upsert_target_nulls_equal(const IdemUpsertSpec *spec);
+extern bool idem_upsert_target_fills(const IdemUpsertSpec *spec);
+extern List *idem_upsert_target_key(const IdemUpsertSpec *spec);
+extern List *idem_upsert_target_updated(const IdemUpsertSpec *spec);
+
 #endif							/* IDEM_UPSERT_TARGET_H */

@@ -1,0 +1,124 @@
+/*
+ * upsert_run.c
+ *	  An upsert under way, and running its statements.
+ *
+ * The statements are those of upsert_deparse.c and run with the caller's rights.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+
+#include "upsert/upsert_run.h"
+
+static void
+append_names(StringInfo buf, const List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		appendStringInfoString(buf, lfirst(lc));
+		appendStringInfoChar(buf, '\0');
+	}
+	appendStringInfoChar(buf, '\0');
+}
+
+/*
+ * Begins an upsert.  Privileges shape the statements, hence the user in their
+ * signature.
+ */
+void
+idem_upsert_run_init(IdemUpsertState *state, const IdemUpsert *upsert)
+{
+	const IdemUpsertSpec *spec = &upsert->spec;
+	StringInfo	signature = &state->signature;
+	Oid			user = GetUserId();
+	ListCell   *lc;
+
+	Assert(upsert->expected.exists == spec->versioned);
+	state->upsert = upsert;
+	idem_conflict_row_init(&state->conflict);
+
+	initStringInfo(signature);
+	appendStringInfoChar(signature, 'u');
+	appendStringInfoChar(signature, spec->versioned ? 'v' : '-');
+	appendStringInfoChar(signature, spec->by_primary_key ? 'p' : '-');
+	appendStringInfoChar(signature, spec->keyed ? 'k' : '-');
+	appendBinaryStringInfo(signature, (char *) &user, sizeof(Oid));
+	appendBinaryStringInfo(signature, (char *) &spec->target, sizeof(Oid));
+	append_names(signature, spec->conflict);
+	append_names(signature, spec->fields);
+	foreach(lc, spec->rules)
+		appendStringInfoChar(signature, (char) lfirst_int(lc));
+}
+
+static const char *
+write_sql(const void *spec, int which)
+{
+	return idem_upsert_deparse_sql(spec, which);
+}
+
+static IdemCallerStatement
+statement_of(IdemUpsertState *state, IdemUpsertStatement which)
+{
+	static Oid	argtypes[] = {JSONBOID, INT8OID, INT8OID};
+	IdemCallerStatement statement = {
+		.signature = {state->signature.data, state->signature.len, which},
+		.write_sql = write_sql, .state = &state->upsert->spec,
+		.nargs = lengthof(argtypes), .argtypes = argtypes,
+		.data_size = which == IDEM_UPSERT_WRITE ?
+		sizeof(IdemUpsertExperience) : 0
+	};
+
+	return statement;
+}
+
+/* The plan of one of the statements, or NULL if there is no such statement. */
+IdemPlan *
+idem_upsert_run_plan(IdemUpsertState *state, IdemUpsertStatement which)
+{
+	IdemCallerStatement statement = statement_of(state, which);
+
+	return idem_spi_caller_plan(&statement);
+}
+
+/*
+ * Runs one of the statements by its plan, with data or a row as $1: the number of
+ * rows, and the columns of the first.
+ */
+uint64
+idem_upsert_run(const IdemUpsertState *state, IdemPlan *plan, Jsonb *data,
+				int ncols, Datum *values, bool *isnull)
+{
+	Datum		args[3];
+	bool		arg_isnull[3] = {false, !state->upsert->spec.versioned, false};
+
+	args[0] = JsonbPGetDatum(data);
+	args[1] = Int64GetDatum(state->upsert->expected.number);
+	args[2] = Int64GetDatum(state->conflict.ticket.number);
+	return idem_spi_caller(plan, args, arg_isnull, ncols, values, isnull);
+}
+
+/* What former upserts have shown; nothing, where no plan is kept. */
+IdemUpsertExperience
+idem_upsert_run_experience(IdemUpsertState *state)
+{
+	IdemCallerStatement statement = statement_of(state, IDEM_UPSERT_WRITE);
+	const IdemUpsertExperience *kept = idem_spi_caller_data(&statement);
+	IdemUpsertExperience none = {0};
+
+	return kept == NULL ? none : *kept;
+}
+
+/* Keeps that for the upserts to come, where a plan is kept. */
+void
+idem_upsert_run_learn(IdemUpsertState *state,
+					  const IdemUpsertExperience *experience)
+{
+	IdemCallerStatement statement = statement_of(state, IDEM_UPSERT_WRITE);
+	IdemUpsertExperience *kept = idem_spi_caller_data(&statement);
+
+	if (kept != NULL)
+		*kept = *experience;
+}
