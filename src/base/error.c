@@ -1,13 +1,34 @@
 /*
  * error.c
- *	  Reporters of the errors that more than one file raises, and what the server's
- *	  errors are about.
+ *	  Reporters of the errors that more than one file raises, and what errors are
+ *	  about.
  */
 #include "postgres.h"
 
 #include "utils/lsyscache.h"
 
 #include "base/error.h"
+
+/*
+ * Has a function add to the context of errors, until idem_error_pop_context() or
+ * an error: it is called with arg.
+ */
+void
+idem_error_push_context(ErrorContextCallback *context, void (*tell) (void *arg),
+						const void *arg)
+{
+	context->callback = tell;
+	context->arg = unconstify(void *, arg);
+	context->previous = error_context_stack;
+	error_context_stack = context;
+}
+
+void
+idem_error_pop_context(const ErrorContextCallback *context)
+{
+	Assert(error_context_stack == context);
+	error_context_stack = context->previous;
+}
 
 /*
  * Is an error about the circumstances, rather than about what was

@@ -17,6 +17,9 @@
 #define ERRCODE_IDEM_LATE_MESSAGE		MAKE_SQLSTATE('I', 'D', '3', '0', '1')
 #define ERRCODE_IDEM_OFFSET_GAP			MAKE_SQLSTATE('I', 'D', '3', '0', '2')
 
+extern void idem_error_push_context(ErrorContextCallback *context,
+									void (*tell) (void *arg), const void *arg);
+extern void idem_error_pop_context(const ErrorContextCallback *context);
 extern bool idem_error_is_circumstance(int sqlstate);
 pg_noreturn extern void idem_error_null(const char *argument);
 pg_noreturn extern void idem_error_length(const char *argument, int length,

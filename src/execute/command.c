@@ -31,6 +31,7 @@
 #include "utils/numeric.h"
 
 #include "base/compat.h"
+#include "base/error.h"
 #include "execute/command.h"
 #include "execute/jsonb_receiver.h"
 #include "execute/params.h"
@@ -92,15 +93,6 @@ tell_command(void *text)
 		errcontext("SQL statement \"%s\"", (char *) text);
 }
 
-static void
-push_context(ErrorContextCallback *context, const char *text)
-{
-	context->callback = tell_command;
-	context->arg = unconstify(char *, text);
-	context->previous = error_context_stack;
-	error_context_stack = context;
-}
-
 /* Parses a command; raises 42601 unless it is one statement. */
 static RawStmt *
 parse(const char *text)
@@ -108,9 +100,9 @@ parse(const char *text)
 	ErrorContextCallback context;
 	List	   *statements;
 
-	push_context(&context, text);
+	idem_error_push_context(&context, tell_command, text);
 	statements = raw_parser(text, RAW_PARSE_DEFAULT);
-	error_context_stack = context.previous;
+	idem_error_pop_context(&context);
 
 	if (list_length(statements) != 1)
 		ereport(ERROR,
@@ -166,12 +158,12 @@ analyze(Reading *reading, const char *text, bool keyed)
 
 	reading->types = NULL;
 	reading->count = 0;
-	push_context(&context, text);
+	idem_error_push_context(&context, tell_command, text);
 	/* analysis scribbles on what it is given */
 	reading->analyzed = parse_analyze_varparams(copyObject(reading->parsed),
 												text, &reading->types,
 												&reading->count, NULL);
-	error_context_stack = context.previous;
+	idem_error_pop_context(&context);
 
 	if (reading->analyzed->commandType == CMD_UTILITY)
 		ereport(ERROR,

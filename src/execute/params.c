@@ -11,6 +11,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
+#include "base/error.h"
 #include "execute/params.h"
 #include "table/jsonb_to_datum.h"
 #include "table/row_to_jsonb.h"
@@ -65,7 +66,7 @@ idem_params_bind(int nargs, const Oid *types, void *state)
 {
 	Jsonb	   *params = state;
 	ParamListInfo list = makeParamList(nargs);
-	ErrorContextCallback context = {.callback = tell_parameter};
+	ErrorContextCallback context;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	v;
@@ -78,9 +79,7 @@ idem_params_bind(int nargs, const Oid *types, void *state)
 				 errdetail("The command takes %d, \"params\" has %d.",
 						   nargs, (int) JB_ROOT_COUNT(params))));
 
-	context.arg = &number;
-	context.previous = error_context_stack;
-	error_context_stack = &context;
+	idem_error_push_context(&context, tell_parameter, &number);
 	it = JsonbIteratorInit(&params->root);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
@@ -96,6 +95,6 @@ idem_params_bind(int nargs, const Oid *types, void *state)
 												param->ptype, -1, &param->isnull);
 		number++;
 	}
-	error_context_stack = context.previous;
+	idem_error_pop_context(&context);
 	return list;
 }

@@ -72,21 +72,12 @@ static uint64 generation = 0;
 
 /* Says in the context of an error which guard it is about. */
 static void
-error_context(void *arg)
+tell_guard(void *arg)
 {
 	const IdemEdge *edge = arg;
 
 	errcontext("guard of the transition from \"%s\" to \"%s\"",
 			   edge->from, edge->to);
-}
-
-static void
-push_error_context(ErrorContextCallback *callback, const IdemEdge *edge)
-{
-	callback->callback = error_context;
-	callback->arg = unconstify(IdemEdge *, edge);
-	callback->previous = error_context_stack;
-	error_context_stack = callback;
 }
 
 static Node *
@@ -170,7 +161,7 @@ make_call(const char *signature, Oid rowtype, Oid shown, Oid *owner)
 void
 idem_guard_accept(Relation rel, List *edges)
 {
-	ErrorContextCallback callback;
+	ErrorContextCallback context;
 	ListCell   *lc;
 
 	foreach(lc, edges)
@@ -180,10 +171,10 @@ idem_guard_accept(Relation rel, List *edges)
 		CHECK_FOR_INTERRUPTS();
 		if (edge->guard == NULL)
 			continue;
-		push_error_context(&callback, edge);
+		idem_error_push_context(&context, tell_guard, edge);
 		(void) make_call(edge->guard, rel->rd_rel->reltype,
 						 rel->rd_rel->reltype, NULL);
-		error_context_stack = callback.previous;
+		idem_error_pop_context(&context);
 	}
 }
 
@@ -355,14 +346,14 @@ bool
 idem_guard_ask(IdemGuards *guards, const IdemEdge *edge, HeapTuple row,
 			   Jsonb *note, bool *isnull)
 {
-	ErrorContextCallback callback;
+	ErrorContextCallback context;
 	IdemUserContext caller;
 	bool		entered;
 	Guard	   *guard;
 	bool		answer;
 
 	Assert(edge->guard != NULL);
-	push_error_context(&callback, edge);
+	idem_error_push_context(&context, tell_guard, edge);
 	guard = ready(guards, edge->guard);
 	guards->params->params[0].value = row_value(guards->rel, row);
 	guards->params->params[0].isnull = false;
@@ -373,7 +364,7 @@ idem_guard_ask(IdemGuards *guards, const IdemEdge *edge, HeapTuple row,
 													guards->econtext, isnull));
 	if (entered)
 		idem_usercontext_leave(&caller);
-	error_context_stack = callback.previous;
+	idem_error_pop_context(&context);
 	ReScanExprContext(guards->econtext);
 	return answer && !*isnull;
 }

@@ -237,14 +237,11 @@ change_rows(Set *set)
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
 												  "idem transition of a row",
 												  ALLOCSET_DEFAULT_SIZES);
-	ErrorContextCallback callback;
+	ErrorContextCallback context;
 
 	idem_transition_args_open(&set->asked, &target);
 
-	callback.callback = name_row;
-	callback.arg = &current;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
+	idem_error_push_context(&context, name_row, &current);
 	sorted = sort_rows(&target, set->rows, set->count, &current);
 	for (int i = 0; i < set->count; i++)
 	{
@@ -264,7 +261,7 @@ change_rows(Set *set)
 		result->to = keep_string(result->to);
 		MemoryContextReset(scratch);
 	}
-	error_context_stack = callback.previous;
+	idem_error_pop_context(&context);
 
 	MemoryContextDelete(scratch);
 	idem_transition_target_close(&target);
