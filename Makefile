@@ -74,6 +74,7 @@ OBJS = \
 	src/run/definition.o \
 	src/run/internal_function.o \
 	src/run/plan_cache.o \
+	src/run/planner_hook.o \
 	src/run/simple_dml.o \
 	src/run/sole_call.o \
 	src/run/spi.o \

@@ -18,7 +18,7 @@
 #include "machine/guard.h"
 #include "machine/machine.h"
 #include "purge/bgworker.h"
-#include "run/internal_function.h"
+#include "run/planner_hook.h"
 #include "run/usercontext.h"
 
 PG_MODULE_MAGIC;
@@ -32,7 +32,7 @@ _PG_init(void)
 	idem_invalidation_init();
 	idem_catalog_init();
 	idem_usercontext_init();
-	idem_internal_function_init();
+	idem_planner_hook_init();
 	idem_guard_init();
 	idem_machine_init();
 	idem_history_write_init();

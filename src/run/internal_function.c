@@ -4,13 +4,13 @@
  *
  * Statements call them by their names, and of functions of one name the server
  * takes the one that fits the arguments best: for the row of a table, one that is
- * declared for just that table.  Whoever may create in the extension's schema
- * could have statements run his own, with the rights of all who call idem.  So
+ * declared for just that table.  A role that may create in the extension's schema
+ * could have statements run its own, with the rights of all who call idem.  So
  * functions whose names begin with _idem_ are believed only if they are idem's,
  * which belong to the bootstrap superuser (see the end of the script).
  *
- * They are looked at when a statement is planned, since the plan cache may look
- * names up again at any time.
+ * They are looked at whenever a statement is planned, since the plan cache may
+ * look names up again at any time.
  */
 #include "postgres.h"
 
@@ -18,11 +18,9 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/planner.h"
 #include "utils/syscache.h"
 
 #include "base/catalog.h"
-#include "base/compat.h"
 #include "run/internal_function.h"
 
 #define PREFIX	"_idem_"
@@ -30,12 +28,10 @@
 /* The text, as the plan cache has it, of the innermost statement of idem's. */
 static const char *statement = NULL;
 
-static planner_hook_type next_planner = NULL;
-
 /*
- * Begins a statement of idem's, or of somebody else's (NULL), and returns what is
- * to be given to idem_internal_function_end(), also on an error.  Statements are known by where
- * their text is: those that triggers and functions bring about have another.
+ * Begins a statement of idem's, or of another's (NULL), and returns what is to be
+ * given to idem_internal_function_end(), also on an error.  Statements are known
+ * by where their text is: those that triggers and functions run have another.
  */
 const char *
 idem_internal_function_begin(const char *text)
@@ -88,24 +84,17 @@ check_functions(Node *node, void *schema)
 	return expression_tree_walker(node, check_functions, schema);
 }
 
-static PlannedStmt *
-plan(IDEM_PLANNER_ARGS)
-{
-	if (statement != NULL && query_string == statement)
-	{
-		Oid			schema = idem_catalog()->schema_oid;
-
-		(void) check_functions((Node *) parse, &schema);
-	}
-	if (next_planner != NULL)
-		return next_planner(IDEM_PLANNER_PASS);
-	return standard_planner(IDEM_PLANNER_PASS);
-}
-
-/* Watches what is planned.  To be called once, from _PG_init. */
+/*
+ * Raises 42501 where a statement of idem's, about to be planned, calls functions
+ * that pass for idem's.
+ */
 void
-idem_internal_function_init(void)
+idem_internal_function_check(Query *query, const char *text)
 {
-	next_planner = planner_hook;
-	planner_hook = plan;
+	Oid			schema;
+
+	if (statement == NULL || text !=statement)
+		return;
+	schema = idem_catalog()->schema_oid;
+	(void) check_functions((Node *) query, &schema);
 }

@@ -4,17 +4,17 @@
  *
  * Always under security restriction, as ri_triggers.c does its checks, and with
  * a search_path in which nobody can have put anything, as the server does where
- * it runs code of a table's owner (ANALYZE, REINDEX): whatever code is attached
+ * it runs code of a table's owner (ANALYZE, REINDEX): the code that is attached
  * to the table can then neither change the session nor pass for the caller.
  *
  * The session's temporary schema cannot be left out of a search_path, only come
- * last.  For the server that is enough, since the session is that of the one who
- * has the greater rights.  Here it is the caller's: a name that is found nowhere
- * else might lead to a table of his, and its triggers would run with the owner's
- * rights.  So as long as we act as an owner, statements that use temporary
- * objects of somebody else's are refused: before they are planned, which may
- * already run functions, and again before they are run.  TRUNCATE, which is not
- * planned but fires triggers, is refused, too.
+ * last.  For the server that is enough, since the session's role is the one with
+ * the greater rights.  Here it is the caller: a name that is found nowhere else
+ * might lead to a table of the caller's, and its triggers would run with the
+ * owner's rights.  So while idem acts as an owner, statements that use temporary
+ * objects of another role are refused: before they are planned, which may already
+ * run functions, and again before they are run.  TRUNCATE, which is not planned
+ * but fires triggers, is refused, too.
  */
 #include "postgres.h"
 
@@ -28,7 +28,6 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/planner.h"
 #include "utils/guc.h"
 #include "utils/syscache.h"
 
@@ -38,17 +37,16 @@
 /* So deep may triggers of idem's tables call idem again. */
 #define MAX_SECTIONS	64
 
-/* The subtransactions that we have become an owner in, innermost last. */
+/* The subtransactions in which idem became an owner, innermost last. */
 static SubTransactionId sections[MAX_SECTIONS];
 static int	nsections = 0;
 
-static planner_hook_type next_planner = NULL;
 static ExecutorCheckPerms_hook_type next_check_perms = NULL;
 static object_access_hook_type next_access = NULL;
 
 /*
- * Becomes the owner of a table until idem_usercontext_leave(), to run what no code of
- * anybody's is attached to: the search_path, which costs to be set, stays.
+ * Becomes the owner of a table until idem_usercontext_leave(), for a table that no
+ * code is attached to: the search_path, which costs to be set, stays.
  */
 void
 idem_usercontext_enter_bare(IdemUserContext *caller, Oid owner)
@@ -63,13 +61,14 @@ idem_usercontext_enter_bare(IdemUserContext *caller, Oid owner)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION |
 						   SECURITY_NOFORCE_RLS);
+	caller->depth = nsections;
 	sections[nsections++] = GetCurrentSubTransactionId();
 	caller->nestlevel = 0;
 }
 
 /*
- * The same to run whatever there may be.  An ERROR needs no clean-up: ending the
- * (sub)transaction restores user and settings.
+ * The same for a table that may have code attached.  An ERROR needs no clean-up:
+ * ending the (sub)transaction restores user and settings.
  */
 void
 idem_usercontext_enter(IdemUserContext *caller, Oid owner)
@@ -79,11 +78,13 @@ idem_usercontext_enter(IdemUserContext *caller, Oid owner)
 	idem_restrict_search_path();
 }
 
-/* Becomes again whoever called idem_usercontext_enter(), with his settings. */
+/* Becomes again the role that called idem_usercontext_enter(), with its settings. */
 void
 idem_usercontext_leave(const IdemUserContext *caller)
 {
-	Assert(nsections > 0);
+	/* what was entered on the way has been left, or has failed */
+	Assert(nsections == caller->depth + 1);
+	Assert(InSecurityRestrictedOperation());
 	nsections--;
 	if (caller->nestlevel > 0)
 		AtEOXact_GUC(false, caller->nestlevel);
@@ -109,11 +110,11 @@ transaction_ends(XactEvent event, void *arg)
 }
 
 /*
- * The session's temporary schema, if we act as an owner.
+ * The session's temporary schema, if idem acts as an owner.
  *
  * A parallel worker is given the leader's user, search_path and temporary schema,
- * but does not know why the restriction is there.  Whatever the reason is, the code
- * is somebody else's.
+ * but does not know why the restriction is there.  Whatever the reason, the code
+ * is not the leader's.
  */
 static Oid
 foreign_schema(void)
@@ -192,16 +193,14 @@ check_query(Node *node, void *schema)
 	return expression_tree_walker(node, check_query, schema);
 }
 
-static PlannedStmt *
-plan(IDEM_PLANNER_ARGS)
+/* Raises 42501 for what a query that is about to be planned may not name. */
+void
+idem_usercontext_check(Query *query)
 {
 	Oid			schema = foreign_schema();
 
 	if (OidIsValid(schema))
-		(void) check_query((Node *) parse, &schema);
-	if (next_planner != NULL)
-		return next_planner(IDEM_PLANNER_PASS);
-	return standard_planner(IDEM_PLANNER_PASS);
+		(void) check_query((Node *) query, &schema);
 }
 
 static bool
@@ -239,8 +238,6 @@ idem_usercontext_init(void)
 {
 	RegisterXactCallback(transaction_ends, NULL);
 	RegisterSubXactCallback(subtransaction_ends, NULL);
-	next_planner = planner_hook;
-	planner_hook = plan;
 	next_check_perms = ExecutorCheckPerms_hook;
 	ExecutorCheckPerms_hook = check_perms;
 	next_access = object_access_hook;

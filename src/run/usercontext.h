@@ -5,17 +5,21 @@
 #ifndef IDEM_USERCONTEXT_H
 #define IDEM_USERCONTEXT_H
 
+#include "nodes/parsenodes.h"
+
 /* Who acted before, to be returned to. */
 typedef struct IdemUserContext
 {
 	Oid			user;
 	int			context;
 	int			nestlevel;		/* of settings that end with it; 0: none */
+	int			depth;			/* how many owners were acted as then */
 } IdemUserContext;
 
 extern void idem_usercontext_enter(IdemUserContext *caller, Oid owner);
 extern void idem_usercontext_enter_bare(IdemUserContext *caller, Oid owner);
 extern void idem_usercontext_leave(const IdemUserContext *caller);
+extern void idem_usercontext_check(Query *query);
 extern void idem_usercontext_init(void);
 
 #endif							/* IDEM_USERCONTEXT_H */
