@@ -104,27 +104,6 @@ idem_settings_check_ttl(int64 us, const char *name)
 			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
 }
 
-/*
- * Sets parameters, of idem's or the server's, given by names and values, until
- * idem_settings_end() is called with what this returns, or an error ends it.
- */
-int
-idem_settings_begin(const char *const settings[][2], int count)
-{
-	int			nestlevel = NewGUCNestLevel();
-
-	for (int i = 0; i < count; i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return nestlevel;
-}
-
-void
-idem_settings_end(int nestlevel)
-{
-	AtEOXact_GUC(true, nestlevel);
-}
-
 /* Defines what concerns calls. */
 static void
 define_for_calls(void)

@@ -16,8 +16,6 @@ extern int	idem_purge_batch_size;	/* idem.purge_batch_size: rows */
 extern int	idem_purge_delay_ms;	/* idem.purge_delay: between batches */
 extern bool idem_worker_enabled;	/* idem.worker: purge in the background? */
 
-extern int	idem_settings_begin(const char *const settings[][2], int count);
-extern void idem_settings_end(int nestlevel);
 extern int64 idem_settings_ttl_us(void);
 extern void idem_settings_check_ttl(int64 us, const char *name);
 extern void idem_settings_init(void);

@@ -17,9 +17,9 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/settings.h"
 #include "history/history_select.h"
 #include "run/spi_own.h"
+#include "run/usercontext.h"
 #include "table/pk_json.h"
 #include "table/sql_name.h"
 #include "table/tableref.h"
@@ -237,8 +237,8 @@ idem_history_select_rows(const IdemHistoryTables *tables, DestReceiver *dest)
 	};
 	Datum		args[5] = {tables->places, tables->oids, tables->names,
 	tables->rows, tables->unknown};
-	int			nestlevel = idem_settings_begin(settings, lengthof(settings));
+	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
 
 	idem_spi_own_send(&select_history, args, dest);
-	idem_settings_end(nestlevel);
+	idem_usercontext_reset(nestlevel);
 }

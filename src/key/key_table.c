@@ -29,11 +29,11 @@
 
 #include "base/error.h"
 #include "base/role.h"
-#include "base/settings.h"
 #include "key/key_table.h"
 #include "run/committed_row.h"
 #include "run/simple_dml.h"
 #include "run/spi_own.h"
+#include "run/usercontext.h"
 
 /* Columns of idem_key. */
 enum
@@ -434,7 +434,7 @@ run_found(IdemStatement *statement, Datum *args, const bool *isnull, int first,
 		{"enable_seqscan", "off"},
 		{"enable_tidscan", "on"},
 	};
-	int			nestlevel = idem_settings_begin(settings, lengthof(settings));
+	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
 	uint64		rows;
 
 	args[first] = PointerGetDatum(&row->version.ctid);
@@ -442,7 +442,7 @@ run_found(IdemStatement *statement, Datum *args, const bool *isnull, int first,
 	args[first + 2] = PointerGetDatum(row->key);
 	args[first + 3] = PointerGetDatum(row->scope);
 	rows = idem_spi_own(statement, args, isnull, 0, NULL, NULL);
-	idem_settings_end(nestlevel);
+	idem_usercontext_reset(nestlevel);
 	return rows > 0;
 }
 

@@ -1,8 +1,8 @@
 /*
  * usercontext.c
- *	  Acting as the owner of a table.
+ *	  Acting as the owner of a table, and with other settings.
  *
- * Always under security restriction, as ri_triggers.c does its checks, and with
+ * As an owner always under security restriction, as ri_triggers.c does its checks, and with
  * a search_path in which nobody can have put anything, as the server does where
  * it runs code of a table's owner (ANALYZE, REINDEX): the code that is attached
  * to the table can then neither change the session nor pass for the caller.
@@ -89,6 +89,27 @@ idem_usercontext_leave(const IdemUserContext *caller)
 	if (caller->nestlevel > 0)
 		AtEOXact_GUC(false, caller->nestlevel);
 	SetUserIdAndSecContext(caller->user, caller->context);
+}
+
+/*
+ * Sets parameters, given by names and values, until idem_usercontext_reset() is
+ * called with what this returns, or an error ends it.
+ */
+int
+idem_usercontext_set(const char *const settings[][2], int count)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	for (int i = 0; i < count; i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nestlevel;
+}
+
+void
+idem_usercontext_reset(int nestlevel)
+{
+	AtEOXact_GUC(true, nestlevel);
 }
 
 /* What an ERROR has left ends with its subtransaction. */

@@ -1,6 +1,6 @@
 /*
  * usercontext.h
- *	  Acting as the owner of a table.
+ *	  Acting as the owner of a table, and with other settings.
  */
 #ifndef IDEM_USERCONTEXT_H
 #define IDEM_USERCONTEXT_H
@@ -19,6 +19,8 @@ typedef struct IdemUserContext
 extern void idem_usercontext_enter(IdemUserContext *caller, Oid owner);
 extern void idem_usercontext_enter_bare(IdemUserContext *caller, Oid owner);
 extern void idem_usercontext_leave(const IdemUserContext *caller);
+extern int	idem_usercontext_set(const char *const settings[][2], int count);
+extern void idem_usercontext_reset(int nestlevel);
 extern void idem_usercontext_check(Query *query);
 extern void idem_usercontext_init(void);
 

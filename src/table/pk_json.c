@@ -27,7 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/settings.h"
+#include "run/usercontext.h"
 #include "table/pk_json.h"
 #include "table/tableref.h"
 
@@ -56,12 +56,12 @@ settled_output(Oid type, Datum value)
 		{"search_path", ""},
 		{"TimeZone", "UTC"},
 	};
-	int			nestlevel = idem_settings_begin(settings, lengthof(settings));
+	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
 	char	   *text;
 
 	text = output(type, value);
 
-	idem_settings_end(nestlevel);
+	idem_usercontext_reset(nestlevel);
 	return text;
 }
 
