@@ -399,7 +399,7 @@ AS 'MODULE_PATHNAME', 'idem_checkpoint'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, bigint, text, jsonb,
 	text) IS
-'record how far the holder of a claim has come, for whoever takes it over';
+'record how far the holder of a claim has come, for the session that takes it over';
 
 --
 -- State machines

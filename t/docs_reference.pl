@@ -155,6 +155,18 @@ is_same(
 	],
 	'columns of tables');
 
+# The install script's table of contents.
+my $script = slurp_file("$top/idem--1.0.sql");
+my ($contents) = $script =~ /^-- Contents\n(.*?)\n\n/ms;
+
+is( join(', ', $contents =~ /^--   (\w+(?: \w+)*)  /mg),
+	join(', ', grep { $_ ne 'Contents' } $script =~ /^--\n-- (\w+(?: \w+)*)[^\n]*\n--$/mg),
+	'contents of the script: sections');
+is_same(
+	[ $contents =~ /\b((?:idem|order)_\w+)/g ],
+	[ grep { !/_result$|_entry$/ } keys %arguments, keys %$types, map { s/^Table //r } grep { /^Table / } keys %$entries ],
+	'contents of the script');
+
 # Settings.
 my %who = (
 	user => 'Anyone may set it',
