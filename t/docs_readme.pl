@@ -1,6 +1,7 @@
 # What README.md and the guides in docs claim: their SQL is run from top to
 # bottom, each file in a database of its own, as if pasted into psql, and each
-# answer shown there is compared with the one that comes.
+# answer shown there is compared with the one that comes.  docs/README.md lists
+# every page, and README.md stays short.
 
 use strict;
 use warnings;
@@ -54,6 +55,14 @@ sub pictures
 }
 
 my $top = dirname(__FILE__) . '/..';
+
+my $list = slurp_file("$top/docs/README.md");
+is( join(' ', sort $list =~ /^\| \[.*\]\((.*\.md)\)/mg),
+	join(' ', sort grep { $_ ne 'README.md' } map { basename($_) } glob "$top/docs/*.md"),
+	'docs/README.md lists every page');
+my $lines = () = slurp_file("$top/README.md") =~ /\n/g;
+cmp_ok($lines, '<=', 320, 'README.md has 320 lines at most');
+
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
 $node->append_conf('postgresql.conf',
