@@ -22,6 +22,7 @@ OBJS = \
 	src/base/rights.o \
 	src/base/role.o \
 	src/base/settings.o \
+	src/base/table_shape.o \
 	src/base/unique_index.o \
 	src/check/check.o \
 	src/check/row_diff.o \

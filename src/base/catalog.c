@@ -7,11 +7,9 @@
  * invalidation says that one of them may have changed; the callbacks only
  * flag, since they run at places where nothing may be looked up.
  *
- * The tables are read without a statement, by the numbers and the types that
- * their columns were made with.  Their owner can alter them, so they are compared
- * with what was made, by whoever reads one first and then whenever it may have
- * changed.  A table is locked before it is asked for its key: what is found then
- * holds as long as the lock does.
+ * A table is compared with what was made (table_shape.c) when it is first read,
+ * and then whenever it may have changed.  It is locked before it is asked for its
+ * key: what is found then holds as long as the lock does.
  */
 #include "postgres.h"
 
@@ -23,9 +21,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
+#include "storage/lmgr.h"
 #include "storage/sinval.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -36,87 +33,24 @@
 
 #include "base/catalog.h"
 #include "base/invalidation.h"
-#include "base/unique_index.h"
+#include "base/table_shape.h"
 
-/* Types of idem's own, where the list below has types. */
-#define OUTCOME		((Oid) 1)
-#define ROLE		((Oid) 2)
-
-/* A column as it was made. */
-typedef struct Column
-{
-	const char *name;
-	Oid			type;
-	bool		not_null;
-	int			key;			/* which column of the primary key it is, from
-								 * 1 */
-} Column;
-
-/* A table as it was made, whose columns are numbered in this order. */
-typedef struct Table
-{
-	const char *name;
-	size_t		oid;			/* where IdemCatalog has its OID */
-	Column		columns[16];	/* ends with one that has no name */
-} Table;
-
-#define TABLE(name, field)	name, offsetof(IdemCatalog, field##_table)
-
-static const Table tables[] = {
-	{TABLE("idem_key", key), {
-			{"created_at", TIMESTAMPTZOID, true},
-			{"expires_at", TIMESTAMPTZOID, true},
-			{"fence", INT8OID, true},
-			{"lease_until", TIMESTAMPTZOID},
-			{"fingerprint", UUIDOID},
-			{"outcome", OUTCOME, true},
-			{"claimed_by", ROLE, true},
-			{"scope", TEXTOID, true, 2},
-			{"key", TEXTOID, true, 1},
-			{"response", JSONBOID},
-			{"request", JSONBOID},
-	}},
-	{TABLE("idem_scope", scope), {
-			{"scope", TEXTOID, true, 1},
-			{"owner", ROLE, true},
-	}},
-	{TABLE("idem_machine", machine), {
-			{"name", TEXTOID, true, 1},
-			{"initial", TEXTOID, true},
-			{"states", TEXTARRAYOID, true},
-			{"owner", ROLE, true},
-	}},
-	{TABLE("idem_machine_edge", edge), {
-			{"machine", TEXTOID, true, 1},
-			{"from_state", TEXTOID, true, 2},
-			{"to_state", TEXTOID, true, 3},
-			{"guard", TEXTOID},
-	}},
-	{TABLE("idem_consumer", consumer), {
-			{"ttl", INTERVALOID},
-			{"consumer", TEXTOID, true, 1},
-			{"late", TEXTOID, true},
-			{"owner", ROLE, true},
-	}},
-	{TABLE("idem_message", message), {
-			{"expires_at", TIMESTAMPTZOID, true},
-			{"consumer", TEXTOID, true, 1},
-			{"message_id", TEXTOID, true, 2},
-	}},
-	{TABLE("idem_offset", offset), {
-			{"next_offset", INT8OID, true},
-			{"previous_offset", INT8OID, true},
-			{"first_offset", INT8OID, true},
-			{"epoch", INT8OID},
-			{"updated_at", TIMESTAMPTZOID, true},
-			{"partition", INT4OID, true, 3},
-			{"consumer", TEXTOID, true, 1},
-			{"topic", TEXTOID, true, 2},
-	}},
+/* Where IdemCatalog has the OID of each table. */
+static const size_t table_fields[] = {
+	[IDEM_TABLE_KEY] = offsetof(IdemCatalog, key_table),
+	[IDEM_TABLE_SCOPE] = offsetof(IdemCatalog, scope_table),
+	[IDEM_TABLE_MACHINE] = offsetof(IdemCatalog, machine_table),
+	[IDEM_TABLE_EDGE] = offsetof(IdemCatalog, edge_table),
+	[IDEM_TABLE_CONSUMER] = offsetof(IdemCatalog, consumer_table),
+	[IDEM_TABLE_MESSAGE] = offsetof(IdemCatalog, message_table),
+	[IDEM_TABLE_OFFSET] = offsetof(IdemCatalog, offset_table),
 };
 
+StaticAssertDecl(lengthof(table_fields) == IDEM_TABLES,
+				 "each table needs a field");
+
 /* Of each: the index of its primary key, once it has been compared. */
-static Oid	keys[lengthof(tables)];
+static Oid	keys[IDEM_TABLES];
 
 static IdemCatalog catalog;
 static bool catalog_valid = false;
@@ -182,67 +116,11 @@ own_type(Oid schema, const char *name)
 	return type;
 }
 
-/* Where the OID of a table is kept. */
-static const Oid *
-table_oid(const Table *table)
+/* Where a catalog has the OID of a table. */
+static Oid *
+table_oid(IdemCatalog *cat, IdemTable table)
 {
-	return (const Oid *) ((const char *) &catalog + table->oid);
-}
-
-/* Are a table's columns what they were made? */
-static bool
-has_columns(const Table *table, TupleDesc desc)
-{
-	for (int i = 0; table->columns[i].name != NULL; i++)
-	{
-		const Column *column = &table->columns[i];
-		Oid			type = column->type == OUTCOME ? catalog.outcome_type :
-			column->type == ROLE ? catalog.role_type : column->type;
-		Form_pg_attribute att;
-
-		if (i >= desc->natts)
-			return false;
-		att = TupleDescAttr(desc, i);
-		if (att->attisdropped || att->atttypid != type ||
-			(column->not_null && !att->attnotnull))
-			return false;
-	}
-	return true;
-}
-
-/* Does an index have just the columns of a table's primary key, in its order? */
-static bool
-is_key(const Table *table, Form_pg_index index)
-{
-	int			count = 0;
-
-	for (int i = 0; table->columns[i].name != NULL; i++)
-	{
-		int			key = table->columns[i].key;
-
-		if (key == 0)
-			continue;
-		count++;
-		if (key > index->indnkeyatts || index->indkey.values[key - 1] != i + 1)
-			return false;
-	}
-	return index->indnkeyatts == count && index->indimmediate &&
-		index->indisvalid;
-}
-
-/* The index of a table's primary key, by whatever name; else InvalidOid. */
-static Oid
-find_key(const Table *table, Relation rel)
-{
-	Relation	index = idem_unique_index_open_primary(rel);
-	Oid			found = InvalidOid;
-
-	if (index == NULL)
-		return InvalidOid;
-	if (is_key(table, index->rd_index))
-		found = RelationGetRelid(index);
-	index_close(index, AccessShareLock);
-	return found;
+	return (Oid *) ((char *) cat + table_fields[table]);
 }
 
 static Oid
@@ -290,13 +168,14 @@ catalog_load(Oid schema)
 	new.outcome_type = own_type(schema, "idem_outcome");
 	new.role_type = own_type(schema, "idem_role");
 	load_outcomes(&new);
-	for (int i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < IDEM_TABLES; i++)
 	{
-		Oid			table = get_relname_relid(tables[i].name, schema);
+		const char *table = idem_table_shape_name(i);
+		Oid			relid = get_relname_relid(table, schema);
 
-		if (!OidIsValid(table))
-			idem_catalog_error_altered("table", tables[i].name);
-		*(Oid *) ((char *) &new + tables[i].oid) = table;
+		if (!OidIsValid(relid))
+			idem_catalog_error_altered("table", table);
+		*table_oid(&new, i) = relid;
 	}
 	new.owner = relation_owner(new.key_table);
 	new.lifecycle = trigger_function(schema, "idem_lifecycle");
@@ -375,6 +254,24 @@ idem_catalog_installed(void)
 	return catalog_refresh();
 }
 
+/* Raises 55000 unless a table is as it was made; returns the index of its key. */
+static Oid
+compare(IdemTable table, Relation rel)
+{
+	IdemOwnTypes types = {
+		.outcome = catalog.outcome_type, .role = catalog.role_type
+	};
+	const char *name = idem_table_shape_name(table);
+	Oid			key;
+
+	if (!idem_table_shape_fits(table, rel, &types))
+		idem_catalog_error_altered("table", name);
+	key = idem_table_shape_key(table, rel);
+	if (!OidIsValid(key))
+		idem_catalog_error_altered("primary key of table", name);
+	return key;
+}
+
 /*
  * The index of the primary key of a table of idem's, which is open and locked.
  * Raises 55000 unless the table is as it was made.
@@ -382,22 +279,18 @@ idem_catalog_installed(void)
 Oid
 idem_catalog_key_of(Relation rel)
 {
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	(void) idem_catalog();
-	for (int i = 0; i < lengthof(tables); i++)
+	for (int i = 0; i < IDEM_TABLES; i++)
 	{
 		Oid			key;
 
-		if (*table_oid(&tables[i]) != RelationGetRelid(rel))
+		if (*table_oid(&catalog, i) != RelationGetRelid(rel))
 			continue;
 		if (OidIsValid(keys[i]))
 			return keys[i];
-		if (rel->rd_rel->relkind != RELKIND_RELATION ||
-			!has_columns(&tables[i], RelationGetDescr(rel)))
-			idem_catalog_error_altered("table", tables[i].name);
-		key = find_key(&tables[i], rel);
-		if (!OidIsValid(key))
-			idem_catalog_error_altered("primary key of table", tables[i].name);
-		/* what has come in meanwhile is for the next to heed */
+		key = compare(i, rel);
+		/* a change that has come in meanwhile is for the next call */
 		if (catalog_valid)
 			keys[i] = key;
 		return key;
@@ -430,7 +323,7 @@ schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 void
 idem_catalog_init(void)
 {
-	for (int i = 0; i < lengthof(tables); i++)
-		idem_invalidation_watch(table_oid(&tables[i]), &catalog_valid);
+	for (int i = 0; i < IDEM_TABLES; i++)
+		idem_invalidation_watch(table_oid(&catalog, i), &catalog_valid);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 }

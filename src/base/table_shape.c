@@ -1,0 +1,198 @@
+/*
+ * table_shape.c
+ *	  idem's own tables, as they were made.
+ *
+ * The tables are read without a statement, by the numbers and the types that
+ * their columns were made with.  Their owner can alter them, so they are compared
+ * with what was made before they are read.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "utils/rel.h"
+
+#include "base/table_shape.h"
+#include "base/unique_index.h"
+
+#define MAX_COLUMNS		16
+
+/* Types of idem's own, where the list below has types. */
+#define OUTCOME		((Oid) 1)
+#define ROLE		((Oid) 2)
+
+/* A column as it was made. */
+typedef struct Column
+{
+	const char *name;
+	Oid			type;
+	bool		not_null;
+	int			key;			/* which column of the primary key, from 1 */
+} Column;
+
+/* A table as it was made, whose columns are numbered in this order. */
+typedef struct Shape
+{
+	const char *name;
+	Column		columns[MAX_COLUMNS];	/* ends with one that has no name */
+} Shape;
+
+static const Shape shapes[] = {
+	[IDEM_TABLE_KEY] = {
+		.name = "idem_key",
+		.columns = {
+			{.name = "created_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "expires_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "fence", .type = INT8OID, .not_null = true},
+			{.name = "lease_until", .type = TIMESTAMPTZOID},
+			{.name = "fingerprint", .type = UUIDOID},
+			{.name = "outcome", .type = OUTCOME, .not_null = true},
+			{.name = "claimed_by", .type = ROLE, .not_null = true},
+			{.name = "scope", .type = TEXTOID, .not_null = true, .key = 2},
+			{.name = "key", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "response", .type = JSONBOID},
+			{.name = "request", .type = JSONBOID},
+		},
+	},
+	[IDEM_TABLE_SCOPE] = {
+		.name = "idem_scope",
+		.columns = {
+			{.name = "scope", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "owner", .type = ROLE, .not_null = true},
+		},
+	},
+	[IDEM_TABLE_MACHINE] = {
+		.name = "idem_machine",
+		.columns = {
+			{.name = "name", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "initial", .type = TEXTOID, .not_null = true},
+			{.name = "states", .type = TEXTARRAYOID, .not_null = true},
+			{.name = "owner", .type = ROLE, .not_null = true},
+		},
+	},
+	[IDEM_TABLE_EDGE] = {
+		.name = "idem_machine_edge",
+		.columns = {
+			{.name = "machine", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "from_state", .type = TEXTOID, .not_null = true, .key = 2},
+			{.name = "to_state", .type = TEXTOID, .not_null = true, .key = 3},
+			{.name = "guard", .type = TEXTOID},
+		},
+	},
+	[IDEM_TABLE_CONSUMER] = {
+		.name = "idem_consumer",
+		.columns = {
+			{.name = "ttl", .type = INTERVALOID},
+			{.name = "consumer", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "late", .type = TEXTOID, .not_null = true},
+			{.name = "owner", .type = ROLE, .not_null = true},
+		},
+	},
+	[IDEM_TABLE_MESSAGE] = {
+		.name = "idem_message",
+		.columns = {
+			{.name = "expires_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "consumer", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "message_id", .type = TEXTOID, .not_null = true, .key = 2},
+		},
+	},
+	[IDEM_TABLE_OFFSET] = {
+		.name = "idem_offset",
+		.columns = {
+			{.name = "next_offset", .type = INT8OID, .not_null = true},
+			{.name = "previous_offset", .type = INT8OID, .not_null = true},
+			{.name = "first_offset", .type = INT8OID, .not_null = true},
+			{.name = "epoch", .type = INT8OID},
+			{.name = "updated_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "partition", .type = INT4OID, .not_null = true, .key = 3},
+			{.name = "consumer", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "topic", .type = TEXTOID, .not_null = true, .key = 2},
+		},
+	},
+};
+
+StaticAssertDecl(lengthof(shapes) == IDEM_TABLES,
+				 "each table needs a shape");
+
+static const Shape *
+shape_of(IdemTable table)
+{
+	Assert(table >= 0 && table < IDEM_TABLES);
+	return &shapes[table];
+}
+
+/* The name of a table. */
+const char *
+idem_table_shape_name(IdemTable table)
+{
+	return shape_of(table)->name;
+}
+
+static bool
+has_columns(const Shape *shape, TupleDesc desc, const IdemOwnTypes *types)
+{
+	for (int i = 0; shape->columns[i].name != NULL; i++)
+	{
+		const Column *column = &shape->columns[i];
+		Oid			type = column->type == OUTCOME ? types->outcome :
+			column->type == ROLE ? types->role : column->type;
+		Form_pg_attribute att;
+
+		if (i >= desc->natts)
+			return false;
+		att = TupleDescAttr(desc, i);
+		if (att->attisdropped || att->atttypid != type ||
+			(column->not_null && !att->attnotnull))
+			return false;
+	}
+	return true;
+}
+
+/* Is a relation a table whose columns are what they were made? */
+bool
+idem_table_shape_fits(IdemTable table, Relation rel, const IdemOwnTypes *types)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION &&
+		has_columns(shape_of(table), RelationGetDescr(rel), types);
+}
+
+/* Does an index have just the columns of a table's primary key, in its order? */
+static bool
+is_key(const Shape *shape, Form_pg_index index)
+{
+	int			count = 0;
+
+	for (int i = 0; shape->columns[i].name != NULL; i++)
+	{
+		int			key = shape->columns[i].key;
+
+		if (key == 0)
+			continue;
+		count++;
+		if (key > index->indnkeyatts || index->indkey.values[key - 1] != i + 1)
+			return false;
+	}
+	Assert(count > 0);
+	return index->indnkeyatts == count && index->indimmediate &&
+		index->indisvalid;
+}
+
+/*
+ * The index of the primary key that a table was made with, by whatever name, or
+ * InvalidOid.  The table is to be open and locked.
+ */
+Oid
+idem_table_shape_key(IdemTable table, Relation rel)
+{
+	Relation	index = idem_unique_index_open_primary(rel);
+	Oid			found = InvalidOid;
+
+	if (index == NULL)
+		return InvalidOid;
+	if (is_key(shape_of(table), index->rd_index))
+		found = RelationGetRelid(index);
+	index_close(index, AccessShareLock);
+	return found;
+}

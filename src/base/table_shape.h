@@ -1,0 +1,36 @@
+/*
+ * table_shape.h
+ *	  idem's own tables, as they were made.
+ */
+#ifndef IDEM_TABLE_SHAPE_H
+#define IDEM_TABLE_SHAPE_H
+
+#include "utils/relcache.h"
+
+/* The tables that are read without a statement. */
+typedef enum IdemTable
+{
+	IDEM_TABLE_KEY,
+	IDEM_TABLE_SCOPE,
+	IDEM_TABLE_MACHINE,
+	IDEM_TABLE_EDGE,
+	IDEM_TABLE_CONSUMER,
+	IDEM_TABLE_MESSAGE,
+	IDEM_TABLE_OFFSET
+} IdemTable;
+
+#define IDEM_TABLES		(IDEM_TABLE_OFFSET + 1)
+
+/* idem's own types, which have other OIDs in each database. */
+typedef struct IdemOwnTypes
+{
+	Oid			outcome;		/* idem_outcome */
+	Oid			role;			/* idem_role */
+} IdemOwnTypes;
+
+extern const char *idem_table_shape_name(IdemTable table);
+extern bool idem_table_shape_fits(IdemTable table, Relation rel,
+								  const IdemOwnTypes *types);
+extern Oid	idem_table_shape_key(IdemTable table, Relation rel);
+
+#endif							/* IDEM_TABLE_SHAPE_H */
