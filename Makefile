@@ -107,6 +107,7 @@ OBJS = \
 	src/transition/transition_target.o \
 	src/update/update.o \
 	src/update/update_exec.o \
+	src/update/update_target.o \
 	src/upsert/conflict_row.o \
 	src/upsert/insert_first.o \
 	src/upsert/merge.o \

@@ -99,7 +99,8 @@ idem_attachment_read(IdemAttachment *attachment, Relation rel,
  * that can hold no state of any machine.
  */
 bool
-idem_attachment_try(IdemAttachment *attachment, Relation rel, const Trigger *trigger)
+idem_attachment_try(IdemAttachment *attachment, Relation rel,
+					const Trigger *trigger)
 {
 	if (trigger->tgnargs != 3)
 		return false;
@@ -303,5 +304,6 @@ idem_attachment_version(Relation rel)
 		return attachment.version;
 	trigger = find_trigger(rel, idem_catalog()->version,
 						   TRIGGER_TYPE_BEFORE, true);
-	return trigger ? idem_attachment_read_version(rel, trigger) : InvalidAttrNumber;
+	return trigger ? idem_attachment_read_version(rel, trigger) :
+		InvalidAttrNumber;
 }

@@ -32,7 +32,8 @@
  * not an object.
  */
 List *
-idem_column_sql_names(Jsonb *object, const char *argument, IdemSpelling *spelling)
+idem_column_sql_names(Jsonb *object, const char *argument,
+					  IdemSpelling *spelling)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;

@@ -106,7 +106,8 @@ idem_jsonb_to_datum_may_vary(const JsonbValue *v)
 		case jbvNumeric:
 			return scale_of(v->val.numeric) > 0;
 		case jbvString:
-			return idem_jsonb_to_datum_uuid(v->val.string.val, v->val.string.len) != NULL;
+			return idem_jsonb_to_datum_uuid(v->val.string.val,
+											v->val.string.len) != NULL;
 		default:
 			return v->type == jbvBinary;
 	}
@@ -151,7 +152,8 @@ idem_jsonb_to_datum_varies(JsonbValue *v, Oid type)
 		case jbvString:
 			return base == UUIDOID && idem_jsonb_to_datum_may_vary(v);
 		case jbvBinary:
-			return base != JSONBOID && is_structured(base) && has_varying_part(v);
+			return base != JSONBOID && is_structured(base) &&
+				has_varying_part(v);
 		default:
 			return false;
 	}
@@ -312,8 +314,8 @@ convert_json(JsonbValue *v, const char *name, Oid type, int32 typmod,
  * function raises; name is what errors in structured values call it.
  */
 Datum
-idem_jsonb_to_datum_read(JsonbValue *v, const char *name, Oid type, int32 typmod,
-						 bool *isnull)
+idem_jsonb_to_datum_read(JsonbValue *v, const char *name, Oid type,
+						 int32 typmod, bool *isnull)
 {
 	Oid			base = getBaseType(type);
 	Oid			function;

@@ -14,7 +14,8 @@
 extern Jsonb *idem_pk_json_read(Relation rel, const IdemAttachment *attachment,
 								HeapTuple row, bool stored);
 extern Jsonb *idem_pk_json_form(Relation rel, const IdemAttachment *attachment,
-								const IdemUniqueIndex *key, const Datum *values);
+								const IdemUniqueIndex *key,
+								const Datum *values);
 extern int64 idem_pk_json_place(Oid table, Jsonb *row);
 
 #endif							/* IDEM_PK_JSON_H */

@@ -88,7 +88,8 @@ json_error(const char *text)
 IdemPkValue *
 idem_pk_value_jsonb(Jsonb *json)
 {
-	const char *text = idem_pk_value_clip(JsonbToCString(NULL, &json->root, VARSIZE(json)));
+	const char *text = idem_pk_value_clip(JsonbToCString(NULL, &json->root,
+														 VARSIZE(json)));
 	int			room = JB_ROOT_COUNT(json) + 1;
 	IdemPkValue *id;
 	JsonbIterator *it;
@@ -282,7 +283,8 @@ value_for(const IdemPkValue *id, Form_pg_attribute att)
 {
 	for (int i = 0; i < id->count; i++)
 	{
-		if (id->names == NULL || strcmp(id->names[i], NameStr(att->attname)) == 0)
+		if (id->names == NULL ||
+			strcmp(id->names[i], NameStr(att->attname)) == 0)
 			return literal(id, i, att->atttypid);
 	}
 	return NULL;
@@ -294,8 +296,8 @@ value_for(const IdemPkValue *id, Form_pg_attribute att)
  * types' input functions raise.
  */
 void
-idem_pk_value_bind(const IdemPkValue *id, Relation rel, const IdemUniqueIndex *key,
-				   Oid *types, Datum *values)
+idem_pk_value_bind(const IdemPkValue *id, Relation rel,
+				   const IdemUniqueIndex *key, Oid *types, Datum *values)
 {
 	if (id->count != key->ncolumns)
 		mismatch_error(id, rel, key);
@@ -318,7 +320,8 @@ idem_pk_value_bind(const IdemPkValue *id, Relation rel, const IdemUniqueIndex *k
 
 /* Appends the condition that a row, called idem_row, has the key $1, $2, ... */
 void
-idem_pk_value_condition(StringInfo buf, Relation rel, const IdemUniqueIndex *key)
+idem_pk_value_condition(StringInfo buf, Relation rel,
+						const IdemUniqueIndex *key)
 {
 	for (int i = 0; i < key->ncolumns; i++)
 	{
@@ -331,6 +334,7 @@ idem_pk_value_condition(StringInfo buf, Relation rel, const IdemUniqueIndex *key
 		/* no operator is found for a domain over an enum */
 		if (type != att->atttypid)
 			appendStringInfo(buf, "::%s", format_type_be_qualified(type));
-		appendStringInfo(buf, " %s $%d", idem_unique_index_operator(key, i), i + 1);
+		appendStringInfo(buf, " %s $%d", idem_unique_index_operator(key, i),
+						 i + 1);
 	}
 }

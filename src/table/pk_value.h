@@ -30,7 +30,8 @@ extern const IdemPkValue *idem_pk_value_argument(FunctionCallInfo fcinfo,
 extern void idem_pk_value_fingerprint(const IdemPkValue *id, Oid relid,
 									  IdemFingerprint *fp);
 extern void idem_pk_value_bind(const IdemPkValue *id, Relation rel,
-							   const IdemUniqueIndex *key, Oid *types, Datum *values);
+							   const IdemUniqueIndex *key, Oid *types,
+							   Datum *values);
 extern void idem_pk_value_condition(StringInfo buf, Relation rel,
 									const IdemUniqueIndex *key);
 

@@ -52,9 +52,11 @@ length_of(Relation rel, AttrNumber column)
 
 /* The version of a row; isnull tells that it has none. */
 int64
-idem_row_version_get(HeapTuple row, Relation rel, AttrNumber column, bool *isnull)
+idem_row_version_get(HeapTuple row, Relation rel, AttrNumber column,
+					 bool *isnull)
 {
-	Datum		value = heap_getattr(row, column, RelationGetDescr(rel), isnull);
+	Datum		value = heap_getattr(row, column, RelationGetDescr(rel),
+									 isnull);
 
 	if (*isnull)
 		return 0;
@@ -83,13 +85,14 @@ idem_row_version_next(Relation rel, AttrNumber column, int64 version)
 				 errmsg("version of a row of \"%s\" is out of range",
 						RelationGetRelationName(rel)),
 				 errhint("Give the column \"%s\" a larger integer type.",
-						 NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname))));
+						 get_attname(RelationGetRelid(rel), column, false))));
 	return version + 1;
 }
 
 /* The row with its version set, in a tuple of its own. */
 HeapTuple
-idem_row_version_set(HeapTuple row, Relation rel, AttrNumber column, int64 version)
+idem_row_version_set(HeapTuple row, Relation rel, AttrNumber column,
+					 int64 version)
 {
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
 	int			number = column;
@@ -132,7 +135,8 @@ idem_row_version_value(Datum value, bool isnull)
 
 /* Adds the version that is expected to a fingerprint. */
 void
-idem_row_version_fingerprint(const IdemRowVersion *expected, IdemFingerprint *fp)
+idem_row_version_fingerprint(const IdemRowVersion *expected,
+							 IdemFingerprint *fp)
 {
 	if (expected->exists)
 		idem_fingerprint_int8(fp, expected->number);
@@ -200,7 +204,10 @@ idem_row_version_append_raise(StringInfo buf, Relation rel, AttrNumber column)
 					 name);
 }
 
-/* Appends the condition that the version is that of a parameter, after another. */
+/*
+ * Appends the condition that the version is that of a parameter, after another
+ * condition.
+ */
 void
 idem_row_version_append_test(StringInfo buf, Relation rel, AttrNumber column,
 							 int parameter)

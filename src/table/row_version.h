@@ -33,9 +33,10 @@ typedef enum IdemVersionMatch
 extern bool idem_row_version_possible(Form_pg_attribute att);
 extern void idem_row_version_check_column(Relation rel, AttrNumber column);
 
-extern int64 idem_row_version_get(HeapTuple row, Relation rel, AttrNumber column,
-								  bool *isnull);
-extern int64 idem_row_version_next(Relation rel, AttrNumber column, int64 version);
+extern int64 idem_row_version_get(HeapTuple row, Relation rel,
+								  AttrNumber column, bool *isnull);
+extern int64 idem_row_version_next(Relation rel, AttrNumber column,
+								   int64 version);
 extern HeapTuple idem_row_version_set(HeapTuple row, Relation rel,
 									  AttrNumber column, int64 version);
 

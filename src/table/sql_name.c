@@ -16,8 +16,9 @@
 const char *
 idem_sql_name(Relation rel)
 {
-	return quote_qualified_identifier(get_namespace_name_or_temp(RelationGetNamespace(rel)),
-									  RelationGetRelationName(rel));
+	char	   *schema = get_namespace_name_or_temp(RelationGetNamespace(rel));
+
+	return quote_qualified_identifier(schema, RelationGetRelationName(rel));
 }
 
 /*

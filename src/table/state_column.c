@@ -61,7 +61,8 @@ returns(Oid type, int32 typmod, const char *state)
 		return has_label(type, state);
 
 	/* too long is an error, else */
-	if ((type == VARCHAROID || type == BPCHAROID) && typmod >= (int32) VARHDRSZ &&
+	if ((type == VARCHAROID || type == BPCHAROID) &&
+		typmod >= (int32) VARHDRSZ &&
 		pg_mbstrlen(state) > typmod - (int32) VARHDRSZ)
 		return false;
 	getTypeInputInfo(type, &input, &ioparam);

@@ -75,7 +75,7 @@ idem_target_attribute(const IdemTarget *target, AttrNumber number)
 	return TupleDescAttr(RelationGetDescr(target->rel), number - 1);
 }
 
-/* The column of that name; raises 42703 if there is none, or the system has it. */
+/* The column of that name.  Raises 42703 if there is none but the system's. */
 AttrNumber
 idem_target_need_column(const IdemTarget *target, const char *name)
 {

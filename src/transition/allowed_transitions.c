@@ -159,9 +159,10 @@ put_state(Relation rel, const IdemAttachment *attachment, HeapTuple row,
 								 att->atttypmod);
 	version = idem_row_version_get(row, rel, attachment->version, &isnull);
 	if (!isnull)
-		row = idem_row_version_set(row, rel, attachment->version,
-								   idem_row_version_next(rel, attachment->version,
-														 version));
+	{
+		version = idem_row_version_next(rel, attachment->version, version);
+		row = idem_row_version_set(row, rel, attachment->version, version);
+	}
 	idem_usercontext_leave(&caller);
 	isnull = false;
 	return heap_modify_tuple_by_cols(row, RelationGetDescr(rel), 1, &number,

@@ -56,7 +56,8 @@ idem_transition_answer_encode(const IdemTransitionResult *result)
 
 /* The changes of a set of rows as JSON, in their order. */
 Jsonb *
-idem_transition_answer_encode_set(int count, Jsonb **ids, const IdemTransitionResult *results)
+idem_transition_answer_encode_set(int count, Jsonb **ids,
+								  const IdemTransitionResult *results)
 {
 	StringInfoData buf;
 
@@ -85,7 +86,8 @@ read_change(const IdemAnswerPart *object, IdemTransitionResult *result)
 
 /* The change that a key remembers. */
 void
-idem_transition_answer_decode(const IdemAnswer *answer, IdemTransitionResult *result)
+idem_transition_answer_decode(const IdemAnswer *answer,
+							  IdemTransitionResult *result)
 {
 	IdemAnswerPart change;
 
@@ -108,7 +110,8 @@ read_outcome(const IdemAnswerPart *object)
 
 /* The changes of so many rows that a key remembers. */
 void
-idem_transition_answer_decode_set(const IdemAnswer *answer, int count, IdemTransitionResult *results)
+idem_transition_answer_decode_set(const IdemAnswer *answer, int count,
+								  IdemTransitionResult *results)
 {
 	IdemAnswerPart changes;
 

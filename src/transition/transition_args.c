@@ -46,7 +46,8 @@ idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 
 /* Adds the note to a fingerprint. */
 void
-idem_transition_args_fingerprint_note(IdemFingerprint *fp, const IdemTransitionArgs *args)
+idem_transition_args_fingerprint_note(IdemFingerprint *fp,
+									  const IdemTransitionArgs *args)
 {
 	if (args->note != NULL)
 		idem_fingerprint_jsonb(fp, args->note);
@@ -54,9 +55,13 @@ idem_transition_args_fingerprint_note(IdemFingerprint *fp, const IdemTransitionA
 		idem_fingerprint_null(fp);
 }
 
-/* Opens the target for what is wanted of it; raises what idem_transition_target_open does. */
+/*
+ * Opens the target for what is wanted of it.  Raises what
+ * idem_transition_target_open raises.
+ */
 void
-idem_transition_args_open(const IdemTransitionCall *call, IdemTransitionTarget *target)
+idem_transition_args_open(const IdemTransitionCall *call,
+						  IdemTransitionTarget *target)
 {
 	idem_transition_target_open(target, call->target, call->kind->machine,
 								call->to, call->args.key != NULL);

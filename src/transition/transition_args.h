@@ -32,12 +32,15 @@ typedef struct IdemTransitionCall
 	IdemTransitionArgs args;	/* without the row and its version */
 } IdemTransitionCall;
 
-extern void idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
+extern void idem_transition_args_read(IdemTransitionCall *call,
+									  FunctionCallInfo fcinfo,
 									  const IdemTransitionKind *kind);
 extern void idem_transition_args_fingerprint_note(IdemFingerprint *fp,
 												  const IdemTransitionArgs *args);
-extern void idem_transition_args_open(const IdemTransitionCall *call, IdemTransitionTarget *target);
-extern void idem_transition_args_answer(const IdemTransitionResult *result, bool replayed,
-										Datum *values, bool *nulls);
+extern void idem_transition_args_open(const IdemTransitionCall *call,
+									  IdemTransitionTarget *target);
+extern void idem_transition_args_answer(const IdemTransitionResult *result,
+										bool replayed, Datum *values,
+										bool *nulls);
 
 #endif							/* IDEM_TRANSITION_ARGS_H */

@@ -47,12 +47,14 @@ typedef struct Attempt
 } Attempt;
 
 static Verdict
-check_transition(const IdemTransitionTarget *target, const IdemTransitionArgs *args,
-				 const char *from, int64 version)
+check_transition(const IdemTransitionTarget *target,
+				 const IdemTransitionArgs *args, const char *from,
+				 int64 version)
 {
 	const IdemMachine *machine = idem_machine_find(target->attachment.machine);
 	bool		allowed = idem_machine_allows(machine, from, target->to);
-	bool		there = !allowed && from != NULL && strcmp(from, target->to) == 0;
+	bool		there = !allowed && from != NULL &&
+		strcmp(from, target->to) == 0;
 	IdemRowVersion actual = {true, version};
 	IdemVersionMatch match = idem_row_version_match(&actual, &args->expected);
 
@@ -82,7 +84,8 @@ unwatched_error(const Attempt *ours)
 
 /* Updates the row if that is good; false if nothing was touched. */
 static bool
-update(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
+update(IdemTransitionTarget *target, const IdemTransitionArgs *args,
+	   IdemTransitionResult *result)
 {
 	Attempt		ours = {0};
 	volatile bool updated;
@@ -123,26 +126,30 @@ update(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransit
  * the row is there already, false if it may be updated after all.
  */
 static bool
-is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
+is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args,
+		 IdemTransitionResult *result)
 {
 	Oid			relid = RelationGetRelid(target->table.rel);
 	IdemRowVersion actual = {true};
+	const IdemMachine *machine;
 
-	if (!idem_transition_target_run(target, IDEM_TRANSITION_LOCK, &result->from, &result->version))
+	if (!idem_transition_target_run(target, IDEM_TRANSITION_LOCK,
+									&result->from, &result->version))
 		idem_error_no_row(relid, args->id->text, NULL);
 
+	actual.number = result->version;
 	switch (check_transition(target, args, result->from, result->version))
 	{
 		case GOOD:
 			return false;
 		case WRONG_VERSION:
-			actual.number = result->version;
 			idem_row_version_error(relid, args->id->text, &actual,
 								   &args->expected);
 			break;
 		case NO_EDGE:
-			idem_machine_error_transition(idem_machine_find(target->attachment.machine),
-										  target->table.rel, result->from, target->to);
+			machine = idem_machine_find(target->attachment.machine);
+			idem_machine_error_transition(machine, target->table.rel,
+										  result->from, target->to);
 			break;
 		case THERE_ALREADY:
 			break;
@@ -157,7 +164,8 @@ is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTrans
  * sends it elsewhere instead makes a transition, too, which the answer tells.
  */
 static bool
-was_reverted(const IdemTransitionTarget *target, const IdemTransitionResult *result)
+was_reverted(const IdemTransitionTarget *target,
+			 const IdemTransitionResult *result)
 {
 	return result->to != NULL && strcmp(result->to, target->to) != 0 &&
 		result->from != NULL && strcmp(result->to, result->from) == 0;
@@ -182,7 +190,9 @@ kept_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args)
  * machine, and whatever the statements raise.
  */
 void
-idem_transition_exec(IdemTransitionTarget *target, const IdemTransitionArgs *args, IdemTransitionResult *result)
+idem_transition_exec(IdemTransitionTarget *target,
+					 const IdemTransitionArgs *args,
+					 IdemTransitionResult *result)
 {
 	if (!update(target, args, result) &&
 		!is_there(target, args, result) &&
@@ -206,6 +216,7 @@ idem_change_met(PG_FUNCTION_ARGS)
 {
 	Attempt    *attempt = (Attempt *) idem_ticket_check(fcinfo, 0, MET);
 	MemoryContext former;
+	Verdict		verdict;
 
 	if (get_fn_expr_argtype(fcinfo->flinfo, 1) !=
 		idem_transition_target_state_type(attempt->target))
@@ -218,8 +229,10 @@ idem_change_met(PG_FUNCTION_ARGS)
 		idem_transition_target_state_text(attempt->target, PG_GETARG_DATUM(1));
 	MemoryContextSwitchTo(former);
 	if (!PG_ARGISNULL(3) && !PG_ARGISNULL(4))
-		idem_transition_context_set_tuple(PG_GETARG_OID(3), (ItemPointer) PG_GETARG_POINTER(4));
+		idem_transition_context_set_tuple(PG_GETARG_OID(3),
+										  (ItemPointer) PG_GETARG_POINTER(4));
 
-	PG_RETURN_BOOL(check_transition(attempt->target, attempt->args, attempt->from,
-									PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2)) == GOOD);
+	verdict = check_transition(attempt->target, attempt->args, attempt->from,
+							   PG_ARGISNULL(2) ? 0 : PG_GETARG_INT64(2));
+	PG_RETURN_BOOL(verdict == GOOD);
 }

@@ -29,7 +29,8 @@ typedef struct IdemTransitionResult
 	int64		version;
 } IdemTransitionResult;
 
-extern void idem_transition_exec(IdemTransitionTarget *target, const IdemTransitionArgs *args,
+extern void idem_transition_exec(IdemTransitionTarget *target,
+								 const IdemTransitionArgs *args,
 								 IdemTransitionResult *result);
 
 #endif							/* IDEM_TRANSITION_EXEC_H */

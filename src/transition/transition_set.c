@@ -200,7 +200,7 @@ sort_rows(IdemTransitionTarget *target, Row *rows, int count, Row **current)
 		CHECK_FOR_INTERRUPTS();
 		*current = &rows[i];
 		idem_transition_target_bind_row(target, rows[i].args.id);
-		rows[i].key = memcpy(palloc(size), target->args, size);
+		rows[i].key = memcpy(palloc(size), target->values, size);
 		sorted[i] = &rows[i];
 	}
 	*current = NULL;
@@ -251,7 +251,7 @@ change_rows(Set *set)
 		CHECK_FOR_INTERRUPTS();
 		current = sorted[i];
 		result = &results[current->number];
-		memcpy(target.args, current->key,
+		memcpy(target.values, current->key,
 			   sizeof(Datum) * target.table.key.ncolumns);
 
 		former = MemoryContextSwitchTo(scratch);

@@ -61,7 +61,8 @@ check_heirs(Relation rel)
 {
 	ListCell   *lc;
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
+	if (rel->rd_rel->relkind != RELKIND_RELATION ||
+		!rel->rd_rel->relhassubclass)
 		return;
 	foreach(lc, find_all_inheritors(RelationGetRelid(rel), NoLock, NULL))
 	{
@@ -121,8 +122,8 @@ check_state(const IdemTransitionTarget *target)
  * function of the column's type raises.
  */
 void
-idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char *machine,
-							const char *to, bool keyed)
+idem_transition_target_open(IdemTransitionTarget *target, Oid relid,
+							const char *machine, const char *to, bool keyed)
 {
 	Form_pg_attribute att;
 	Oid			function;
@@ -140,15 +141,20 @@ idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char 
 	att = idem_target_attribute(&target->table, target->attachment.status);
 	target->types[target->table.key.ncolumns] = att->atttypid;
 	getTypeInputInfo(att->atttypid, &function, &ioparam);
-	target->args[target->table.key.ncolumns] =
+	target->values[target->table.key.ncolumns] =
 		OidInputFunctionCall(function, unconstify(char *, to), ioparam, -1);
 }
 
-/* Chooses the row that statements are about; raises what idem_pk_value_bind does. */
+/*
+ * Chooses the row that statements are about.  Raises what idem_pk_value_bind
+ * raises.
+ */
 void
-idem_transition_target_bind_row(IdemTransitionTarget *target, const IdemPkValue *id)
+idem_transition_target_bind_row(IdemTransitionTarget *target,
+								const IdemPkValue *id)
 {
-	idem_pk_value_bind(id, target->table.rel, &target->table.key, target->types, target->args);
+	idem_pk_value_bind(id, target->table.rel, &target->table.key,
+					   target->types, target->values);
 }
 
 /* Gives the ticket by which the condition of the update knows it. */
@@ -158,7 +164,7 @@ idem_transition_target_show(IdemTransitionTarget *target, int64 ticket)
 	int			last = target->table.key.ncolumns + 1;
 
 	target->types[last] = INT8OID;
-	target->args[last] = Int64GetDatum(ticket);
+	target->values[last] = Int64GetDatum(ticket);
 }
 
 /* Closes the table, which stays locked. */
@@ -177,12 +183,14 @@ idem_transition_target_state_type(const IdemTransitionTarget *target)
 
 /* A state as the trigger reads it: a type's owner may cast it to other texts. */
 const char *
-idem_transition_target_state_text(const IdemTransitionTarget *target, Datum state)
+idem_transition_target_state_text(const IdemTransitionTarget *target,
+								  Datum state)
 {
 	Oid			function;
 	bool		isvarlena;
 
-	getTypeOutputInfo(idem_transition_target_state_type(target), &function, &isvarlena);
+	getTypeOutputInfo(idem_transition_target_state_type(target), &function,
+					  &isvarlena);
 	return OidOutputFunctionCall(function, state);
 }
 
@@ -193,7 +201,8 @@ write_sql(const void *state, int which)
 	StringInfoData buf;
 	StringInfoData columns;
 	const char *name = idem_sql_name_only(target->table.rel);
-	const char *status = idem_sql_name_column(target->table.rel, target->attachment.status);
+	const char *status = idem_sql_name_column(target->table.rel,
+											  target->attachment.status);
 
 	initStringInfo(&columns);
 	appendStringInfo(&columns, "idem_row.%s, ", status);
@@ -222,8 +231,9 @@ write_sql(const void *state, int which)
  * null counts as 0.
  */
 bool
-idem_transition_target_run(IdemTransitionTarget *target, IdemTransitionStatement which,
-						   const char **state, int64 *version)
+idem_transition_target_run(IdemTransitionTarget *target,
+						   IdemTransitionStatement which, const char **state,
+						   int64 *version)
 {
 	IdemTableSignature signature = {
 		't', GetUserId(), RelationGetRelid(target->table.rel)
@@ -231,16 +241,18 @@ idem_transition_target_run(IdemTransitionTarget *target, IdemTransitionStatement
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature), which},
 		.write_sql = write_sql, .state = target,
-		.nargs = target->table.key.ncolumns + (which == IDEM_TRANSITION_UPDATE ? 2 : 0),
+		.nargs = target->table.key.ncolumns +
+		(which == IDEM_TRANSITION_UPDATE ? 2 : 0),
 		.argtypes = target->types
 	};
 	Datum		values[2];
 	bool		isnull[2];
 
-	if (idem_spi_caller(idem_spi_caller_plan(&statement), target->args, NULL,
+	if (idem_spi_caller(idem_spi_caller_plan(&statement), target->values, NULL,
 						2, values, isnull) == 0)
 		return false;
-	*state = isnull[0] ? NULL : idem_transition_target_state_text(target, values[0]);
+	*state = isnull[0] ? NULL :
+		idem_transition_target_state_text(target, values[0]);
 	*version = isnull[1] ? 0 : DatumGetInt64(values[1]);
 	return true;
 }

@@ -17,7 +17,7 @@ typedef struct IdemTransitionTarget
 	const char *to;				/* the state */
 	/* what the statements take: the key's columns, the state, the ticket */
 	Oid			types[INDEX_MAX_KEYS + 2];
-	Datum		args[INDEX_MAX_KEYS + 2];
+	Datum		values[INDEX_MAX_KEYS + 2];
 } IdemTransitionTarget;
 
 /* The statements.  Each returns the state and the version. */
@@ -27,15 +27,20 @@ typedef enum IdemTransitionStatement
 	IDEM_TRANSITION_UPDATE		/* it, if _idem_change_met() says so */
 } IdemTransitionStatement;
 
-extern void idem_transition_target_open(IdemTransitionTarget *target, Oid relid, const char *machine,
+extern void idem_transition_target_open(IdemTransitionTarget *target,
+										Oid relid, const char *machine,
 										const char *to, bool keyed);
-extern void idem_transition_target_bind_row(IdemTransitionTarget *target, const IdemPkValue *id);
-extern void idem_transition_target_show(IdemTransitionTarget *target, int64 ticket);
+extern void idem_transition_target_bind_row(IdemTransitionTarget *target,
+											const IdemPkValue *id);
+extern void idem_transition_target_show(IdemTransitionTarget *target,
+										int64 ticket);
 extern void idem_transition_target_close(IdemTransitionTarget *target);
 extern const char *idem_transition_target_name(const IdemTransitionTarget *target);
 extern Oid	idem_transition_target_state_type(const IdemTransitionTarget *target);
-extern const char *idem_transition_target_state_text(const IdemTransitionTarget *target, Datum state);
-extern bool idem_transition_target_run(IdemTransitionTarget *target, IdemTransitionStatement which,
+extern const char *idem_transition_target_state_text(const IdemTransitionTarget *target,
+													 Datum state);
+extern bool idem_transition_target_run(IdemTransitionTarget *target,
+									   IdemTransitionStatement which,
 									   const char **state, int64 *version);
 
 #endif							/* IDEM_TRANSITION_TARGET_H */

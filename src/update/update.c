@@ -26,6 +26,7 @@ static void
 write_answer(const IdemUpdateResult *result, IdemAnswer *answer)
 {
 	StringInfoData buf;
+	Datum		response;
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"result\": ");
@@ -36,9 +37,8 @@ write_answer(const IdemUpdateResult *result, IdemAnswer *answer)
 	else
 		appendStringInfoString(&buf, ", \"version\": null}");
 
-	idem_answer_set(answer, result->outcome,
-					DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													   CStringGetDatum(buf.data))));
+	response = DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
+	idem_answer_set(answer, result->outcome, DatumGetJsonbP(response));
 }
 
 /* What a key remembers, as an update. */
@@ -53,20 +53,21 @@ read_answer(const IdemAnswer *answer, IdemUpdateResult *result)
 	result->row = idem_answer_value(&response, "result");
 	if (result->row == NULL)
 		idem_answer_error("an update");
-	result->version.number = idem_answer_int8(&response, "version", &no_version);
+	result->version.number = idem_answer_int8(&response, "version",
+											  &no_version);
 	result->version.exists = !no_version;
 }
 
 static pg_uuid_t
-fingerprint(const IdemUpdateArgs *patch)
+fingerprint(const IdemUpdateArgs *args)
 {
 	IdemFingerprint fp;
 
 	idem_fingerprint_init(&fp, "update");
-	idem_fingerprint_relation(&fp, patch->target);
-	idem_pk_value_fingerprint(patch->id, patch->target, &fp);
-	idem_row_version_fingerprint(&patch->expected, &fp);
-	idem_fingerprint_jsonb(&fp, patch->data);
+	idem_fingerprint_relation(&fp, args->target);
+	idem_pk_value_fingerprint(args->id, args->target, &fp);
+	idem_row_version_fingerprint(&args->expected, &fp);
+	idem_fingerprint_jsonb(&fp, args->patch);
 	return idem_fingerprint_value(&fp);
 }
 
@@ -87,7 +88,7 @@ make_row(FunctionCallInfo fcinfo, const IdemUpdateResult *result, bool replayed)
 /* A call, and what comes of its work. */
 typedef struct Call
 {
-	IdemUpdateArgs patch;
+	IdemUpdateArgs args;
 	IdemUpdateResult result;
 } Call;
 
@@ -97,7 +98,7 @@ update_keyed(void *state, IdemAnswer *answer)
 {
 	Call	   *call = state;
 
-	idem_update_exec(&call->patch, &call->result);
+	idem_update_exec(&call->args, &call->result);
 	write_answer(&call->result, answer);
 }
 
@@ -114,7 +115,7 @@ static Datum
 update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 {
 	Call		call = {0};
-	IdemUpdateArgs *patch = &call.patch;
+	IdemUpdateArgs *args = &call.args;
 	bool		replayed = false;
 	IdemKey		key;
 	IdemAnswer	answer = {0};
@@ -125,29 +126,29 @@ update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 	if (PG_ARGISNULL(2))
 		idem_error_null("patch");
 
-	patch->target = PG_GETARG_OID(0);
-	patch->id = id;
-	patch->data = PG_GETARG_JSONB_P(2);
-	patch->expected = idem_row_version_argument(fcinfo, 3);
-	patch->keyed = !PG_ARGISNULL(4);
-	if (patch->keyed)
+	args->target = PG_GETARG_OID(0);
+	args->id = id;
+	args->patch = PG_GETARG_JSONB_P(2);
+	args->expected = idem_row_version_argument(fcinfo, 3);
+	args->keyed = !PG_ARGISNULL(4);
+	if (args->keyed)
 	{
 		/* the same request, however its values are spelled */
-		if (JB_ROOT_IS_OBJECT(patch->data))
+		if (JB_ROOT_IS_OBJECT(args->patch))
 		{
 			IdemSpelling spelling = {0};
 
-			(void) idem_column_sql_names(patch->data, "patch", &spelling);
+			(void) idem_column_sql_names(args->patch, "patch", &spelling);
 			if (spelling.matters)
-				patch->data = idem_column_sql_spell(patch->data, patch->target,
+				args->patch = idem_column_sql_spell(args->patch, args->target,
 													&spelling);
 		}
 		idem_key_init(&key, fcinfo, "idem_update()", 4, 5, 6);
-		key.fingerprint = fingerprint(patch);
+		key.fingerprint = fingerprint(args);
 		replayed = idem_key_run(&key, update_keyed, &call, &answer);
 	}
 	else
-		idem_update_exec(patch, &call.result);
+		idem_update_exec(args, &call.result);
 
 	if (replayed)
 		read_answer(&answer, &call.result);

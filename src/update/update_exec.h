@@ -5,21 +5,8 @@
 #ifndef IDEM_UPDATE_EXEC_H
 #define IDEM_UPDATE_EXEC_H
 
-#include "utils/jsonb.h"
-
-#include "base/catalog.h"
-#include "table/pk_value.h"
-#include "table/row_version.h"
-
-/* What is wanted. */
-typedef struct IdemUpdateArgs
-{
-	Oid			target;
-	const IdemPkValue *id;
-	Jsonb	   *data;			/* an object: columns and their values */
-	IdemRowVersion expected;
-	bool		keyed;			/* will a key remember it? */
-} IdemUpdateArgs;
+#include "base/outcome.h"
+#include "update/update_target.h"
 
 /* What came of it. */
 typedef struct IdemUpdateResult
@@ -29,6 +16,7 @@ typedef struct IdemUpdateResult
 	IdemRowVersion version;		/* if the caller may read it */
 } IdemUpdateResult;
 
-extern void idem_update_exec(const IdemUpdateArgs *patch, IdemUpdateResult *result);
+extern void idem_update_exec(const IdemUpdateArgs *args,
+							 IdemUpdateResult *result);
 
 #endif							/* IDEM_UPDATE_EXEC_H */

@@ -108,10 +108,14 @@ is_settled(Node *node)
 static bool
 may_meet(void)
 {
-	static const Oid argtypes[] = {INT8OID, BOOLOID, JSONBOID, INT8OID, BOOLOID};
-	List	   *name = list_make2(makeString(get_namespace_name(idem_catalog()->schema_oid)),
+	static const Oid argtypes[] = {
+		INT8OID, BOOLOID, JSONBOID, INT8OID, BOOLOID
+	};
+	char	   *schema = get_namespace_name(idem_catalog()->schema_oid);
+	List	   *name = list_make2(makeString(schema),
 								  makeString("_idem_upsert_met"));
-	Oid			function = LookupFuncName(name, lengthof(argtypes), argtypes, true);
+	Oid			function = LookupFuncName(name, lengthof(argtypes), argtypes,
+										  true);
 
 	return OidIsValid(function) &&
 		DatumGetBool(DirectFunctionCall2(has_function_privilege_id,

@@ -147,7 +147,8 @@ idem_upsert(PG_FUNCTION_ARGS)
 		idem_error_null("data");
 	upsert->spec.target = PG_GETARG_OID(1);
 	upsert->data = PG_GETARG_JSONB_P(2);
-	upsert->spec.fields = idem_column_sql_names(upsert->data, "data", &call.spelling);
+	upsert->spec.fields = idem_column_sql_names(upsert->data, "data",
+												&call.spelling);
 	if (call.spelling.matters)
 		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
 											 &call.spelling);
@@ -159,7 +160,8 @@ idem_upsert(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(7))
 	{
 		upsert->merge = PG_GETARG_JSONB_P(7);
-		upsert->spec.rules = idem_merge_rules(upsert->merge, upsert->spec.fields);
+		upsert->spec.rules = idem_merge_rules(upsert->merge,
+											  upsert->spec.fields);
 	}
 
 	if (upsert->spec.keyed)
@@ -177,5 +179,6 @@ idem_upsert(PG_FUNCTION_ARGS)
 	values[1] = BoolGetDatum(replayed);
 	values[2] = answer.response;
 	nulls[2] = answer.response_isnull;
-	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
+	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values,
+										   nulls));
 }

@@ -20,6 +20,20 @@
 #include "upsert/insert_first.h"
 #include "upsert/upsert_target.h"
 
+/* The column of field i. */
+static Form_pg_attribute
+field_attribute(const IdemUpsertTarget *target, int i)
+{
+	return idem_target_attribute(&target->table, target->fields[i]);
+}
+
+/* Its name. */
+static const char *
+field_name(const IdemUpsertTarget *target, int i)
+{
+	return idem_sql_name_column(target->table.rel, target->fields[i]);
+}
+
 /*
  * Appends the value of field i as a new row gets it: a union of what is given
  * with nothing, so that the same given again adds nothing to it.
@@ -27,7 +41,7 @@
 static void
 append_new_value(StringInfo buf, const IdemUpsertTarget *target, int i)
 {
-	Form_pg_attribute att = idem_target_attribute(&target->table, target->fields[i]);
+	Form_pg_attribute att = field_attribute(target, i);
 	StringInfoData value;
 
 	initStringInfo(&value);
@@ -101,8 +115,9 @@ append_key(StringInfo buf, const IdemUpsertTarget *target)
  * difference at all is taken for none.
  */
 static void
-make_update(const IdemUpsertTarget *target, char *(*value) (const IdemUpsertTarget *, int),
-			StringInfo set, StringInfo differs)
+make_update(const IdemUpsertTarget *target,
+			char *(*value) (const IdemUpsertTarget *, int), StringInfo set,
+			StringInfo differs)
 {
 	StringInfoData old;
 	StringInfoData new;
@@ -114,16 +129,17 @@ make_update(const IdemUpsertTarget *target, char *(*value) (const IdemUpsertTarg
 	initStringInfo(&new);
 	for (int i = 0; i < target->nfields; i++)
 	{
-		const char *name = idem_sql_name_column(target->table.rel, target->fields[i]);
+		const char *name = field_name(target, i);
 		StringInfoData merged;
 
 		if (!idem_upsert_target_updates(target, target->fields[i]))
 			continue;
 		initStringInfo(&merged);
 		idem_merge_values(&merged, target->rules[i],
-						  idem_target_attribute(&target->table, target->fields[i]),
+						  field_attribute(target, i),
 						  psprintf("idem_row.%s", name), value(target, i));
-		appendStringInfo(set, "%s%s = %s", first ? "" : ", ", name, merged.data);
+		appendStringInfo(set, "%s%s = %s", first ? "" : ", ", name,
+						 merged.data);
 		appendStringInfo(&old, "%sidem_row.%s", first ? "" : ", ", name);
 		appendStringInfo(&new, "%s%s", first ? "" : ", ", merged.data);
 		first = false;
@@ -139,7 +155,7 @@ make_update(const IdemUpsertTarget *target, char *(*value) (const IdemUpsertTarg
 static char *
 excluded_value(const IdemUpsertTarget *target, int i)
 {
-	return psprintf("excluded.%s", idem_sql_name_column(target->table.rel, target->fields[i]));
+	return psprintf("excluded.%s", field_name(target, i));
 }
 
 /* The value of field i where there is no row excluded. */
@@ -149,7 +165,7 @@ given_value(const IdemUpsertTarget *target, int i)
 	StringInfoData value;
 
 	initStringInfo(&value);
-	idem_column_sql_stored(&value, idem_target_attribute(&target->table, target->fields[i]));
+	idem_column_sql_stored(&value, field_attribute(target, i));
 	return value.data;
 }
 
@@ -169,7 +185,8 @@ write_read(StringInfo buf, const IdemUpsertTarget *target, bool locks)
 	else
 	{
 		initStringInfo(&differs);
-		appendStringInfoString(&differs, sets_columns(target) ? "true" : "false");
+		appendStringInfoString(&differs,
+							   sets_columns(target) ? "true" : "false");
 	}
 	appendStringInfo(buf, ", %s FROM %s AS idem_row WHERE ", differs.data,
 					 idem_sql_name_only(target->table.rel));
@@ -178,7 +195,7 @@ write_read(StringInfo buf, const IdemUpsertTarget *target, bool locks)
 		appendStringInfoString(buf, " FOR NO KEY UPDATE");
 }
 
-/* An update of the row that $1 names, if it is as expected and not as wanted. */
+/* An update of the row that $1 names, if it is as expected but not as wanted. */
 static void
 write_update(StringInfo buf, const IdemUpsertTarget *target, bool always)
 {
@@ -247,7 +264,7 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 		appendStringInfoString(buf, " (");
 		for (int i = 0; i < target->nfields; i++)
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
-							 idem_sql_name_column(target->table.rel, target->fields[i]));
+							 field_name(target, i));
 		appendStringInfoString(buf, ") VALUES (");
 		for (int i = 0; i < target->nfields; i++)
 		{
@@ -262,8 +279,12 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 	{
 		appendStringInfoString(buf, " ON CONFLICT (");
 		for (int i = 0; i < target->table.key.ncolumns; i++)
+		{
+			AttrNumber	column = target->table.key.columns[i];
+
 			appendStringInfo(buf, "%s%s", i ? ", " : "",
-							 idem_sql_name_column(target->table.rel, target->table.key.columns[i]));
+							 idem_sql_name_column(target->table.rel, column));
+		}
 		appendStringInfoChar(buf, ')');
 		if (updates)
 			append_update(buf, target);

@@ -59,6 +59,7 @@ typedef enum IdemUpsertStatement
 	IDEM_UPSERT_REPEAT
 } IdemUpsertStatement;
 
-extern char *idem_upsert_deparse_sql(const IdemUpsertSpec *spec, IdemUpsertStatement which);
+extern char *idem_upsert_deparse_sql(const IdemUpsertSpec *spec,
+									 IdemUpsertStatement which);
 
 #endif							/* IDEM_UPSERT_DEPARSE_H */

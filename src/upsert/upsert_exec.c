@@ -116,11 +116,13 @@ repeat_update(void *upsert_state)
 static bool
 is_as_written(IdemUpsertState *state)
 {
+	List	   *names;
+
 	if (idem_upsert_run_plan(state, IDEM_UPSERT_REPEAT) == NULL)
 		return false;
-	return idem_trial_write_keeps(state->conflict.row,
-								  idem_upsert_target_updated(&state->upsert->spec),
-								  repeat_update, state);
+	names = idem_upsert_target_updated(&state->upsert->spec);
+	return idem_trial_write_keeps(state->conflict.row, names, repeat_update,
+								  state);
 }
 
 /* Raises ID203 unless the row, which is there, has the version expected. */
@@ -129,7 +131,8 @@ check_version(IdemUpsertState *state)
 {
 	IdemConflictRow *conflict = &state->conflict;
 	const IdemRowVersion *expected = &state->upsert->expected;
-	IdemVersionMatch match = idem_row_version_match(&conflict->version, expected);
+	IdemVersionMatch match = idem_row_version_match(&conflict->version,
+													expected);
 
 	/* one past it, with the same data: our own lost acknowledgement */
 	if (match == IDEM_VERSION_OTHER ||
@@ -298,6 +301,7 @@ update_expected_row(IdemUpsertState *state, IdemAnswer *answer)
 {
 	static const IdemUpsertExperience by_insert = {.by_insert = true};
 	IdemConflictRow *conflict = &state->conflict;
+	IdemVersionMatch match;
 	IdemPlan   *plan;
 	Datum		values[3];
 	bool		isnull[3];
@@ -330,10 +334,10 @@ update_expected_row(IdemUpsertState *state, IdemAnswer *answer)
 	idem_conflict_row_set(conflict, values[0],
 						  idem_row_version_value(values[1], isnull[1]),
 						  DatumGetBool(values[2]));
-	if (!(conflict->differs &&
-		  idem_row_version_match(&conflict->version, &state->upsert->expected) ==
-		  IDEM_VERSION_EXPECTED &&
-		  update_row(state, answer)))
+	match = idem_row_version_match(&conflict->version,
+								   &state->upsert->expected);
+	if (match != IDEM_VERSION_EXPECTED || !conflict->differs ||
+		!update_row(state, answer))
 		check_unchanged_row(state, answer);
 }
 

@@ -63,12 +63,15 @@ can_arbitrate(IdemUniqueIndex *unique, Relation index, const List *wanted)
 
 /* Does the index compare as the columns themselves do? */
 static bool
-has_own_collations(const IdemUpsertTarget *target, const IdemUniqueIndex *unique)
+has_own_collations(const IdemUpsertTarget *target,
+				   const IdemUniqueIndex *unique)
 {
 	for (int i = 0; i < unique->ncolumns; i++)
 	{
-		if (unique->collation[i] !=
-			idem_target_attribute(&target->table, unique->columns[i])->attcollation)
+		Form_pg_attribute att = idem_target_attribute(&target->table,
+													  unique->columns[i]);
+
+		if (unique->collation[i] != att->attcollation)
 			return false;
 	}
 	return true;
@@ -213,16 +216,17 @@ find_rules(IdemUpsertTarget *target)
 	for (int i = 0; target->spec->rules != NIL && i < target->nfields; i++)
 	{
 		IdemMergeRule rule = list_nth_int(target->spec->rules, i);
-		Form_pg_attribute att = idem_target_attribute(&target->table, target->fields[i]);
+		AttrNumber	column = target->fields[i];
+		Form_pg_attribute att = idem_target_attribute(&target->table, column);
 
 		if (rule != IDEM_MERGE_NONE &&
-			idem_target_has_key_column(&target->table, target->fields[i]))
+			idem_target_has_key_column(&target->table, column))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" cannot have a merge rule",
 							NameStr(att->attname)),
 					 errdetail("It tells which row is meant, and is the same in both.")));
-		if (rule != IDEM_MERGE_NONE && target->fields[i] == target->table.version)
+		if (rule != IDEM_MERGE_NONE && column == target->table.version)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("column \"%s\" cannot have a merge rule",
@@ -243,6 +247,7 @@ find_rules(IdemUpsertTarget *target)
 void
 idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
 {
+	int			most;
 	ListCell   *lc;
 
 	memset(target, 0, sizeof(IdemUpsertTarget));
@@ -250,10 +255,12 @@ idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
 	idem_target_open(&target->table, spec->target, IDEM_TARGET_UPSERT,
 					 spec->keyed);
 
-	target->fields = palloc(sizeof(AttrNumber) * (list_length(spec->fields) + 1));
-	target->rules = palloc0(sizeof(IdemMergeRule) * (list_length(spec->fields) + 1));
+	most = list_length(spec->fields) + 1;
+	target->fields = palloc(sizeof(AttrNumber) * most);
+	target->rules = palloc0(sizeof(IdemMergeRule) * most);
 	foreach(lc, spec->fields)
-		target->fields[target->nfields++] = idem_target_need_column(&target->table, lfirst(lc));
+		target->fields[target->nfields++] =
+		idem_target_need_column(&target->table, lfirst(lc));
 
 	find_arbiter(target);
 	idem_target_find_version(&target->table, spec->versioned);
@@ -287,8 +294,9 @@ idem_upsert_target_fills(const IdemUpsertSpec *spec)
 static List *
 add_name(List *names, const IdemUpsertTarget *target, AttrNumber number)
 {
-	return lappend(names,
-				   pstrdup(NameStr(idem_target_attribute(&target->table, number)->attname)));
+	Form_pg_attribute att = idem_target_attribute(&target->table, number);
+
+	return lappend(names, pstrdup(NameStr(att->attname)));
 }
 
 /* The names (char *) of the columns by which rows are told apart. */

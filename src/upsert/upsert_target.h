@@ -25,7 +25,8 @@ typedef struct IdemUpsertTarget
 								 * collations than its columns? */
 } IdemUpsertTarget;
 
-extern void idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec);
+extern void idem_upsert_target_open(IdemUpsertTarget *target,
+									const IdemUpsertSpec *spec);
 extern bool idem_upsert_target_has_field(const IdemUpsertTarget *target,
 										 AttrNumber number);
 extern bool idem_upsert_target_updates(const IdemUpsertTarget *target,
