@@ -34,6 +34,7 @@ OBJS = \
 	src/consume/index_twin.o \
 	src/consume/message.o \
 	src/consume/message_batch.o \
+	src/consume/message_find.o \
 	src/execute/command.o \
 	src/execute/execute.o \
 	src/execute/jsonb_receiver.o \
@@ -47,8 +48,11 @@ OBJS = \
 	src/key/current_key.o \
 	src/key/key.o \
 	src/key/key_generate.o \
+	src/key/key_lock.o \
 	src/key/key_table.o \
+	src/key/key_write.o \
 	src/key/lease.o \
+	src/key/lease_claim.o \
 	src/key/scope.o \
 	src/lifecycle/attach.o \
 	src/lifecycle/departure.o \

@@ -1,7 +1,8 @@
 /*
  * claim.pml
- *	  The life of one key: claims with a lease and a fence, as src/key/lease.c,
- *	  src/key/key_table.c and src/purge/purge.c make it.  README.md says what is what.
+ *	  The life of one key: claims with a lease and a fence, as the files
+ *	  lease*.c and key_*.c of src/key and src/purge/purge.c make it.  README.md says
+ *	  what is what.
  *
  * Clients claim the key, work outside the database, and write with the fence
  * they were given: checkpoint, extend, release, complete, fail.  They may stop

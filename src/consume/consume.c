@@ -25,6 +25,7 @@
 #include "base/interval.h"
 #include "consume/consumer.h"
 #include "consume/message.h"
+#include "consume/message_find.h"
 
 #define MAX_ID_LENGTH	1024	/* bytes */
 
@@ -90,7 +91,7 @@ error_late(const Call *call, text *id, TimestampTz sent_at)
 static void
 check_late(const Call *call, text *id, TimestampTz sent_at)
 {
-	if (!idem_message_known(&call->delivery, id))
+	if (!idem_message_find_consumed(&call->delivery, id))
 		error_late(call, id, sent_at);
 }
 
@@ -343,5 +344,5 @@ idem_seen(PG_FUNCTION_ARGS)
 	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
 	delivery.consumer = name;
 	delivery.now = GetCurrentTimestamp();
-	PG_RETURN_BOOL(idem_message_seen(&delivery, id));
+	PG_RETURN_BOOL(idem_message_find_seen(&delivery, id));
 }

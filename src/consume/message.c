@@ -1,35 +1,24 @@
 /*
  * message.c
- *	  The rows of idem_message: which messages have been consumed.
+ *	  The rows of idem_message: remembering which messages have been consumed.
  *
- * The primary key decides who consumes a message.  A row is inserted first, and
- * only if that meets another is the other looked at: whether it has expired, in
- * which case it is deleted, and inserted again.  It is not updated: a subscriber
- * of logical replication that has purged it would not find the row to update,
- * and would have no memory of the message.
+ * The primary key decides which session consumes a message.  A row is inserted
+ * first, and only if that meets another is the other looked at: whether it has
+ * expired, in which case it is deleted, and inserted again.  It is not updated: a
+ * subscriber of logical replication that has purged it would not find the row to
+ * update, and would have no memory of the message.
  *
- * Rows are looked at, and deleted, without regard to the transaction's snapshot
- * and without taking part in serializable conflict detection, so that messages
- * never fail each other; where the snapshot lacks a row that counts, it is 40001.
+ * Rows are deleted without regard to the transaction's snapshot, as they are found
+ * (message_find.c).
  *
- * Whoever consumes several messages takes them in the order of their bytes, so
- * that two who do wait for each other, and not both at once.
+ * A session that consumes several messages takes them in the order of their bytes,
+ * so that of two that do, one waits for the other, and not each for the other.
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/relscan.h"
-#include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -40,17 +29,9 @@
 #include "consume/index_twin.h"
 #include "consume/message.h"
 #include "consume/message_batch.h"
-#include "run/committed_row.h"
+#include "consume/message_find.h"
 #include "run/simple_dml.h"
 #include "run/spi_own.h"
-
-/* Columns of idem_message. */
-enum
-{
-	COLUMN_EXPIRES_AT = 1,
-	COLUMN_CONSUMER,
-	COLUMN_MESSAGE_ID
-};
 
 /*
  * So often it is tried to add a message.  Each time that this fails although the
@@ -58,15 +39,6 @@ enum
  * it has expired or been purged again, or a trigger keeps it out.
  */
 #define MAX_TRIES	10
-
-/* What there is of a message. */
-typedef enum Found
-{
-	FOUND_NOTHING,
-	FOUND_BUSY,					/* a row that another transaction writes */
-	FOUND_EXPIRED,				/* a row past its time, which counts as none */
-	FOUND_LIVE
-} Found;
 
 static IdemStatement insert_one = {
 	.text = "INSERT INTO @.idem_message (expires_at, consumer, message_id)"
@@ -87,112 +59,6 @@ static IdemStatement delete_one = {
 	.argtypes = {TIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
 };
 
-/* Raises 40001 if a row has come after the transaction's one snapshot. */
-static void
-check_seen(TransactionId xmin, Datum id)
-{
-	if (!idem_committed_row_is_unseen(xmin))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access due to concurrent consumption of a message"),
-			 errdetail("Another transaction consumed the message \"%s\" and committed after this transaction's snapshot was taken.",
-					   TextDatumGetCString(id)),
-			 errhint("The transaction might succeed if retried.")));
-}
-
-/* The key of the table of messages, for a scan of its index. */
-static void
-init_keys(ScanKeyData *keys, text *consumer, Datum id)
-{
-	ScanKeyInit(&keys[0], COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(consumer));
-	ScanKeyInit(&keys[1], COLUMN_MESSAGE_ID, BTEqualStrategyNumber, F_TEXTEQ,
-				id);
-}
-
-static bool
-has_expired(Relation rel, HeapTuple tuple, TimestampTz now)
-{
-	bool		isnull;
-	Datum		expires_at = heap_getattr(tuple, COLUMN_EXPIRES_AT,
-										  RelationGetDescr(rel), &isnull);
-
-	return isnull || DatumGetTimestampTz(expires_at) <= now;
-}
-
-/*
- * Looks for the row of a message as it is committed now, or in our own
- * transaction.  If it is busy, dirty tells for whom to wait; if it has expired,
- * place tells where it is.
- */
-static Found
-look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty,
-	 ItemPointer place)
-{
-	Relation	rel;
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Found		found;
-
-	rel = table_open(idem_catalog()->message_table, AccessShareLock);
-	InitDirtySnapshot(*dirty);
-	init_keys(keys, delivery->consumer, id);
-	/* the index is asked for now that the table is locked: it may be replaced */
-	scan = systable_beginscan(rel, idem_catalog_key_of(rel), true, dirty,
-							  2, keys);
-	tuple = systable_getnext(scan);
-	if (!HeapTupleIsValid(tuple))
-		found = FOUND_NOTHING;
-	else if (TransactionIdIsValid(dirty->xmin) ||
-			 TransactionIdIsValid(dirty->xmax))
-		found = FOUND_BUSY;
-	else if (has_expired(rel, tuple, delivery->now))
-	{
-		found = FOUND_EXPIRED;
-		*place = tuple->t_self;
-	}
-	else
-	{
-		found = FOUND_LIVE;
-		check_seen(HeapTupleHeaderGetXmin(tuple->t_data), id);
-	}
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
-/*
- * Finds out whether a message has been consumed, and waits for others who are
- * about to.
- *
- * Nothing may also be a row that was just renewed: its new version may enter
- * the index after we have read there, and the old one be dead when we get to
- * it.  Whoever wants to insert it then meets it.
- */
-static Found
-find(const IdemDelivery *delivery, Datum id, ItemPointer place)
-{
-	for (;;)
-	{
-		SnapshotData dirty;
-		Found		found;
-
-		CHECK_FOR_INTERRUPTS();
-		AcceptInvalidationMessages();
-		found = look(delivery, id, &dirty, place);
-		if (found != FOUND_BUSY)
-			return found;
-		if (!TransactionIdIsValid(dirty.xmin))
-			XactLockTableWait(dirty.xmax, NULL, NULL, XLTW_None);
-		else if (dirty.speculativeToken == 0)
-			XactLockTableWait(dirty.xmin, NULL, NULL, XLTW_None);
-		else
-			SpeculativeInsertionWait(dirty.xmin, dirty.speculativeToken);
-	}
-}
-
 /*
  * Makes room for a message that was not inserted, since there was a row of it.
  * False: it has been consumed.  True: its row has expired, and is no longer there.
@@ -208,17 +74,17 @@ make_room(const IdemDelivery *delivery, Datum id)
 	{
 		ItemPointerData place;
 		IdemDeletion deletion = IDEM_DELETED;
-		Found		found;
+		IdemMessageState found;
 		Datum		args[4];
 
 		PushActiveSnapshot(GetTransactionSnapshot());
-		found = find(delivery, id, &place);
-		if (found == FOUND_EXPIRED)
+		found = idem_message_find(delivery, id, &place);
+		if (found == IDEM_MESSAGE_EXPIRED)
 			deletion = idem_simple_dml_delete_row(idem_catalog()->message_table,
 												  &place);
 		PopActiveSnapshot();
 		if (deletion == IDEM_DELETED)
-			return found != FOUND_LIVE;
+			return found != IDEM_MESSAGE_LIVE;
 		if (deletion == IDEM_NOT_DELETED)
 			continue;
 
@@ -306,15 +172,13 @@ add_alone(const IdemDelivery *delivery, Datum id)
 					 IDEM_LOCK_MESSAGE);
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
-		SnapshotData dirty;
-		ItemPointerData place;
 		bool		added;
 
 		/* waits for others, so without the lock */
 		if (!make_room(delivery, id))
 			return false;
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
-		added = look(delivery, id, &dirty, &place) == FOUND_NOTHING &&
+		added = idem_message_find_absent(delivery, id) &&
 			insert_row(delivery, id);
 		LockRelease(&tag, ExclusiveLock, false);
 		if (added)
@@ -366,39 +230,4 @@ idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 		renew(delivery, count, ids, added);
 	}
 	pfree(places);
-}
-
-/*
- * Is a message remembered, as is committed now or in our own transaction?  Waits
- * for nobody, works on a standby.
- */
-bool
-idem_message_seen(const IdemDelivery *delivery, text *id)
-{
-	Relation	rel = table_open(idem_catalog()->message_table, AccessShareLock);
-	ScanKeyData keys[2];
-	HeapTuple	tuple;
-	bool		seen;
-
-	init_keys(keys, delivery->consumer, PointerGetDatum(id));
-	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 2, keys);
-	seen = HeapTupleIsValid(tuple) && !has_expired(rel, tuple, delivery->now);
-	table_close(rel, AccessShareLock);
-	return seen;
-}
-
-/*
- * Has a message been consumed?  Waits, and raises 40001, as idem_message_add
- * does.  Nobody goes on to insert the message, so that a row that seems not to
- * be there is looked for once more.
- */
-bool
-idem_message_known(const IdemDelivery *delivery, text *id)
-{
-	ItemPointerData place;
-	Found		found = find(delivery, PointerGetDatum(id), &place);
-
-	if (found == FOUND_NOTHING)
-		return idem_message_seen(delivery, id);
-	return found == FOUND_LIVE;
 }

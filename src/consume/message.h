@@ -1,6 +1,6 @@
 /*
  * message.h
- *	  The rows of idem_message: which messages have been consumed.
+ *	  The rows of idem_message: remembering which messages have been consumed.
  */
 #ifndef IDEM_MESSAGE_H
 #define IDEM_MESSAGE_H
@@ -18,7 +18,5 @@ typedef struct IdemDelivery
 extern bool idem_message_add(const IdemDelivery *delivery, text *id);
 extern void idem_message_add_all(const IdemDelivery *delivery, int count,
 								 Datum *ids, bool *added);
-extern bool idem_message_seen(const IdemDelivery *delivery, text *id);
-extern bool idem_message_known(const IdemDelivery *delivery, text *id);
 
 #endif							/* IDEM_MESSAGE_H */

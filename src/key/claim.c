@@ -15,6 +15,7 @@
 #include "base/fingerprint.h"
 #include "base/result_tuple.h"
 #include "key/lease.h"
+#include "key/lease_claim.h"
 #include "run/sole_call.h"
 
 PG_FUNCTION_INFO_V1(idem_claim);
@@ -237,7 +238,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
  *
  * Tells how a key stands as committed now: all null if it is free, in progress
  * without anything else while another transaction is at it.  Writes nothing,
- * waits for nobody, works on a standby.  Errors: those of idem_lease_look_up.
+ * waits for nobody, works on a standby.  Errors: those of idem_lease_claim_look_up.
  */
 Datum
 idem_lookup(PG_FUNCTION_ARGS)
@@ -249,7 +250,7 @@ idem_lookup(PG_FUNCTION_ARGS)
 	bool		nulls[7] = {true, true, true, true, true, true, true};
 
 	idem_key_init(&key, fcinfo, NULL, 0, 1, -1);
-	found = idem_lease_look_up(&key, &row);
+	found = idem_lease_claim_look_up(&key, &row);
 
 	if (found == IDEM_KEY_BUSY)
 		row.outcome = IDEM_IN_PROGRESS;

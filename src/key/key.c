@@ -22,18 +22,15 @@
 #include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
-#include "storage/sinvaladt.h"
 #include "utils/builtins.h"
 
-#include "base/compat.h"
 #include "base/error.h"
 #include "base/interval.h"
-#include "base/locktag.h"
 #include "base/settings.h"
 #include "key/current_key.h"
 #include "key/key.h"
+#include "key/key_lock.h"
+#include "key/key_write.h"
 #include "key/scope.h"
 
 /* So often a row may be found as it was, and not be written. */
@@ -125,133 +122,6 @@ set_clock(IdemKey *key)
 								 "lease");
 }
 
-static void
-set_locktag(LOCKTAG *tag, const IdemKey *key)
-{
-	IDEM_SET_LOCKTAG(*tag, MyDatabaseId, (uint32) (key->hash >> 32),
-					 (uint32) key->hash, IDEM_LOCK_KEY);
-}
-
-/*
- * Takes the lock of a key, if it is free or else if told to wait.
- *
- * Locks are given back as soon as a key's row is there, so one that is held
- * already belongs to a call that we are running inside of.
- */
-static bool
-lock_key(const IdemKey *key, bool wait)
-{
-	LOCKTAG		tag;
-
-	set_locktag(&tag, key);
-	switch (LockAcquire(&tag, ExclusiveLock, false, !wait))
-	{
-		case LOCKACQUIRE_OK:
-			return true;
-		case LOCKACQUIRE_NOT_AVAIL:
-			return false;
-		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("key \"%s\" is in use by a call that is still running in this session",
-							key->name),
-					 errhint("A trigger or function that runs under a key needs a key of its own.")));
-	}
-	return false;				/* keep compiler quiet */
-}
-
-/* The process that has the lock of a key; 0 if there is none to tell of. */
-static int
-lock_holder(const IdemKey *key)
-{
-	LOCKTAG		tag;
-	VirtualTransactionId *holders;
-	PGPROC	   *process;
-
-	set_locktag(&tag, key);
-	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
-	process = VirtualTransactionIdIsValid(holders[0]) ?
-		IDEM_VXID_PROCESS(holders[0]) : NULL;
-	return process == NULL ? 0 : process->pid;
-}
-
-/*
- * How long the next wait for another call may take: what is left of
- * idem.wait_timeout, or lock_timeout if that is less.  Milliseconds; 0: forever.
- */
-static int
-patience(IdemKey *key)
-{
-	TimestampTz now;
-	long		left;
-
-	if (idem_wait_timeout_ms == 0)
-		return LockTimeout;
-	now = GetCurrentTimestamp();
-	if (key->wait_until == 0)
-		key->wait_until = TimestampTzPlusMilliseconds(now, idem_wait_timeout_ms);
-	left = Max(TimestampDifferenceMilliseconds(now, key->wait_until), 1);
-	return LockTimeout > 0 ? Min(left, LockTimeout) : left;
-}
-
-/*
- * Has an error that ended a wait tell for whom we waited, if it was about time
- * or was asked for.  Nobody, where that one has just come to an end.
- */
-pg_noreturn static void
-rethrow_waited(const IdemKey *key, int pid, MemoryContext context)
-{
-	ErrorData  *error;
-
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	FlushErrorState();
-	if (pid != 0 && error->detail == NULL &&
-		(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-		 error->sqlerrcode == ERRCODE_QUERY_CANCELED))
-		error->detail = psprintf(_("Process %d is at work under the key \"%s\"."),
-								 pid, key->name);
-	ReThrowError(error);
-}
-
-/*
- * Waits for others who are at a key: for the transaction that writes its row, or
- * else, if there is none, for the lock, which is held on return.
- */
-static void
-wait_for_others(IdemKey *key, const IdemKeyRow *row)
-{
-	MemoryContext context = CurrentMemoryContext;
-	int			timeout = LockTimeout;
-
-	LockTimeout = patience(key);
-	PG_TRY();
-	{
-		if (row != NULL)
-			idem_key_table_wait(row);
-		else
-			(void) lock_key(key, true);
-	}
-	PG_CATCH();
-	{
-		LockTimeout = timeout;
-		rethrow_waited(key, row != NULL ? idem_key_table_writer(row) :
-					   lock_holder(key), context);
-	}
-	PG_END_TRY();
-	LockTimeout = timeout;
-}
-
-/* Gives back a key's lock, once the key's row is written or is left alone. */
-void
-idem_key_unlock(const IdemKey *key)
-{
-	LOCKTAG		tag;
-
-	set_locktag(&tag, key);
-	LockRelease(&tag, ExclusiveLock, false);
-}
-
 /*
  * Finds the row of a key, if there is one.
  *
@@ -289,7 +159,7 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 IdemKeyState
 idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 {
-	bool		locked = lock_key(key, false);
+	bool		locked = idem_key_lock_take(key);
 
 	key->claims = true;
 	for (;;)
@@ -300,17 +170,17 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 		{
 			/* nobody needs to queue behind us */
 			if (locked)
-				idem_key_unlock(key);
+				idem_key_lock_release(key);
 			if (found == IDEM_KEY_LIVE || !wait)
 				return found;
-			wait_for_others(key, row);
-			locked = lock_key(key, false);
+			idem_key_lock_wait(key, row);
+			locked = idem_key_lock_take(key);
 		}
 		else if (locked)
 			return found;
 		else if (wait)
 		{
-			wait_for_others(key, NULL);
+			idem_key_lock_wait(key, NULL);
 			locked = true;
 		}
 		else
@@ -324,19 +194,19 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
  * are not read.  Raises what idem_key_find does.
  */
 IdemKeyState
-idem_key_lock_row(IdemKey *key, IdemKeyRow *row)
+idem_key_find_locked(IdemKey *key, IdemKeyRow *row)
 {
 	for (;;)
 	{
 		IdemKeyState found;
 
-		if (!lock_key(key, false))
-			wait_for_others(key, NULL);
+		if (!idem_key_lock_take(key))
+			idem_key_lock_wait(key, NULL);
 		found = find_row(key, 0, row);
 		if (found != IDEM_KEY_BUSY)
 			return found;
-		idem_key_unlock(key);
-		wait_for_others(key, row);
+		idem_key_lock_release(key);
+		idem_key_lock_wait(key, row);
 	}
 }
 
@@ -358,25 +228,6 @@ idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 }
 
 /*
- * Is somebody at work under a key, be it a call that we are running inside of?
- * Its lock need not be taken to know, so that nobody who comes meets us there.
- */
-static bool
-is_locked(const IdemKey *key)
-{
-	LOCKTAG		tag;
-	VirtualTransactionId *holders;
-	bool		locked;
-
-	set_locktag(&tag, key);
-	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
-	locked = VirtualTransactionIdIsValid(holders[0]) ||
-		IDEM_LOCK_HELD(&tag, ExclusiveLock);
-	pfree(holders);
-	return locked;
-}
-
-/*
  * Finds out how a key stands, for somebody who only wants to know: waits for
  * nobody and takes no lock that anybody could meet.  It is as the key stood at
  * some moment of the call.  Raises 40001 and 42501 as idem_key_find does.
@@ -392,7 +243,7 @@ idem_key_probe(IdemKey *key, IdemKeyRow *row)
 
 	if (found == IDEM_KEY_ABSENT && !RecoveryInProgress())
 	{
-		bool		locked = is_locked(key);
+		bool		locked = idem_key_lock_is_taken(key);
 
 		found = find_row(key, IDEM_WITH_VALUES, row);
 		if (found == IDEM_KEY_ABSENT && locked)
@@ -463,10 +314,10 @@ finish(IdemKey *key, const IdemAnswer *answer)
 	row.expires_at = key->expires_at;
 
 	if (!key->expired)
-		idem_key_table_insert(key->scope, key->key, &row);
-	else if (!idem_key_table_renew(key->scope, key->key, &row))
+		idem_key_write_insert(key, &row);
+	else if (!idem_key_write_renew(key, &row))
 		error_not_renewed(key);
-	idem_key_unlock(key);
+	idem_key_lock_release(key);
 }
 
 /*

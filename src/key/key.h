@@ -30,7 +30,7 @@ typedef struct IdemKey
 	TimestampTz now;			/* the clock then */
 	TimestampTz expires_at;		/* until when the result is kept */
 	TimestampTz lease_until;	/* until when a claim is held */
-	/* private to key.c */
+	/* private to key.c and key_lock.c */
 	uint64		hash;			/* names the key in the lock table */
 	bool		claims;			/* it is to be kept, for idem.ttl if no ttl */
 	TimestampTz wait_until;		/* how long to wait for others; 0: not set */
@@ -47,9 +47,8 @@ extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
-extern IdemKeyState idem_key_lock_row(IdemKey *key, IdemKeyRow *row);
+extern IdemKeyState idem_key_find_locked(IdemKey *key, IdemKeyRow *row);
 extern IdemKeyState idem_key_probe(IdemKey *key, IdemKeyRow *row);
 extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
-extern void idem_key_unlock(const IdemKey *key);
 
 #endif							/* IDEM_KEY_H */

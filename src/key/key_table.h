@@ -1,6 +1,6 @@
 /*
  * key_table.h
- *	  The rows of idem_key: found as they are committed now, and written.
+ *	  The rows of idem_key, found as they are committed now.
  */
 #ifndef IDEM_KEY_TABLE_H
 #define IDEM_KEY_TABLE_H
@@ -10,6 +10,23 @@
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
+
+/* Columns of idem_key. */
+enum
+{
+	IDEM_KEY_COLUMN_CREATED_AT = 1,
+	IDEM_KEY_COLUMN_EXPIRES_AT,
+	IDEM_KEY_COLUMN_FENCE,
+	IDEM_KEY_COLUMN_LEASE_UNTIL,
+	IDEM_KEY_COLUMN_FINGERPRINT,
+	IDEM_KEY_COLUMN_OUTCOME,
+	IDEM_KEY_COLUMN_CLAIMED_BY,
+	IDEM_KEY_COLUMN_SCOPE,
+	IDEM_KEY_COLUMN_KEY,
+	IDEM_KEY_COLUMN_RESPONSE,
+	IDEM_KEY_COLUMN_REQUEST,
+	IDEM_KEY_COLUMNS = IDEM_KEY_COLUMN_REQUEST
+};
 
 /* What is found of a key, as of a moment. */
 typedef enum IdemKeyState
@@ -48,10 +65,8 @@ typedef struct IdemKeyRow
 	pg_uuid_t	fingerprint;
 	Datum		response;		/* jsonb; only if asked for */
 	Datum		request;		/* jsonb; only if asked for */
-	/* set by finding: which version of which row this is */
-	text	   *scope;
-	text	   *key;
-	IdemKeyVersion version;
+	/* set by finding */
+	IdemKeyVersion version;		/* the one that was found */
 	bool		ours;			/* written by the current transaction */
 	bool		unseen;			/* the transaction's one snapshot lacks it */
 	/* set by finding it busy, instead of all else but claimed_by */
@@ -63,21 +78,12 @@ typedef struct IdemKeyRow
 
 extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 										int options, IdemKeyRow *row);
-extern void idem_key_table_wait(const IdemKeyRow *row);
-extern int	idem_key_table_writer(const IdemKeyRow *row);
 extern void idem_key_table_check_owner(const IdemKeyRow *row, const char *key);
 extern void idem_key_table_check_request(const IdemKeyRow *row, const char *key,
 										 bool same);
 extern bool idem_key_table_is_of(const IdemKeyRow *row,
 								 const pg_uuid_t *fingerprint);
 extern const char *idem_key_table_claimer(const IdemKeyRow *row);
-
-extern void idem_key_table_insert(text *scope, text *key, const IdemKeyRow *row);
-extern bool idem_key_table_renew(text *scope, text *key, const IdemKeyRow *row);
-extern bool idem_key_table_lock(const IdemKeyRow *row);
-extern bool idem_key_table_replace(const IdemKeyRow *row, bool new_response,
-								   bool new_request);
-extern bool idem_key_table_remove(const IdemKeyRow *row);
 extern bool idem_key_table_same_version(const IdemKeyVersion *a,
 										const IdemKeyVersion *b);
 

@@ -7,12 +7,10 @@
 
 #include "key/key.h"
 
-extern bool idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row);
 extern bool idem_lease_end(IdemKey *key, const int64 *fence,
 						   IdemOutcome outcome, Datum response);
 extern bool idem_lease_release(IdemKey *key, const int64 *fence, bool forget);
 extern TimestampTz idem_lease_extend(IdemKey *key, int64 fence);
 extern void idem_lease_checkpoint(IdemKey *key, int64 fence, Datum checkpoint);
-extern IdemKeyState idem_lease_look_up(IdemKey *key, IdemKeyRow *row);
 
 #endif							/* IDEM_LEASE_H */

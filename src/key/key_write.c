@@ -1,0 +1,258 @@
+/*
+ * key_write.c
+ *	  The rows of idem_key, written by statements of idem's own.
+ *
+ * A session holds the lock of a key from finding its row to writing it.  Where a row
+ * was found, the very version that was found is written over, or else nothing: a
+ * session that writes to the table directly, or a purge, takes no lock of the key.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/timestamp.h"
+
+#include "base/catalog.h"
+#include "base/error.h"
+#include "key/key_write.h"
+#include "run/simple_dml.h"
+#include "run/spi_own.h"
+#include "run/usercontext.h"
+
+/* What a row says, as the first parameters of the statements that write it. */
+enum
+{
+	ARG_OUTCOME,
+	ARG_FINGERPRINT,
+	ARG_RESPONSE,
+	ARG_FENCE,
+	ARG_CLAIMED_BY,
+	ARG_CREATED_AT,
+	ARG_EXPIRES_AT,
+	ARG_LEASE_UNTIL,
+	ARG_REQUEST,
+	ROW_ARGS
+};
+
+#define ROW_ARGTYPES \
+	InvalidOid, UUIDOID, JSONBOID, INT8OID, OIDOID, TIMESTAMPTZOID, \
+	TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID
+
+#define KEY_VALUES \
+	" (outcome, fingerprint, response, fence, claimed_by, created_at," \
+	" expires_at, lease_until, request, scope, key)" \
+	" VALUES ($1, $2, $3, $4, $5::@.idem_role, $6, $7, $8, $9, $10, $11)"
+
+/*
+ * The row of a key that has none, where the table is not as it was installed.
+ * That needs no ON CONFLICT, whose speculative insertion costs a second look-up
+ * and a WAL record.
+ */
+static IdemStatement insert_row = {
+	.text = "INSERT INTO @.idem_key" KEY_VALUES,
+	.nargs = ROW_ARGS + 2,
+	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
+	.table = offsetof(IdemCatalog, key_table)
+};
+
+/* The row of a key whose former row has expired and may be purged any time. */
+static IdemStatement renew_row = {
+	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES
+	" ON CONFLICT (key, scope) DO UPDATE SET"
+	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
+	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
+	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
+	" expires_at = excluded.expires_at, lease_until = excluded.lease_until,"
+	" request = excluded.request"
+	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
+	.nargs = ROW_ARGS + 2,
+	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
+	.table = offsetof(IdemCatalog, key_table)
+};
+
+/*
+ * A row that was found, as long as it is the very version that was found: to
+ * be read by its place in the table, since reading by the index would lock the
+ * neighbours of the key for serializable conflict detection.
+ *
+ * Place and transaction do not suffice.  VACUUM FULL and CLUSTER put the rows of
+ * one transaction in one another's places, so the key must be the one that was
+ * found as well; called as a function, the comparison is none that the planner
+ * could use an index for.
+ */
+#define IS_FOUND(ctid, xmin, key, scope) \
+	" WHERE k.ctid OPERATOR(pg_catalog.=) " ctid \
+	" AND k.xmin OPERATOR(pg_catalog.=) " xmin \
+	" AND pg_catalog.texteq(k.key, " key ")" \
+	" AND pg_catalog.texteq(k.scope, " scope ")"
+
+#define FOUND_ARGS		4
+#define FOUND_ARGTYPES	TIDOID, XIDOID, TEXTOID, TEXTOID
+
+static IdemStatement lock_row = {
+	.text = "SELECT FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4")
+	" FOR NO KEY UPDATE SKIP LOCKED",
+	.nargs = FOUND_ARGS,
+	.argtypes = {FOUND_ARGTYPES},
+	.table = offsetof(IdemCatalog, key_table)
+};
+
+/* A value that stays is not copied, which for a long one would cost. */
+static IdemStatement replace_row = {
+	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
+	" response = CASE WHEN $10 THEN $3 ELSE k.response END, fence = $4,"
+	" claimed_by = $5::@.idem_role, created_at = $6, expires_at = $7,"
+	" lease_until = $8,"
+	" request = CASE WHEN $11 THEN $9 ELSE k.request END"
+	IS_FOUND("$12", "$13", "$14", "$15"),
+	.nargs = ROW_ARGS + 2 + FOUND_ARGS,
+	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES},
+	.table = offsetof(IdemCatalog, key_table)
+};
+
+static IdemStatement remove_row = {
+	.text = "DELETE FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4"),
+	.nargs = FOUND_ARGS,
+	.argtypes = {FOUND_ARGTYPES},
+	.table = offsetof(IdemCatalog, key_table)
+};
+
+/* What a row says, as parameters. */
+static void
+bind_row(const IdemKeyRow *row, Datum *args, bool *isnull)
+{
+	args[ARG_OUTCOME] = ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
+	args[ARG_FINGERPRINT] = UUIDPGetDatum(&row->fingerprint);
+	isnull[ARG_FINGERPRINT] = row->fingerprint_isnull;
+	args[ARG_RESPONSE] = row->response;
+	isnull[ARG_RESPONSE] = row->response_isnull;
+	args[ARG_FENCE] = Int64GetDatum(row->fence);
+	args[ARG_CLAIMED_BY] = ObjectIdGetDatum(row->claimed_by);
+	args[ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
+	args[ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
+	args[ARG_LEASE_UNTIL] = TimestampTzGetDatum(row->lease_until);
+	isnull[ARG_LEASE_UNTIL] = !row->leased;
+	args[ARG_REQUEST] = row->request;
+	isnull[ARG_REQUEST] = row->request_isnull;
+}
+
+static uint64
+run_insert(IdemStatement *statement, const IdemKey *key, const IdemKeyRow *row)
+{
+	Datum		args[ROW_ARGS + 2];
+	bool		isnull[ROW_ARGS + 2] = {false};
+
+	bind_row(row, args, isnull);
+	args[ROW_ARGS] = PointerGetDatum(key->scope);
+	args[ROW_ARGS + 1] = PointerGetDatum(key->key);
+	return idem_spi_own(statement, args, isnull, 0, NULL, NULL);
+}
+
+/*
+ * Runs a statement on a row that was found, whose last parameters, from first
+ * on, say which one that is.  The planner would rather read the whole of a
+ * small table, which locks it for serializable conflict detection.
+ */
+static bool
+run_found(IdemStatement *statement, Datum *args, const bool *isnull, int first,
+		  const IdemKey *key, const IdemKeyRow *row)
+{
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"},
+		{"enable_tidscan", "on"},
+	};
+	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
+	uint64		rows;
+
+	args[first] = PointerGetDatum(&row->version.ctid);
+	args[first + 1] = TransactionIdGetDatum(row->version.xmin);
+	args[first + 2] = PointerGetDatum(key->key);
+	args[first + 3] = PointerGetDatum(key->scope);
+	rows = idem_spi_own(statement, args, isnull, 0, NULL, NULL);
+	idem_usercontext_reset(nestlevel);
+	return rows > 0;
+}
+
+/*
+ * Inserts the row of a key that has none.  Raises 27000 when a trigger or a rule
+ * kept it out.
+ */
+void
+idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
+{
+	Datum		values[IDEM_KEY_COLUMNS];
+	bool		isnull[IDEM_KEY_COLUMNS] = {false};
+
+	values[IDEM_KEY_COLUMN_CREATED_AT - 1] = TimestampTzGetDatum(row->created_at);
+	values[IDEM_KEY_COLUMN_EXPIRES_AT - 1] = TimestampTzGetDatum(row->expires_at);
+	values[IDEM_KEY_COLUMN_FENCE - 1] = Int64GetDatum(row->fence);
+	values[IDEM_KEY_COLUMN_FINGERPRINT - 1] = UUIDPGetDatum(&row->fingerprint);
+	isnull[IDEM_KEY_COLUMN_FINGERPRINT - 1] = row->fingerprint_isnull;
+	values[IDEM_KEY_COLUMN_LEASE_UNTIL - 1] = TimestampTzGetDatum(row->lease_until);
+	isnull[IDEM_KEY_COLUMN_LEASE_UNTIL - 1] = !row->leased;
+	values[IDEM_KEY_COLUMN_OUTCOME - 1] =
+		ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
+	values[IDEM_KEY_COLUMN_SCOPE - 1] = PointerGetDatum(key->scope);
+	values[IDEM_KEY_COLUMN_KEY - 1] = PointerGetDatum(key->key);
+	values[IDEM_KEY_COLUMN_CLAIMED_BY - 1] = ObjectIdGetDatum(row->claimed_by);
+	values[IDEM_KEY_COLUMN_RESPONSE - 1] = row->response;
+	isnull[IDEM_KEY_COLUMN_RESPONSE - 1] = row->response_isnull;
+	values[IDEM_KEY_COLUMN_REQUEST - 1] = row->request;
+	isnull[IDEM_KEY_COLUMN_REQUEST - 1] = row->request_isnull;
+
+	if (!idem_simple_dml_insert(idem_catalog()->key_table, IDEM_KEY_COLUMNS, values,
+								isnull) &&
+		run_insert(&insert_row, key, row) == 0)
+		idem_error_prevented("idem_key");
+}
+
+/*
+ * Inserts the row of a key, or puts it in the place of one that has expired,
+ * with a fence one higher.  False if nothing was written: a row is there that has
+ * not, or a trigger or a rule prevented it.
+ */
+bool
+idem_key_write_renew(const IdemKey *key, const IdemKeyRow *row)
+{
+	return run_insert(&renew_row, key, row) > 0;
+}
+
+/*
+ * Locks a row that was found against all others who might write it, without
+ * waiting.  False if somebody is at it, or was, or if it has moved.
+ */
+bool
+idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row)
+{
+	Datum		args[FOUND_ARGS];
+
+	return run_found(&lock_row, args, NULL, 0, key, row);
+}
+
+/*
+ * Writes a row over what it was found as; its response and its request only if
+ * they are new.  False if nothing was written: the row has changed or moved since,
+ * or a trigger or a rule prevented it.
+ */
+bool
+idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row,
+					   bool new_response, bool new_request)
+{
+	Datum		args[ROW_ARGS + 2 + FOUND_ARGS];
+	bool		isnull[ROW_ARGS + 2 + FOUND_ARGS] = {false};
+
+	bind_row(row, args, isnull);
+	isnull[ARG_RESPONSE] |= !new_response;
+	isnull[ARG_REQUEST] |= !new_request;
+	args[ROW_ARGS] = BoolGetDatum(new_response);
+	args[ROW_ARGS + 1] = BoolGetDatum(new_request);
+	return run_found(&replace_row, args, isnull, ROW_ARGS + 2, key, row);
+}
+
+/* Deletes a row that was found.  False as idem_key_write_replace. */
+bool
+idem_key_write_remove(const IdemKey *key, const IdemKeyRow *row)
+{
+	Datum		args[FOUND_ARGS];
+
+	return run_found(&remove_row, args, NULL, 0, key, row);
+}

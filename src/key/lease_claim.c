@@ -1,0 +1,163 @@
+/*
+ * lease_claim.c
+ *	  Claims of keys: how a session gets one, and how one shows.
+ *
+ * What a claim is, and who holds it, stands in lease.c.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "key/key_lock.h"
+#include "key/key_write.h"
+#include "key/lease_claim.h"
+
+/* May the caller know of this claim, and is it of the same request? */
+static void
+check_request(const IdemKey *key, const IdemKeyRow *row)
+{
+	idem_key_table_check_owner(row, key->name);
+	idem_key_table_check_request(row, key->name,
+								 idem_outcome_is_claim(row->outcome) &&
+								 (row->fingerprint_isnull ||
+								  key->fingerprint_isnull ||
+								  idem_key_table_is_of(row, &key->fingerprint)));
+}
+
+/* Makes a row that was found into what is told of it. */
+static void
+hide_checkpoint(IdemKeyRow *row)
+{
+	if (row->outcome != IDEM_IN_PROGRESS &&
+		row->outcome != IDEM_ABANDONED && row->leased)
+	{
+		row->leased = false;
+		row->response_isnull = true;
+	}
+}
+
+/* Makes what was found of a key into the row of a new claim. */
+static void
+begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
+{
+	if (found != IDEM_KEY_LAPSED)
+	{
+		row->fingerprint_isnull = true;
+		row->response_isnull = true;
+		row->request_isnull = true;
+		row->leased = false;
+	}
+	if (!key->fingerprint_isnull)
+	{
+		row->fingerprint = key->fingerprint;
+		row->fingerprint_isnull = false;
+	}
+	row->fence++;
+	row->claimed_by = key->role;
+	row->created_at = key->now;
+	row->expires_at = key->expires_at;
+	if (key->lease != NULL)
+	{
+		row->outcome = IDEM_IN_PROGRESS;
+		row->leased = true;
+		row->lease_until = key->lease_until;
+		row->expires_at = Max(row->expires_at, row->lease_until);
+		if (!key->fingerprint_isnull)
+		{
+			row->request = key->request;
+			row->request_isnull = false;
+		}
+	}
+	else
+		row->outcome = IDEM_COMPLETED;
+}
+
+/* Is a row that could not be locked another by now, or elsewhere? */
+static bool
+has_moved(const IdemKey *key, const IdemKeyRow *row)
+{
+	IdemKeyRow	now;
+
+	return idem_key_table_find(key->scope, key->key, 0, 0,
+							   &now) != IDEM_KEY_BUSY &&
+		!idem_key_table_same_version(&row->version, &now.version);
+}
+
+/*
+ * Claims a key, or finds out how it stands.
+ *
+ * True: row tells how, with "claimed" as outcome if it is ours now, and then
+ * what the last holder left as a checkpoint.  False, if told not to wait:
+ * another transaction is at the key.
+ *
+ * Raises 42501 when the key is another role's, ID001 when it was used for a
+ * different request, 27000 when a trigger keeps its row from being written, and
+ * what idem_key_find does.
+ */
+bool
+idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
+{
+	for (;;)
+	{
+		IdemKeyState found = idem_key_find(key, wait, row);
+		bool		ours;
+
+		if (found == IDEM_KEY_BUSY)
+			return false;
+		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
+			check_request(key, row);
+		if (found == IDEM_KEY_LIVE)
+		{
+			hide_checkpoint(row);
+			return true;
+		}
+
+		/* a purge may be at the row, which takes no lock of the key */
+		if (found != IDEM_KEY_ABSENT && !wait && !idem_key_write_lock_row(key, row))
+		{
+			idem_key_lock_release(key);
+			if (!has_moved(key, row))
+				return false;
+			CHECK_FOR_INTERRUPTS();
+			continue;
+		}
+
+		begin_claim(key, found, row);
+		if (found == IDEM_KEY_ABSENT)
+		{
+			idem_key_write_insert(key, row);
+			ours = true;
+		}
+		else
+			ours = idem_key_write_replace(key, row, found == IDEM_KEY_EXPIRED,
+										  found == IDEM_KEY_EXPIRED ||
+										  !key->fingerprint_isnull);
+		idem_key_lock_release(key);
+		if (ours)
+		{
+			row->outcome = IDEM_CLAIMED;
+			row->leased = (key->lease != NULL);
+			return true;
+		}
+		idem_key_missed(key, row);
+	}
+}
+
+/*
+ * How a key stands, without waiting and without writing.  Raises 42501 when the
+ * key is another role's, 40001 when it was used after our snapshot was taken.
+ */
+IdemKeyState
+idem_lease_claim_look_up(IdemKey *key, IdemKeyRow *row)
+{
+	IdemKeyState found = idem_key_probe(key, row);
+
+	if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
+	{
+		idem_key_table_check_owner(row, key->name);
+		hide_checkpoint(row);
+	}
+	if (found == IDEM_KEY_LAPSED)
+		row->outcome = IDEM_ABANDONED;
+	return found;
+}
