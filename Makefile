@@ -87,6 +87,7 @@ OBJS = \
 	src/run/spi_own.o \
 	src/run/ticket.o \
 	src/run/usercontext.o \
+	src/session/lose_ack.o \
 	src/table/attachment.o \
 	src/table/column_sql.o \
 	src/table/jsonb_to_datum.o \

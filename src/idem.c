@@ -20,6 +20,7 @@
 #include "purge/bgworker.h"
 #include "run/planner_hook.h"
 #include "run/usercontext.h"
+#include "session/lose_ack.h"
 
 PG_MODULE_MAGIC;
 
@@ -41,4 +42,5 @@ _PG_init(void)
 	idem_scope_init();
 	idem_index_twin_init();
 	idem_bgworker_init();
+	idem_lose_ack_init();
 }

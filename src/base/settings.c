@@ -27,6 +27,10 @@ int			idem_purge_naptime_ms = 10 * 1000;
 int			idem_purge_batch_size = 1000;
 int			idem_purge_delay_ms = 10;
 bool		idem_worker_enabled = true;
+double		idem_lose_ack = 0;
+double		idem_lose_request = 0;
+int			idem_lose_every = 0;
+int			idem_lose_seed = 0;
 
 static char *ttl;				/* idem.ttl, as it was set */
 static int64 ttl_us;			/* what that says; 0: nothing */
@@ -195,6 +199,43 @@ define_for_purging(void)
 							 NULL, NULL, NULL);
 }
 
+/* Defines what makes a test lose what it should be able to lose. */
+static void
+define_for_tests(void)
+{
+	DefineCustomRealVariable("idem.lose_ack",
+							 "Chance that the client's connection is cut after a commit, before the acknowledgement.",
+							 "For tests: of transactions that have written something.",
+							 &idem_lose_ack,
+							 0.0, 0.0, 1.0,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomRealVariable("idem.lose_request",
+							 "Chance that the client's connection is cut instead of a commit.",
+							 "For tests: of transactions that have written something.",
+							 &idem_lose_request,
+							 0.0, 0.0, 1.0,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.lose_every",
+							"Cuts the client's connection after every so-manieth commit of a session.",
+							"For tests, besides idem.lose_ack. Zero cuts none.",
+							&idem_lose_every,
+							0, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.lose_seed",
+							"Makes idem.lose_ack and idem.lose_request repeatable.",
+							"Then the number of a transaction decides. Zero draws at random.",
+							&idem_lose_seed,
+							0, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+}
+
 /*
  * Defines the parameters and reserves the prefix, so that a misspelt one is an
  * error.  To be called once, from _PG_init.
@@ -204,5 +245,6 @@ idem_settings_init(void)
 {
 	define_for_calls();
 	define_for_purging();
+	define_for_tests();
 	MarkGUCPrefixReserved("idem");
 }

@@ -16,6 +16,11 @@ extern int	idem_purge_batch_size;	/* idem.purge_batch_size: rows */
 extern int	idem_purge_delay_ms;	/* idem.purge_delay: between batches */
 extern bool idem_worker_enabled;	/* idem.worker: purge in the background? */
 
+extern double idem_lose_ack;	/* idem.lose_ack: chance of a lost answer */
+extern double idem_lose_request;	/* idem.lose_request: of a lost commit */
+extern int	idem_lose_every;	/* idem.lose_every: every n-th answer; 0: none */
+extern int	idem_lose_seed;		/* idem.lose_seed: of the chances; 0: random */
+
 extern int64 idem_settings_ttl_us(void);
 extern void idem_settings_check_ttl(int64 us, const char *name);
 extern void idem_settings_init(void);
