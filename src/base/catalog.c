@@ -16,6 +16,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -160,7 +161,7 @@ catalog_load(Oid schema)
 	IdemCatalog new;
 
 	memset(&new, 0, sizeof(new));	/* the padding, too */
-	/* dropped since we found the extension */
+	/* dropped since the extension was found */
 	if (name == NULL)
 		idem_catalog_error_altered("schema", "?");
 	new.schema_oid = schema;
@@ -194,16 +195,21 @@ catalog_load(Oid schema)
 /*
  * Brings the catalog up to date.  The flag is set before the look-ups, so that
  * an invalidation that arrives during them is not lost: they are made again if
- * any did.  One that was not sent by anybody, as debug_discard_caches has them
- * all the time, tells nothing new.
+ * any did.  One that no session has sent, as debug_discard_caches makes them all
+ * the time, tells nothing new.
  */
 static bool
 catalog_refresh(void)
 {
 	uint64		counter;
 
+	/*
+	 * what is kept may be asked for anywhere, to look it up takes a
+	 * transaction
+	 */
 	if (catalog_valid)
 		return true;
+	Assert(IsTransactionState());
 	do
 	{
 		Oid			schema;

@@ -202,11 +202,13 @@ idem_fingerprint_value(IdemFingerprint *fp)
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 	pg_uuid_t	value;
 
+	Assert(fp->text.data != NULL);	/* it is asked for once */
 	hash_bytes(fp, NULL, 0);
 	if (pg_cryptohash_final(fp->hash, digest, sizeof(digest)) < 0)
 		error_hash(fp->hash);
 	pg_cryptohash_free(fp->hash);
 	pfree(fp->text.data);
+	fp->text.data = NULL;
 	memcpy(value.data, digest, UUID_LEN);
 	return value;
 }

@@ -83,6 +83,7 @@ idem_interval_end(TimestampTz start, int64 us)
 {
 	TimestampTz end;
 
+	Assert(us > 0);
 	if (us == IDEM_INTERVAL_ENDLESS)
 		return DT_NOEND;
 	if (TIMESTAMP_NOT_FINITE(start))

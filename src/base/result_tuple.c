@@ -102,6 +102,7 @@ idem_result_tuple_form(FunctionCallInfo fcinfo, int ncolumns, Datum *values,
 		check_columns(type->tupDesc, ncolumns);
 		result->checked = type->tupDesc_identifier;
 	}
+	Assert(type->tupDesc->natts == ncolumns);
 	return HeapTupleGetDatum(heap_form_tuple(type->tupDesc, values, isnull));
 }
 

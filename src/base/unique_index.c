@@ -9,6 +9,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_operator.h"
 #include "nodes/pg_list.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -32,6 +33,7 @@ idem_unique_index_read(IdemUniqueIndex *unique, Relation index)
 	if (RelationGetIndexPredicate(index) != NIL)
 		return false;
 
+	Assert(form->indnkeyatts > 0 && form->indnkeyatts <= INDEX_MAX_KEYS);
 	unique->index = RelationGetRelid(index);
 	unique->ncolumns = form->indnkeyatts;
 	unique->nulls_equal = form->indnullsnotdistinct;
@@ -59,6 +61,7 @@ idem_unique_index_open_primary(Relation rel)
 {
 	Oid			former = InvalidOid;
 
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	for (;;)
 	{
 		Oid			primary;
@@ -76,7 +79,7 @@ idem_unique_index_open_primary(Relation rel)
 		if (index->rd_index->indisvalid || primary == former)
 			return index;
 
-		/* until we had it open, REINDEX CONCURRENTLY put another in its place */
+		/* before it was open, REINDEX CONCURRENTLY put another in its place */
 		index_close(index, AccessShareLock);
 		former = primary;
 	}
@@ -118,6 +121,7 @@ idem_unique_index_operator(const IdemUniqueIndex *unique, int column)
 	Form_pg_operator form;
 	char	   *sql;
 
+	Assert(column >= 0 && column < unique->ncolumns);
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator %u", operator);
 	form = (Form_pg_operator) GETSTRUCT(tuple);

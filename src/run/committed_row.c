@@ -2,8 +2,8 @@
  * committed_row.c
  *	  Reading a row of idem's own tables as it is committed now.
  *
- * Whatever the transaction's own snapshot sees, and without taking part in
- * serializable conflict detection: reading by an ordinary scan under an MVCC
+ * It may be one that the transaction's own snapshot does not see, and is read
+ * without taking part in serializable conflict detection: reading by an ordinary scan under an MVCC
  * snapshot would lock the page of the index where the row is, or would be, and
  * so fail transactions that write its neighbours.  Only scans under an MVCC
  * snapshot are noticed, so here every version is fetched, and judged by hand.
@@ -16,6 +16,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -23,10 +24,10 @@
 
 /*
  * A copy of the row that an index of a table that the caller has locked has under
- * a key, or NULL if there is none.  Waits for nobody, works on a standby.
+ * a key, or NULL if there is none.  Never waits, works on a standby.
  *
  * The snapshot is there before the index is read.  So what it sees was in the
- * index by then, and nobody takes it away meanwhile: no row is missed that is
+ * index by then, and VACUUM leaves it there meanwhile: no row is missed that is
  * just being updated, as it could be with SnapshotSelf or a dirty snapshot.
  */
 HeapTuple
@@ -38,6 +39,7 @@ idem_committed_row_find(Relation rel, Oid index, int nkeys, ScanKey keys)
 	HeapTuple	found = NULL;
 	HeapTuple	tuple;
 
+	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -50,8 +52,8 @@ idem_committed_row_find(Relation rel, Oid index, int nkeys, ScanKey keys)
 }
 
 /*
- * Has a row that was written by this transaction come after the one snapshot
- * that our own transaction sees by?
+ * Was a row written by a transaction, xmin, that the one snapshot of the current
+ * transaction does not see?
  */
 bool
 idem_committed_row_is_unseen(TransactionId xmin)

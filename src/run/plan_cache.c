@@ -153,6 +153,7 @@ remove_entry(Entry *entry)
 {
 	void	   *data = unconstify(void *, entry->signature.data);
 
+	Assert(nentries > 0 && signatures >= entry->signature.length);
 	idem_spi_forget(entry->plan);
 	dlist_delete(&entry->node);
 	nentries--;

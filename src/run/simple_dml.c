@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -38,7 +39,7 @@ idem_simple_dml_is_plain(Relation rel)
 		rel->trigdesc == NULL && rel->rd_rules == NULL;
 }
 
-/* Does a new row have to meet, or to be given, what only code can tell? */
+/* Does a new row take checks or values that only code can tell? */
 static bool
 has_conditions(Relation rel)
 {
@@ -51,8 +52,8 @@ has_conditions(Relation rel)
 }
 
 /*
- * Does an index of the table run code of somebody's?  The catalog's row tells.  To
- * have the relation cache read what it says, as opening the indexes for inserting
+ * Does an index of the table run code that is not the server's?  The catalog's row
+ * tells.  To have the relation cache read what it says, as opening the indexes for inserting
  * does, is to run some of that already: what is constant in it is evaluated.
  */
 static bool
@@ -115,6 +116,7 @@ idem_simple_dml_runs_nothing(Relation rel)
 	uint64		reloads = idem_catalog()->reloads;
 	int			i = RelationGetRelid(rel) % lengthof(known);
 
+	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
 	if (known[i].table != RelationGetRelid(rel) || known[i].reloads != reloads)
 	{
 		known[i].answer = idem_simple_dml_is_plain(rel) &&
@@ -152,7 +154,7 @@ insert_row(Relation rel, Datum *values, bool *isnull)
 /*
  * Inserts a row, given by the values of all natts columns, into a table of
  * idem's own.  False if the table is not as it was installed: then it takes a
- * statement, which runs as the owner, restricted.  Here nothing of anybody else's
+ * statement, which runs as the owner, restricted.  Here only the server's code
  * runs, so the user does not matter.  Raises what INSERT raises, 25006 where
  * nothing may be written included: what the caller has done meanwhile may have
  * made the transaction read-only.
@@ -180,8 +182,9 @@ idem_simple_dml_insert(Oid table, int natts, Datum *values, bool *isnull)
 }
 
 /*
- * Deletes a row of a table of idem's own by its place.  Waits for others who are
- * at it, and reads nothing that a serializable transaction would be held to.
+ * Deletes a row of a table of idem's own by its place.  Waits for transactions
+ * that are writing it, and reads nothing that a serializable transaction would be
+ * held to.
  *
  * To be called with the lock on the table, and under the active snapshot, under
  * which the row was found: they keep anything else from coming into its place.
@@ -192,6 +195,7 @@ idem_simple_dml_delete_row(Oid table, ItemPointer place)
 	Relation	rel = table_open(table, RowExclusiveLock);
 	IdemDeletion deletion = IDEM_NEEDS_STATEMENT;
 
+	Assert(ItemPointerIsValid(place) && ActiveSnapshotSet());
 	if (idem_simple_dml_is_plain(rel))
 	{
 		TM_FailureData failure;

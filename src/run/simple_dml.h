@@ -13,7 +13,7 @@
 typedef enum IdemDeletion
 {
 	IDEM_DELETED,
-	IDEM_NOT_DELETED,			/* others have changed or deleted it */
+	IDEM_NOT_DELETED,			/* another transaction has written it */
 	IDEM_NEEDS_STATEMENT		/* the table is not as it was installed */
 } IdemDeletion;
 

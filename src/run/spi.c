@@ -117,7 +117,9 @@ idem_spi_forget(IdemPlan *plan)
 static void
 begin_running(IdemPlan *plan)
 {
-	Assert(plan->running >= 0);
+	Assert(plan->plan != NULL && plan->running >= 0);
+	/* only an execution below may hold on to a plan that was forgotten */
+	Assert(!plan->forgotten);
 	plan->running++;
 }
 
@@ -137,6 +139,8 @@ end_running(IdemPlan *plan)
 static uint64
 hand_over(int ncols, Datum *values, bool *isnull)
 {
+	Assert(SPI_processed == 0 || ncols == 0 ||
+		   ncols <= SPI_tuptable->tupdesc->natts);
 	if (SPI_processed > 0 && ncols > 0)
 	{
 		TupleDesc	desc = SPI_tuptable->tupdesc;
@@ -198,6 +202,7 @@ send_rows(const IdemPlan *plan, const IdemExecution *how)
 	for (int i = 0; i < nargs; i++)
 		types[i] = SPI_getargtypeid(plan->plan, i);
 	params = how->bind(nargs, types, how->state);
+	Assert(params->numParams == nargs);
 	/* where there are none, planner hooks do not expect a list */
 	options.params = nargs > 0 ? params : NULL;
 	options.dest = how->dest;
@@ -218,7 +223,7 @@ text_of(const IdemPlan *plan)
 		((CachedPlanSource *) linitial(sources))->query_string;
 }
 
-/* Runs a plan; needs a connection.  Making arguments may run code of others. */
+/* Runs a plan; needs a connection.  Making arguments may run the caller's code. */
 static uint64
 run_plan(IdemPlan *plan, const IdemExecution *how)
 {

@@ -134,6 +134,7 @@ idem_spi_caller_plan(const IdemCallerStatement *statement)
 
 	if (plan != NULL)
 		return plan;
+	Assert(statement->write_sql != NULL);
 	sql = statement->write_sql(statement->state, statement->signature.which);
 	return sql == NULL ? NULL : idem_spi_caller_keep(statement, sql);
 }

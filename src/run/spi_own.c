@@ -3,8 +3,8 @@
  *	  Running idem's own statements.
  *
  * They touch idem's tables only, and run as the owner of those, so that callers
- * need no privilege on them, and restricted (usercontext.c), since triggers on
- * those tables may be anybody's.
+ * need no privilege on them, and restricted (usercontext.c), since any role may
+ * have been let put triggers on those tables.
  *
  * Plans are kept for the session.  A plan that is no longer valid is thrown
  * away and made again from its text, rather than left to the plan cache, since
@@ -14,6 +14,7 @@
 
 #include "access/table.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/plancache.h"
 
 #include "base/catalog.h"
@@ -72,7 +73,7 @@ ready(IdemStatement *statement, const IdemCatalog *cat)
 	plan = idem_spi_prepare(sql, statement->nargs, argtypes, 0);
 	pfree(sql);
 
-	/* an execution of the former may be under way below us */
+	/* an execution of the former may be under way below this one */
 	if (statement->plan != NULL)
 		idem_spi_forget(statement->plan);
 	statement->plan = plan;
@@ -110,6 +111,7 @@ run(IdemStatement *statement, const IdemExecution *how)
 		idem_usercontext_enter_bare(&caller, cat->owner);
 	else
 		idem_usercontext_enter(&caller, cat->owner);
+	Assert(GetUserId() == cat->owner && InSecurityRestrictedOperation());
 	ready(statement, cat);
 	rows = idem_spi_run(statement->plan, how);
 	idem_usercontext_leave(&caller);

@@ -2,15 +2,15 @@
  * ticket.c
  *	  By what a function that stands in a statement of idem's knows its caller.
  *
- * Such functions have to be executable by everybody who may run the statement,
- * and so anybody may call them: from a column's default or a trigger of the very
- * table, or from a function in another statement that runs meanwhile.  So
- * each run of a statement has a number, which is passed to it as a parameter and
- * which the function must give back.  No code of others can learn it, since
- * parameters are known to the text of their own statement only, nor guess it.
+ * Every role that may run the statement needs to execute such a function, and so
+ * may call it: from a column's default or a trigger of the very table, or from a
+ * function in another statement that runs meanwhile.  So each run of a statement
+ * has a number, which is passed to it as a parameter and which the function must
+ * give back.  No other code can learn it, since parameters are known to the text
+ * of their own statement only, nor guess it.
  *
  * Statements that run under another one, from its triggers, have tickets of
- * their own; only the innermost counts.  Whoever takes a ticket returns it, also on
+ * their own; only the innermost counts.  What takes a ticket returns it, also on
  * an error: PG_FINALLY.
  */
 #include "postgres.h"
@@ -22,6 +22,18 @@ static IdemTicket *current = NULL;
 /* The number of the ticket taken last; 0 before the first one. */
 static int64 number = 0;
 
+#ifdef USE_ASSERT_CHECKING
+static bool
+is_taken(const IdemTicket *ticket)
+{
+	const IdemTicket *taken = current;
+
+	while (taken != NULL && taken != ticket)
+		taken = taken->outer;
+	return taken != NULL;
+}
+#endif
+
 /*
  * Takes a ticket for one run of a statement in which the function stands, and
  * returns its number.
@@ -29,7 +41,8 @@ static int64 number = 0;
 int64
 idem_ticket_take(IdemTicket *ticket, const char *function)
 {
-	/* unforeseeable at first, then others cannot count along */
+	Assert(!is_taken(ticket));
+	/* unforeseeable at first, then no other code can count along */
 	while (number == 0)
 	{
 		if (!pg_strong_random(&number, sizeof(number)))
@@ -50,6 +63,7 @@ idem_ticket_take(IdemTicket *ticket, const char *function)
 void
 idem_ticket_return(IdemTicket *ticket)
 {
+	Assert(is_taken(ticket));
 	current = ticket->outer;
 }
 

@@ -3,7 +3,7 @@
  *	  Acting as the owner of a table, and with other settings.
  *
  * As an owner always under security restriction, as ri_triggers.c does its checks, and with
- * a search_path in which nobody can have put anything, as the server does where
+ * a search_path in which no other role can have put anything, as the server does where
  * it runs code of a table's owner (ANALYZE, REINDEX): the code that is attached
  * to the table can then neither change the session nor pass for the caller.
  *
@@ -51,6 +51,7 @@ static object_access_hook_type next_access = NULL;
 void
 idem_usercontext_enter_bare(IdemUserContext *caller, Oid owner)
 {
+	Assert(OidIsValid(owner));
 	if (nsections == MAX_SECTIONS)
 		ereport(ERROR,
 				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
@@ -109,6 +110,7 @@ idem_usercontext_set(const char *const settings[][2], int count)
 void
 idem_usercontext_reset(int nestlevel)
 {
+	Assert(nestlevel > 1);		/* 1 is the transaction's own */
 	AtEOXact_GUC(true, nestlevel);
 }
 
