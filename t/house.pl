@@ -203,6 +203,11 @@ found('a type that is not listed', sub {
 	add_line("$tree/src/key/key.c", "typedef struct Unlisted\n{\n\tint\t\t\ta;\n} Unlisted;");
 	return 'typedefs.list: Unlisted is not there';
 }, \&indent);
+found('a type of PostgreSQL\'s that is not listed', sub {
+	my ($tree) = @_;
+	add_line("$tree/src/key/key.c", 'static void look(PlannerGlobal * global);');
+	return 'typedefs.list: PlannerGlobal seems to be a type';
+}, \&indent);
 found('a name that nothing uses', sub {
 	my ($tree) = @_;
 	add_line("$tree/typedefs.list", 'zz_unused');

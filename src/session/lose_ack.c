@@ -158,7 +158,7 @@ xact_ends(XactEvent event, void *arg)
 static void
 utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 		ProcessUtilityContext context, ParamListInfo params,
-		QueryEnvironment * queryEnv, DestReceiver *dest, QueryCompletion * qc)
+		QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	bool		commits = has_client() && IsA(pstmt->utilityStmt, TransactionStmt) &&
 		((TransactionStmt *) pstmt->utilityStmt)->kind == TRANS_STMT_COMMIT_PREPARED;
