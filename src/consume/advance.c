@@ -156,6 +156,8 @@ init_range(FunctionCallInfo fcinfo, Range *range)
 				 errmsg("\"last_offset\" is too large"),
 				 errdetail("It is %lld, which no offset can follow.",
 						   (long long) range->last)));
+	Assert(0 <= range->first && range->first <= range->last &&
+		   range->last < PG_INT64_MAX);
 }
 
 /*
@@ -310,6 +312,7 @@ idem_advance(PG_FUNCTION_ARGS)
 	start = Max(range.first, DatumGetInt64(previous));
 	if (start > range.last)
 		PG_RETURN_NULL();		/* only the epoch was new */
+	Assert(range.first <= start);
 	PG_RETURN_INT64(start);
 }
 

@@ -146,24 +146,13 @@ idem_consume(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(added);
 }
 
-/* By their bytes, as the primary key has them. */
-static int
-id_compare(const text *a, const text *b)
-{
-	int			la = VARSIZE_ANY_EXHDR(a);
-	int			lb = VARSIZE_ANY_EXHDR(b);
-	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(la, lb));
-
-	return order != 0 ? order : la - lb;
-}
-
 /* By their ids, the first of equals first. */
 static int
 message_compare(const void *a, const void *b)
 {
 	const Message *ma = a;
 	const Message *mb = b;
-	int			order = id_compare(ma->id, mb->id);
+	int			order = idem_message_compare(ma->id, mb->id);
 
 	return order != 0 ? order : ma->place - mb->place;
 }
@@ -194,7 +183,7 @@ sort_messages(Message *messages, int count, const Datum *ids,
 	qsort(messages, count, sizeof(Message), message_compare);
 	for (int i = 0; i < count; i++)
 	{
-		if (kept == 0 || id_compare(messages[kept - 1].id, messages[i].id) != 0)
+		if (kept == 0 || idem_message_compare(messages[kept - 1].id, messages[i].id) != 0)
 			messages[kept++] = messages[i];
 	}
 	return kept;
@@ -274,6 +263,7 @@ consume_batch(Call *call, int batch, const Datum *batch_ids, const bool *isnull,
 	added = palloc(sizeof(bool) * count);
 	for (int i = 0; i < count; i++)
 		ids[i] = PointerGetDatum(messages[i].id);
+	Assert(count <= batch);
 	idem_message_add_all(&call->delivery, count, ids, added);
 	for (int i = 0; i < count; i++)
 	{

@@ -148,6 +148,7 @@ idem_consumer_window(const IdemConsumer *consumer, const Interval *ttl,
 		window->keep_us = Max(window->keep_us, window->late_us);
 	else
 		window->late_us = window->keep_us;
+	Assert(window->late_us > 0 && window->keep_us >= window->late_us);
 }
 
 static bool

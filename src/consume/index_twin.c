@@ -58,6 +58,7 @@ idem_index_twin_is_built(void)
 	Oid			table = idem_catalog()->message_table;
 
 	LockRelationOid(table, RowExclusiveLock);
+	Assert(CheckRelationOidLockedByMe(table, RowExclusiveLock, false));
 	if (!known || known_table != table)
 	{
 		known_table = table;

@@ -207,6 +207,17 @@ idem_message_add(const IdemDelivery *delivery, text *id)
 	return added;
 }
 
+/* By their bytes, as the primary key has them. */
+int
+idem_message_compare(const text *a, const text *b)
+{
+	int			la = VARSIZE_ANY_EXHDR(a);
+	int			lb = VARSIZE_ANY_EXHDR(b);
+	int			order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(la, lb));
+
+	return order != 0 ? order : la - lb;
+}
+
 /*
  * Consumes messages, whose ids must be distinct and in the order of their
  * bytes.  Tells of each in added whether it had not been consumed before.
@@ -221,6 +232,9 @@ idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 
 	for (int i = 0; i < count; i++)
 	{
+		/* or two sessions could wait for each other */
+		Assert(i == 0 || idem_message_compare(DatumGetTextPP(ids[i - 1]),
+											  DatumGetTextPP(ids[i])) < 0);
 		places[i] = i;
 		added[i] = alone && add_alone(delivery, ids[i]);
 	}

@@ -15,6 +15,7 @@ typedef struct IdemDelivery
 	TimestampTz expires_at;		/* until when they are to be remembered */
 } IdemDelivery;
 
+extern int	idem_message_compare(const text *a, const text *b);
 extern bool idem_message_add(const IdemDelivery *delivery, text *id);
 extern void idem_message_add_all(const IdemDelivery *delivery, int count,
 								 Datum *ids, bool *added);

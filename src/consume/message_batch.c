@@ -60,6 +60,7 @@ mark_row(TupleTableSlot *slot, DestReceiver *self)
 
 		if (same_text(id, DatumGetTextPP(marker->ids[i])))
 		{
+			Assert(!marker->marks[marker->places[i]]);
 			marker->marks[marker->places[i]] = true;
 			return true;
 		}

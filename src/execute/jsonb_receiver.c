@@ -32,6 +32,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old = MemoryContextSwitchTo(rows->memory);
 	HeapTuple	tuple;
 
+	Assert(rows->desc != NULL);
 	/* The slot's own descriptor may be a table's, without the aliases. */
 	slot_getallattrs(slot);
 	tuple = heap_form_tuple(rows->desc, slot->tts_values, slot->tts_isnull);

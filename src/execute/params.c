@@ -87,6 +87,7 @@ idem_params_bind(int nargs, const Oid *types, void *state)
 
 		if (token != WJB_ELEM)
 			continue;
+		Assert(number <= nargs);
 		param = &list->params[number - 1];
 		param->ptype = types[number - 1];
 		param->pflags = PARAM_FLAG_CONST;

@@ -18,6 +18,7 @@
 void
 idem_answer_set(IdemAnswer *answer, IdemOutcome outcome, Jsonb *response)
 {
+	Assert(response != NULL);
 	answer->outcome = outcome;
 	answer->response = JsonbPGetDatum(response);
 	answer->response_isnull = false;
@@ -72,8 +73,10 @@ idem_answer_array(const IdemAnswer *answer, const char *of, int count,
 void
 idem_answer_element(const IdemAnswerPart *array, int i, IdemAnswerPart *object)
 {
-	JsonbValue *v = getIthJsonbValueFromContainer(array->json, i);
+	JsonbValue *v;
 
+	Assert(JsonContainerIsArray(array->json));
+	v = getIthJsonbValueFromContainer(array->json, i);
 	if (v == NULL || v->type != jbvBinary ||
 		!JsonContainerIsObject(v->val.binary.data))
 		idem_answer_error(array->of);
@@ -84,6 +87,7 @@ idem_answer_element(const IdemAnswerPart *array, int i, IdemAnswerPart *object)
 static bool
 find_field(const IdemAnswerPart *object, const char *name, JsonbValue *v)
 {
+	Assert(JsonContainerIsObject(object->json));
 	return getKeyJsonValueFromContainer(object->json, name, strlen(name),
 										v) != NULL;
 }

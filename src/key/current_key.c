@@ -34,6 +34,7 @@ idem_current_key_begin(const IdemKey *key)
 	keyed->key = key;
 	keyed->level = GetCurrentTransactionNestLevel();
 	keyed->outer = current;
+	Assert(current == NULL || current->level <= keyed->level);
 	current = keyed;
 }
 

@@ -120,6 +120,8 @@ set_clock(IdemKey *key)
 	if (key->lease != NULL)
 		key->lease_until = later(key->now, idem_interval_us(key->lease, "lease"),
 								 "lease");
+	Assert(!key->claims || key->expires_at > key->now);
+	Assert(key->lease == NULL || key->lease_until > key->now);
 }
 
 /*
@@ -219,6 +221,8 @@ idem_key_find_locked(IdemKey *key, IdemKeyRow *row)
 void
 idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 {
+	Assert(!idem_key_lock_is_held(key));
+	Assert(key->misses < MAX_MISSES);
 	CHECK_FOR_INTERRUPTS();
 	if (!idem_key_table_same_version(&key->missed, &row->version))
 		key->misses = 0;
@@ -265,6 +269,7 @@ begin(IdemKey *key, IdemAnswer *answer)
 	IdemKeyRow	row;
 	IdemKeyState found = idem_key_find(key, true, &row);
 
+	Assert(found != IDEM_KEY_BUSY);
 	key->expired = (found == IDEM_KEY_EXPIRED);
 	if (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED)
 	{
@@ -302,6 +307,9 @@ finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
+	/* by its outcome the row of a claim is told from others (lease.c) */
+	Assert(!idem_outcome_is_claim(answer->outcome));
+	Assert(answer->outcome != IDEM_CLAIMED);
 	idem_current_key_end(key);
 	row.outcome = answer->outcome;
 	row.fingerprint = key->fingerprint;

@@ -38,6 +38,7 @@ PG_FUNCTION_INFO_V1(idem_derive_key);
 static text *
 uuid_text(pg_uuid_t *uuid, int version)
 {
+	Assert(version > 0 && version < 16);
 	uuid->data[6] = (uuid->data[6] & 0x0f) | (version << 4);
 	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
 	return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out,
@@ -56,6 +57,8 @@ next_tick(void)
 	int64		tick = us / 1000 * 4096 + us % 1000 * 4096 / 1000;
 
 	last = Max(tick, last + 1);
+	/* 48 bits of milliseconds, and 12 that go on with them */
+	Assert(last > 0 && last >> 60 == 0);
 	return last;
 }
 

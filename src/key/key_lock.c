@@ -74,6 +74,7 @@ idem_key_lock_release(const IdemKey *key)
 {
 	LOCKTAG		tag;
 
+	Assert(idem_key_lock_is_held(key));
 	set_locktag(&tag, key);
 	LockRelease(&tag, ExclusiveLock, false);
 }
@@ -133,6 +134,7 @@ row_writer(const IdemKeyRow *row)
 static void
 wait_for_writer(const IdemKeyRow *row)
 {
+	Assert(TransactionIdIsValid(row->writer));
 	if (row->speculative_token != 0)
 		SpeculativeInsertionWait(row->writer, row->speculative_token);
 	else
@@ -189,6 +191,8 @@ idem_key_lock_wait(IdemKey *key, const IdemKeyRow *row)
 	MemoryContext context = CurrentMemoryContext;
 	int			timeout = LockTimeout;
 
+	/* a session that waits for this one may be the one that is waited for */
+	Assert(!idem_key_lock_is_held(key));
 	LockTimeout = patience(key);
 	PG_TRY();
 	{

@@ -69,6 +69,7 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 
 	row->version.ctid = tuple->t_self;
 	row->version.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	row->version.fence = row->fence;
 	row->ours = TransactionIdIsCurrentTransactionId(xmin);
 	row->unseen = idem_committed_row_is_unseen(xmin);
 }
@@ -88,6 +89,7 @@ read_busy_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	Datum		value;
 	bool		expired;
 
+	Assert(isnew || TransactionIdIsValid(dirty->xmax));
 	row->writer = isnew ? dirty->xmin : dirty->xmax;
 	row->speculative_token = dirty->speculativeToken;
 

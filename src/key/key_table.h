@@ -48,6 +48,7 @@ typedef struct IdemKeyVersion
 {
 	ItemPointerData ctid;
 	TransactionId xmin;
+	int64		fence;			/* which no later version goes below */
 } IdemKeyVersion;
 
 typedef struct IdemKeyRow

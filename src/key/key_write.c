@@ -13,6 +13,7 @@
 
 #include "base/catalog.h"
 #include "base/error.h"
+#include "key/key_lock.h"
 #include "key/key_write.h"
 #include "run/simple_dml.h"
 #include "run/spi_own.h"
@@ -141,6 +142,7 @@ run_insert(IdemStatement *statement, const IdemKey *key, const IdemKeyRow *row)
 	Datum		args[ROW_ARGS + 2];
 	bool		isnull[ROW_ARGS + 2] = {false};
 
+	Assert(idem_key_lock_is_held(key));
 	bind_row(row, args, isnull);
 	args[ROW_ARGS] = PointerGetDatum(key->scope);
 	args[ROW_ARGS + 1] = PointerGetDatum(key->key);
@@ -163,6 +165,8 @@ run_found(IdemStatement *statement, Datum *args, const bool *isnull, int first,
 	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
 	uint64		rows;
 
+	Assert(idem_key_lock_is_held(key));
+	Assert(statement->nargs == first + FOUND_ARGS);
 	args[first] = PointerGetDatum(&row->version.ctid);
 	args[first + 1] = TransactionIdGetDatum(row->version.xmin);
 	args[first + 2] = PointerGetDatum(key->key);
@@ -182,6 +186,8 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 	Datum		values[IDEM_KEY_COLUMNS];
 	bool		isnull[IDEM_KEY_COLUMNS] = {false};
 
+	Assert(idem_key_lock_is_held(key));
+	Assert(row->fence == 1);
 	values[IDEM_KEY_COLUMN_CREATED_AT - 1] = TimestampTzGetDatum(row->created_at);
 	values[IDEM_KEY_COLUMN_EXPIRES_AT - 1] = TimestampTzGetDatum(row->expires_at);
 	values[IDEM_KEY_COLUMN_FENCE - 1] = Int64GetDatum(row->fence);
@@ -240,6 +246,7 @@ idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row,
 	Datum		args[ROW_ARGS + 2 + FOUND_ARGS];
 	bool		isnull[ROW_ARGS + 2 + FOUND_ARGS] = {false};
 
+	Assert(row->fence >= row->version.fence);
 	bind_row(row, args, isnull);
 	isnull[ARG_RESPONSE] |= !new_response;
 	isnull[ARG_REQUEST] |= !new_request;

@@ -154,6 +154,7 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 {
 	IdemKeyRow	row;
 
+	Assert(outcome == IDEM_COMPLETED || outcome == IDEM_FAILED);
 	do
 	{
 		if (find_claim(key, fence, &row) == ENDED)
@@ -176,6 +177,7 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 static void
 abandon(const IdemKey *key, bool forget, IdemKeyRow *row)
 {
+	Assert(row->expires_at > key->now);
 	row->outcome = IDEM_ABANDONED;
 	row->leased = true;
 	row->lease_until = key->now;
@@ -244,6 +246,7 @@ idem_lease_extend(IdemKey *key, int64 fence)
 		find_lease(key, fence, &row);
 		row.lease_until = Max(row.lease_until, key->lease_until);
 		row.expires_at = Max(row.expires_at, row.lease_until);
+		Assert(row.outcome == IDEM_IN_PROGRESS && row.lease_until > key->now);
 	} while (!write_back(key, &row, false, false));
 	return row.lease_until;
 }

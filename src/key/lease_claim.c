@@ -52,6 +52,7 @@ begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
 		row->fingerprint = key->fingerprint;
 		row->fingerprint_isnull = false;
 	}
+	Assert(row->fence == row->version.fence);
 	row->fence++;
 	row->claimed_by = key->role;
 	row->created_at = key->now;
@@ -122,6 +123,7 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			continue;
 		}
 
+		Assert(idem_key_lock_is_held(key));
 		begin_claim(key, found, row);
 		if (found == IDEM_KEY_ABSENT)
 		{

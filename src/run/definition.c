@@ -71,6 +71,7 @@ refresh(IdemDefinitionKind *kind)
 		hash_get_num_entries(kind->kept) < MAX_KEPT)
 		return;
 
+	Assert(kind->size >= sizeof(IdemDefinition));
 	kind->valid = false;
 	if (kind->memory == NULL)
 		kind->memory = AllocSetContextCreate(TopMemoryContext,
@@ -228,6 +229,7 @@ idem_definition_drop(IdemDefinitionKind *kind, IdemDefinition *definition)
 {
 	Datum		args[2];
 
+	Assert(kind->drop.nargs == lengthof(args));
 	args[1] = CStringGetTextDatum(definition->name);
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
