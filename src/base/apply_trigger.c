@@ -2,7 +2,7 @@
  * apply_trigger.c
  *	  SQL: _idem_copied(), for definitions that are on both sides already.
  *
- * Who sets up a logical subscriber runs the same scripts there as on the
+ * A role that sets up a logical subscriber runs the same scripts there as on the
  * publisher, so machines, consumers and scopes are defined when the subscription
  * brings their rows.  One that is there just as it comes is no conflict.
  */

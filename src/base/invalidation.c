@@ -5,9 +5,9 @@
  *	  _idem_consumer_changed(), the triggers of the tables of definitions.
  *
  * What a session keeps of a table is flagged as invalid by the relation cache, if
- * the table is altered.  A change of the rows of a table of definitions is to be no
- * different, so a trigger on it invalidates the table in all sessions: ALWAYS, since
- * changes that a subscription brings count as well.
+ * the table is altered.  A change of the rows of a table of definitions is to be
+ * no different, so a trigger on it invalidates the table in all sessions: ALWAYS,
+ * since changes that a subscription brings count as well.
  *
  * pg_restore --disable-triggers disables such a trigger, and enables it as one that
  * a subscription does not fire then, and the table's owner may drop it.  Nothing

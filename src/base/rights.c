@@ -1,13 +1,13 @@
 /*
  * rights.c
- *	  Who may call the functions that are not for everybody.
+ *	  Which roles may call the functions that are not for all.
  *
- * Whoever has a certain right on a table of idem's: its owner, to begin with,
- * who is the role that created the extension.  EXECUTE alone would not do, since
+ * Those that have a certain right on a table of idem's: its owner, to begin with,
+ * which is the role that created the extension.  EXECUTE alone would not do, since
  * it can be granted by the function's owner only, and that must be a superuser;
  * and if the script granted it to the role that creates the extension, it would
- * stay behind when that role hands over what it owns.  So everybody has it, as
- * functions are made; but a superuser who grants it to a role means that role.
+ * stay behind when that role hands over what it owns.  So PUBLIC has it, as
+ * functions are made; but a superuser that grants it to a role means that role.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #define CONSUMER_NAME	2
 #define SCOPE_NAME		1
 
-/* Has EXECUTE on a function been granted to a role that we are a member of? */
+/* Has EXECUTE on a function been granted to a role whose rights the user has? */
 static bool
 is_granted(Oid function)
 {
@@ -88,8 +88,8 @@ may_insert(Oid table, AttrNumber column)
 }
 
 /*
- * Raises 42501 unless the caller may insert the name of a machine.  Whoever may
- * insert just that can define machines, but write no row himself: there is more
+ * Raises 42501 unless the caller may insert the name of a machine.  A role that
+ * may insert just that can define machines, but write no row itself: there is more
  * in a row that must not be null.
  */
 void
@@ -101,8 +101,8 @@ idem_rights_define(FunctionCallInfo fcinfo, const char *function)
 }
 
 /*
- * The same of consumers: whoever defines one keeps all others from it, so that
- * not everybody may.
+ * The same of consumers: a role that defines one keeps all others from it, so that
+ * not every role may.
  */
 void
 idem_rights_define_consumer(FunctionCallInfo fcinfo, const char *function)

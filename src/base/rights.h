@@ -1,6 +1,6 @@
 /*
  * rights.h
- *	  Who may call the functions that are not for everybody.
+ *	  Which roles may call the functions that are not for all.
  */
 #ifndef IDEM_RIGHTS_H
 #define IDEM_RIGHTS_H

@@ -4,13 +4,13 @@
  *	  SQL: the type idem_role.
  *
  * A role is remembered by its OID, and written by its name.  So one that is
- * renamed keeps what is its own, one that is dropped leaves it to nobody, and a
+ * renamed keeps what is its own, one that is dropped leaves it to no role, and a
  * new role of its name inherits nothing; and what is dumped, restored or
  * replicated finds the role of that name in the other cluster.
  *
  * PostgreSQL's own type regrole does as much, but its input function raises an
  * error for a name that there is no role of: a restore would lose the table, and
- * a subscriber stop at the row.  Here, too, such a row belongs to nobody.
+ * a subscriber stop at the row.  Here, such a row belongs to no role.
  */
 #include "postgres.h"
 
@@ -40,7 +40,7 @@ has_rights_of(Oid role)
 
 /*
  * Raises 42501 unless what belongs to a role, and has that name, is for the current
- * user: for one who has the rights of that role, or for a superuser once the role
+ * user: for one that has the rights of that role, or for a superuser once the role
  * has been dropped.
  */
 void
@@ -79,14 +79,14 @@ role_of_name(const char *name)
 	return *name == '\0' ? InvalidOid : get_role_oid(name, true);
 }
 
-/* idem_role_in(cstring) -> idem_role: nobody, where there is no such role */
+/* idem_role_in(cstring) -> idem_role: none, where there is no such role */
 Datum
 idem_role_in(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_OID(role_of_name(PG_GETARG_CSTRING(0)));
 }
 
-/* idem_role_out(idem_role) -> cstring: the name, empty for nobody */
+/* idem_role_out(idem_role) -> cstring: the name, empty for none */
 Datum
 idem_role_out(PG_FUNCTION_ARGS)
 {

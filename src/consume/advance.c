@@ -6,8 +6,8 @@
  * One row says how far a consumer has come in a partition.  It is written by
  * INSERT ... ON CONFLICT DO UPDATE, which locks the row before it decides, and
  * which reads nothing that a serializable transaction would be held to; where
- * it decides against, the row is looked at, as it is then locked.  So two who
- * are at one partition take turns, and two at different ones never meet.
+ * it decides against, the row is looked at, as it is then locked.  So two sessions
+ * that advance one partition take turns, and two at different ones never meet.
  */
 #include "postgres.h"
 
@@ -77,7 +77,7 @@ typedef struct Position
 
 /*
  * $1 is where to go on after the range, $2 its first offset.  Of a row that was
- * there, previous_offset tells what has been applied before; RETURNING knows no
+ * there, previous_offset is what has been applied before; RETURNING knows no
  * other way to.
  */
 static IdemStatement advance = {
@@ -161,8 +161,8 @@ init_range(FunctionCallInfo fcinfo, Range *range)
 }
 
 /*
- * Finds the row of a partition as it is committed now, or in our own transaction,
- * whatever our snapshot sees.
+ * Finds the row of a partition as it is committed now, or written by this
+ * transaction, whatever the snapshot sees.
  */
 static bool
 find_position(const Log *log, Position *position)
@@ -239,8 +239,9 @@ error_before(const Log *log, const Range *range, const Position *position)
 
 /*
  * Raises what keeps a range from being applied, unless it has been.  The row is
- * there, and locked by us, so it cannot change meanwhile: that nothing was
- * written although the row says nothing against it is a trigger's doing.
+ * there, and locked by this transaction, so it cannot change meanwhile: that
+ * nothing was written although the row says nothing against it is a trigger's
+ * doing.
  */
 static void
 check_applied(const Log *log, const Range *range)
@@ -268,15 +269,15 @@ check_applied(const Log *log, const Range *range)
  *				epoch bigint) -> bigint
  *
  * The first offset of the range that has not been applied yet; from there on it
- * is, if this transaction commits.  NULL: all of it has been.  Waits for others
- * who are at the same partition.
+ * is, if this transaction commits.  NULL: all of it has been.  Waits for
+ * other sessions that advance the same partition.
  *
- * Raises ID302 where offsets before the range have not been applied, or offsets
- * of the range precede all that have, ID002 for an epoch older than the latest,
- * 40001 when the partition was advanced after our snapshot was taken, 42501 when
- * the consumer is another role's, 22004 and 22023 for arguments that are none,
- * 25006 in a read-only transaction and on a standby, 27000 when a trigger keeps
- * the row from being written.
+ * Raises ID302 where offsets before the range have not been applied, or offsets of
+ * the range precede all that have, ID002 for an epoch older than the latest, 40001
+ * when the partition was advanced after the transaction's snapshot was taken,
+ * 42501 when the consumer is another role's, 22004 and 22023 for arguments that
+ * are none, 25006 in a read-only transaction and on a standby, 27000 when a
+ * trigger keeps the row from being written.
  */
 Datum
 idem_advance(PG_FUNCTION_ARGS)
@@ -320,7 +321,7 @@ idem_advance(PG_FUNCTION_ARGS)
  * idem_offset(consumer text, topic text, partition integer) -> bigint
  *
  * The offset from which to read on, as committed now, or NULL if none has been
- * applied.  Writes nothing, waits for nobody, works on a standby.  Errors: those
+ * applied.  Does not write, does not wait, works on a standby.  Errors: those
  * of init_log.
  */
 Datum

@@ -1,6 +1,6 @@
 /*
  * consume.c
- *	  SQL: idem_consume() and idem_consume_batch(), which tell whether messages
+ *	  SQL: idem_consume() and idem_consume_batch(), which return whether messages
  *	  are new, and remember them; idem_seen(), which only asks.
  *
  * A message is remembered for its consumer's window, counted from the clock at
@@ -112,15 +112,15 @@ check_still(Call *call, text *id, TimestampTz sent_at)
  * idem_consume(consumer text, message_id text, ttl interval,
  *				sent_at timestamptz) -> boolean
  *
- * True: the message is new, and consumed if this transaction commits.  False:
- * it has been consumed.  Waits, as any row lock does, for others who are at the
- * same message.
+ * True: the message is new, and consumed if this transaction commits.  False: it
+ * has been consumed.  Waits, as any row lock does, for other sessions that consume
+ * the same message.
  *
- * Raises ID301 for a message that may have been forgotten, 40001 for one that
- * was consumed after our snapshot was taken, 42501 when the consumer is another
- * role's, 22004 and 22023 for arguments that are none, 25006 in a read-only
- * transaction and on a standby, 27000 when a trigger keeps the row from being
- * written.
+ * Raises ID301 for a message that may have been forgotten, 40001 for one that was
+ * consumed after the transaction's snapshot was taken, 42501 when the consumer is
+ * another role's, 22004 and 22023 for arguments that are none, 25006 in a
+ * read-only transaction and on a standby, 27000 when a trigger keeps the row from
+ * being written.
  */
 Datum
 idem_consume(PG_FUNCTION_ARGS)
@@ -318,7 +318,7 @@ idem_consume_batch(PG_FUNCTION_ARGS)
  * idem_seen(consumer text, message_id text) -> boolean
  *
  * Has the message been consumed, and is that still known, as is committed now or
- * in this transaction?  Writes nothing, waits for nobody, works on a standby.
+ * in this transaction?  Does not write, does not wait, works on a standby.
  * Raises 42501 when the consumer is another role's, 22004 and 22023 for arguments
  * that are none.
  */

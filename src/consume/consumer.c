@@ -1,6 +1,6 @@
 /*
  * consumer.c
- *	  Consumers of messages: what is defined of them, and who may use them.
+ *	  Consumers of messages: what is defined of them, and which roles may use them.
  *	  SQL: idem_consumer_define(), idem_consumer_drop().
  *
  * A consumer is a name that calls give.  A role may define it, and from then on it
@@ -128,10 +128,10 @@ idem_consumer_find(IdemConsumer *consumer, text *name)
 }
 
 /*
- * For how long a message is to be remembered.  Where nobody has defined the
+ * For how long a message is to be remembered.  Where no role has defined the
  * consumer, for as long as the call says, or else idem.ttl.  One that is defined
  * has a window that every call keeps to, its own or else idem.ttl: a call may make
- * it longer for its messages, but cannot have others rely on that.  Raises 22023
+ * it longer for its messages, but other calls cannot rely on that.  Raises 22023
  * when the call says something that is not positive, or longer than idem.max_ttl.
  */
 void

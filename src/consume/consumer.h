@@ -1,6 +1,6 @@
 /*
  * consumer.h
- *	  Consumers of messages: what is defined of them, and who may use them.
+ *	  Consumers of messages: what is defined of them, and which roles may use them.
  */
 #ifndef IDEM_CONSUMER_H
 #define IDEM_CONSUMER_H

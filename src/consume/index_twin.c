@@ -6,11 +6,12 @@
  * INSERT ... ON CONFLICT heeds the indexes that are valid (up to PostgreSQL 18),
  * while rows are put into the new one, too, before it is.  So where two sessions
  * insert one message at the same time, the second may meet the first in the new
- * index, and fail with 23505.  Who knows of the new index can avoid that.
+ * index, and fail with 23505.  A session that knows of the new index can avoid
+ * that.
  *
- * Everybody knows in time: rows are put into it only when all transactions that
- * had the table locked before it was there have come to an end, and whoever locks
- * the table later is told first.
+ * Every session knows in time: rows are put into it only when all transactions that
+ * had the table locked before it was there have ended, and a session that locks the
+ * table later accepts the invalidation of its indexes with the lock.
  */
 #include "postgres.h"
 
@@ -50,7 +51,7 @@ find_twin(Oid table)
 
 /*
  * Is one being built?  Takes the lock on the table that writing takes, under
- * which none comes in use that we have not been told of.
+ * which none comes in use that this session does not know of.
  */
 bool
 idem_index_twin_is_built(void)

@@ -60,15 +60,15 @@ static IdemStatement delete_one = {
 };
 
 /*
- * Makes room for a message that was not inserted, since there was a row of it.
- * False: it has been consumed.  True: its row has expired, and is no longer there.
+ * Deletes the row that kept a message from being inserted, if it has expired.
+ * False: the message has been consumed.  True: the row is no longer there.
  *
- * Since then we have had the lock on the table that writing takes, so nobody has
- * moved the row; and nobody has put another in its place, which the snapshot
- * forbids as long as the row may be seen by it.
+ * Since that insertion this transaction has had the lock on the table that writing
+ * takes, so no session has moved the row; and none has put another in its place,
+ * which the snapshot forbids as long as the row may be seen by it.
  */
 static bool
-make_room(const IdemDelivery *delivery, Datum id)
+delete_expired(const IdemDelivery *delivery, Datum id)
 {
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
@@ -123,7 +123,7 @@ renew(const IdemDelivery *delivery, int count, Datum *ids, bool *added)
 			int			place = places[i];
 
 			/* one that was added at last, or that has been consumed, is done */
-			if (added[place] || !make_room(delivery, ids[place]))
+			if (added[place] || !delete_expired(delivery, ids[place]))
 				continue;
 			places[n] = place;
 			expired[n++] = ids[place];
@@ -157,9 +157,9 @@ hash_text(const text *value, uint64 seed)
 }
 
 /*
- * Consumes a message as idem_message_add does, but sees to it that nobody else
+ * Consumes a message as idem_message_add does, but sees to it that no other session
  * inserts it at the same time.  The lock is held from when there is no row of the
- * message until there is one, which others then meet and wait for.
+ * message until there is one, which other sessions then meet and wait for.
  */
 static bool
 add_alone(const IdemDelivery *delivery, Datum id)
@@ -174,8 +174,8 @@ add_alone(const IdemDelivery *delivery, Datum id)
 	{
 		bool		added;
 
-		/* waits for others, so without the lock */
-		if (!make_room(delivery, id))
+		/* waits for other sessions, so without the lock */
+		if (!delete_expired(delivery, id))
 			return false;
 		(void) LockAcquire(&tag, ExclusiveLock, false, false);
 		added = idem_message_find_absent(delivery, id) &&
@@ -188,9 +188,9 @@ add_alone(const IdemDelivery *delivery, Datum id)
 }
 
 /*
- * Consumes a message.  False: it has been consumed.  Waits, as any row lock
- * does, for others who are at the same message.  Raises 40001 if it was consumed
- * after our snapshot was taken, 27000 if a trigger keeps it from being written.
+ * Consumes a message.  False: it has been consumed.  Waits, as any row lock does,
+ * for other sessions that consume it.  Raises 40001 if it was consumed after the
+ * transaction's snapshot was taken, 27000 if a trigger keeps it from being written.
  */
 bool
 idem_message_add(const IdemDelivery *delivery, text *id)
@@ -220,7 +220,7 @@ idem_message_compare(const text *a, const text *b)
 
 /*
  * Consumes messages, whose ids must be distinct and in the order of their
- * bytes.  Tells of each in added whether it had not been consumed before.
+ * bytes.  added says of each whether it had not been consumed before.
  * Waits, and raises, as idem_message_add does.
  */
 void

@@ -69,8 +69,8 @@ has_expired(Relation rel, HeapTuple tuple, TimestampTz now)
 
 /*
  * Looks for the row of a message as it is committed now, or written by this
- * transaction.  If it is busy, dirty tells which transaction writes it; if it has
- * expired, place tells where it is.
+ * transaction.  If it is busy, dirty has the transaction that writes it; if it has
+ * expired, place is where it is.
  */
 static IdemMessageState
 look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty,
@@ -111,7 +111,7 @@ look(const IdemDelivery *delivery, Datum id, SnapshotData *dirty,
 
 /*
  * Finds out what there is of a message, which is not busy on return: waits for
- * other sessions that write its row.  If it has expired, place tells where it is.
+ * other sessions that write its row.  If it has expired, place is where it is.
  *
  * Absent may also be a row that was just renewed: its new version may enter the
  * index after it was read there, and the old one be dead when the scan gets to it.

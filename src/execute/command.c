@@ -5,14 +5,14 @@
  * It is one statement that can be planned, and its parameters have the types
  * that it takes them to have, as in a prepared statement.
  *
- * Its plan is kept for the session, but unlike a prepared statement nobody
- * asked for that, so it must not show: the same text must do what it would do if
- * it was prepared now.  What its names lead to may be another thing by now, a
- * table that stands earlier in search_path, a function that fits better, and a
- * literal may mean another time.  The plan cache notices none of these.  So the
- * text is parsed once, but analysed at each call, and the plan is used only if
- * what comes of that is what it was made of.  Analysis takes about a fifth of
- * what parsing, analysing and planning take.
+ * Its plan is kept for the session, but unlike with a prepared statement the
+ * caller has not asked for that, so it must not show: the same text must do what
+ * it would do if it was prepared now.  What its names lead to may be another thing
+ * by now, a table that stands earlier in search_path, a function that fits better,
+ * and a literal may mean another time.  The plan cache notices none of these.  So
+ * the text is parsed once, but analysed at each call, and the plan is used only if
+ * what comes of that is what it was made of.  Analysis takes about a fifth of what
+ * parsing, analysing and planning take.
  */
 #include "postgres.h"
 
@@ -39,7 +39,7 @@
 #include "run/spi_caller.h"
 #include "table/row_to_jsonb.h"
 
-/* Longer ones are not kept: their trees may take a hundred times the room. */
+/* Longer ones are not kept: their trees may take a hundred times the memory. */
 #define MAX_KEPT_LENGTH	(16 * 1024)
 
 /* A command as it was read; kept with its plan, all zero if nothing is. */
@@ -76,7 +76,7 @@ write_signature(StringInfo buf, const char *text)
 
 /*
  * Makes the position of an error one in the command, as SPI does, lest it be
- * taken for one in the statement that called us.
+ * taken for one in the statement that called idem.
  */
 static void
 tell_command(void *text)
@@ -149,7 +149,7 @@ check_tables(const Query *query)
 /*
  * Analyses a parsed command: finds what its names lead to, and locks its tables.
  * Raises 0A000 for what cannot be planned and, under a key, for what writes to
- * temporary tables, 42P18 where the type of a parameter is not to be told.
+ * temporary tables, 42P18 where the type of a parameter cannot be determined.
  */
 static void
 analyze(Reading *reading, const char *text, bool keyed)
@@ -210,8 +210,8 @@ keep_reading(IdemPlan *plan, const Reading *reading)
 }
 
 /*
- * The plan of a command, good until the next call of spi_caller.c; NULL if it has to
- * be run without keeping one.
+ * The plan of a command, good until the next call of spi_caller.c; NULL if it has
+ * to be run without keeping one.
  */
 static IdemPlan *
 find_plan(const char *text, bool keyed, Reading *reading)

@@ -76,7 +76,7 @@ run_command(void *state, IdemAnswer *answer)
  *		   processed bigint
  *
  * Runs command with params as $1, $2, ... and remembers its rows and their
- * number under the key; or tells what the key remembers.  Errors: those of
+ * number under the key; or returns what the key remembers.  Errors: those of
  * idem_key_init, idem_key_run and idem_command_run.
  */
 Datum

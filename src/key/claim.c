@@ -37,8 +37,8 @@ fingerprint(Jsonb *request)
 }
 
 /*
- * Refuses a claim without a lease that would be over at once: whoever makes it is
- * told that the key is his, and before he has done anything it is completed.
+ * Raises 25P01 for a claim without a lease that would be over at once: the key
+ * would be completed before the caller has done anything.
  */
 static void
 check_transaction(FunctionCallInfo fcinfo)
@@ -57,7 +57,7 @@ check_transaction(FunctionCallInfo fcinfo)
  *		-> outcome idem_outcome, response jsonb, fence bigint,
  *		   expires_at timestamptz, lease_until timestamptz
  *
- * Claims the key, for the transaction or under a lease, or tells how it stands.
+ * Claims the key, for the transaction or under a lease, or returns how it stands.
  * Errors: those of idem_lease_claim, 22023 for a lease that is not positive, 25P01
  * without one where the transaction does nothing else.
  */
@@ -103,8 +103,8 @@ idem_claim(PG_FUNCTION_ARGS)
 }
 
 /*
- * Ends a claim.  A response that is SQL's null is kept as JSON's, so that it is
- * told from that of a claim without a lease that nobody has answered.
+ * Ends a claim.  A response that is SQL's null is kept as JSON's, since that of a
+ * claim without a lease is SQL's null until it is completed.
  */
 static bool
 end_claim(FunctionCallInfo fcinfo, const char *function, IdemOutcome outcome)
@@ -149,9 +149,9 @@ idem_fail(PG_FUNCTION_ARGS)
 /*
  * idem_release(key text, fence bigint, scope text, forget boolean) -> boolean
  *
- * Gives up a claim, so that the work can be tried again at once, or, told to
- * forget it, other work be done under the key.  False: it has ended already.
- * Errors: those of idem_lease_release.
+ * Gives up a claim, so that the work can be tried again at once, or, where the
+ * claim is to be forgotten, other work be done under the key.  False: it has ended
+ * already.  Errors: those of idem_lease_release.
  */
 Datum
 idem_release(PG_FUNCTION_ARGS)
@@ -210,7 +210,7 @@ make_checkpoint(text *name, Jsonb *data)
  * idem_checkpoint(key text, fence bigint, name text, data jsonb, scope text)
  *		-> void
  *
- * Records how far the holder of a lease has come, for whoever takes over.
+ * Records how far the holder of a lease has come, for the session that takes over.
  * Errors: those of idem_lease_checkpoint.
  */
 Datum
@@ -236,9 +236,9 @@ idem_checkpoint(PG_FUNCTION_ARGS)
  *		   created_at timestamptz, expires_at timestamptz,
  *		   lease_until timestamptz, request jsonb
  *
- * Tells how a key stands as committed now: all null if it is free, in progress
- * without anything else while another transaction is at it.  Writes nothing,
- * waits for nobody, works on a standby.  Errors: those of idem_lease_claim_look_up.
+ * Returns how a key stands as committed now: all null if it is free, in progress
+ * without anything else while another transaction uses it.  Does not write, does
+ * not wait, works on a standby.  Errors: those of idem_lease_claim_look_up.
  */
 Datum
 idem_lookup(PG_FUNCTION_ARGS)

@@ -1,20 +1,20 @@
 /*
  * key.c
- *	  The key store: who may do the work of a key, and what came of it.
+ *	  The key store: which call does the work of a key, and what came of it.
  *
- * A claim takes the heavyweight lock of the key, looks the key up as it is
- * committed now, and either hands out the answer or keeps the lock until the
- * work is done and its row inserted.  From then on that row, although not
- * committed yet, stands in the way of others by itself: they find it, and wait
- * for the transaction that inserted it.  So locks are held only while work is
- * being done, and a statement may use any number of keys.  Whoever changes the
- * row of a key later on has the lock as well, from finding it to writing it.
+ * A call takes the heavyweight lock of the key, looks the key up as it is
+ * committed now, and either returns the answer or keeps the lock until the work is
+ * done and the key's row inserted.  From then on that row, although not committed
+ * yet, blocks other sessions by itself: they find it, and wait for the transaction
+ * that inserted it.  So locks are held only while work is being done, and a
+ * statement may use any number of keys.  A session that changes the row of a key
+ * later on has the lock as well, from finding it to writing it.
  *
- * None of this is what correctness rests on.  Whoever gets past it, by writing
- * to the table directly, say, still meets the primary key.
+ * None of this is what correctness rests on.  A session that gets past it, by
+ * writing to the table directly, say, still meets the primary key.
  *
  * Rolling back, also to a savepoint, gives up the lock and the row together;
- * nothing about keys is remembered in the backend's own memory.
+ * nothing about keys is remembered in the session's own memory.
  */
 #include "postgres.h"
 
@@ -127,10 +127,10 @@ set_clock(IdemKey *key)
 /*
  * Finds the row of a key, if there is one.
  *
- * Raises 40001 when it was committed after our snapshot was taken: a
- * transaction that keeps one snapshot must not act on what that cannot see,
- * since the rows written with the key would seem to be missing.  Raises 42501 when
- * it is busy and another role's, so that nobody waits for what is not his.
+ * Raises 40001 when it was committed after the transaction's snapshot was taken: a
+ * transaction that keeps one snapshot must not act on what that cannot see, since
+ * the rows written with the key would seem to be missing.  Raises 42501 when it is
+ * busy and another role's, so that no role waits for what is not its own.
  */
 static IdemKeyState
 find_row(IdemKey *key, int options, IdemKeyRow *row)
@@ -148,15 +148,16 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 
 /*
  * Finds out how a key stands, and locks it where something is to be done about
- * that: the lock is held on return if nothing, an expired or a lapsed row was
- * found, and is not if a live one was, which stands for itself.
+ * that: the lock is held on return if the key is absent, expired or lapsed, and is
+ * not if it is live, since a live row stands for itself.
  *
- * Waits for others who are at the same key, or, told not to wait, returns that
- * it is busy.
+ * Waits for other sessions that use the key, or, unless wait is true, returns that
+ * it is busy; then the lock is not held.
  *
- * Raises 40001 when the row was committed after our snapshot was taken, 42501 when
- * it is busy and another role's, 55006 when a call that we run inside of has the
- * key, 55P03 when the wait takes too long, 22023 for times that are none.
+ * Raises 40001 when the row was committed after the transaction's snapshot was
+ * taken, 42501 when it is busy and another role's, 55006 when a call that this one
+ * runs inside of has the key, 55P03 when the wait takes too long, 22023 for times
+ * that are not valid.
  */
 IdemKeyState
 idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
@@ -170,7 +171,7 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 
 		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_BUSY)
 		{
-			/* nobody needs to queue behind us */
+			/* no other session needs to queue for it */
 			if (locked)
 				idem_key_lock_release(key);
 			if (found == IDEM_KEY_LIVE || !wait)
@@ -191,9 +192,9 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 }
 
 /*
- * Finds out how a key stands, for somebody who will write its row if it is
- * live: the lock is held on return, and the key not busy.  Response and request
- * are not read.  Raises what idem_key_find does.
+ * Finds out how a key stands, for a caller that will write its row if it is live:
+ * the lock is held on return, and the key is not busy.  Response and request are
+ * not read.  Raises what idem_key_find does.
  */
 IdemKeyState
 idem_key_find_locked(IdemKey *key, IdemKeyRow *row)
@@ -213,9 +214,9 @@ idem_key_find_locked(IdemKey *key, IdemKeyRow *row)
 }
 
 /*
- * To be called where a row that was found was not written, before it is looked
- * for again: somebody has changed or moved it since.  Raises 27000 where the very
- * version that was found is missed again and again, since then a trigger or a
+ * To be called where a row that was found was not written, before it is looked for
+ * again: another session has changed or moved it since.  Raises 27000 where the
+ * very version that was found is missed again and again, since then a trigger or a
  * rule keeps it from being written.
  */
 void
@@ -232,13 +233,13 @@ idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 }
 
 /*
- * Finds out how a key stands, for somebody who only wants to know: waits for
- * nobody and takes no lock that anybody could meet.  It is as the key stood at
+ * Finds out how a key stands, for a caller that only wants to know: does not wait,
+ * and takes no lock that another session could meet.  It is as the key stood at
  * some moment of the call.  Raises 40001 and 42501 as idem_key_find does.
  *
  * Where there is no row, the work may be under way, which the key's lock tells.
- * If nobody has it, a row that comes later is found, unless it is being updated at
- * the very moment at which we look for it: that one has been committed before.
+ * If no session has it, a row that comes later is found, unless it is being updated
+ * at the very moment at which it is looked for: that one has been committed before.
  */
 IdemKeyState
 idem_key_probe(IdemKey *key, IdemKeyRow *row)
@@ -255,7 +256,7 @@ idem_key_probe(IdemKey *key, IdemKeyRow *row)
 		if (found == IDEM_KEY_ABSENT)
 			found = find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
 	}
-	/* what is expired and about to go is as good as gone */
+	/* an expired row that is being deleted counts as none */
 	return found == IDEM_KEY_BUSY && row->leaving ? IDEM_KEY_EXPIRED : found;
 }
 
@@ -288,8 +289,8 @@ begin(IdemKey *key, IdemAnswer *answer)
 }
 
 /*
- * Raises 40001 when somebody renewed an expired key without taking the lock, or
- * else 27000.
+ * Raises 40001 when another session renewed an expired key without taking the lock,
+ * or else 27000.
  */
 pg_noreturn static void
 error_not_renewed(IdemKey *key)
@@ -307,7 +308,7 @@ finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
-	/* by its outcome the row of a claim is told from others (lease.c) */
+	/* the outcome alone says which rows are those of claims (outcome.c) */
 	Assert(!idem_outcome_is_claim(answer->outcome));
 	Assert(answer->outcome != IDEM_CLAIMED);
 	idem_current_key_end(key);

@@ -1,6 +1,6 @@
 /*
  * key.h
- *	  The key store: who may do the work of a key, and what came of it.
+ *	  The key store: which call does the work of a key, and what came of it.
  */
 #ifndef IDEM_KEY_H
 #define IDEM_KEY_H
@@ -33,13 +33,14 @@ typedef struct IdemKey
 	/* private to key.c and key_lock.c */
 	uint64		hash;			/* names the key in the lock table */
 	bool		claims;			/* it is to be kept, for idem.ttl if no ttl */
-	TimestampTz wait_until;		/* how long to wait for others; 0: not set */
+	TimestampTz wait_until;		/* how long to wait for other sessions; 0: not
+								 * set */
 	bool		expired;		/* an expired row is in the way */
 	int			misses;			/* so often the row below was not written */
 	IdemKeyVersion missed;
 } IdemKey;
 
-/* Does the work of a key, and tells in answer what came of it. */
+/* Does the work of a key, and makes the answer of what came of it. */
 typedef void (*IdemKeyWork) (void *call, IdemAnswer *answer);
 
 extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,

@@ -1,6 +1,6 @@
 /*
  * key_generate.c
- *	  SQL: idem_new_key() and idem_derive_key(), keys for those who have none.
+ *	  SQL: idem_new_key() and idem_derive_key(), keys for callers that have none.
  *
  * A new key is a version 7 UUID (RFC 9562): keys made one after the other lie
  * next to one another in the index, which spares WAL and cache.  PostgreSQL 18
@@ -65,7 +65,7 @@ next_tick(void)
 /*
  * idem_new_key() -> text
  *
- * A key that nobody else has, and that sorts after those made before by the
+ * A key that no other call has, and that sorts after those made before by the
  * same backend, as text and as uuid.  The RFC's method 3: the 12 bits after the
  * milliseconds go on with the time.
  */

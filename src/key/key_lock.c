@@ -108,7 +108,7 @@ idem_key_lock_is_taken(const IdemKey *key)
 	return taken;
 }
 
-/* The process that has the lock of a key; 0 if there is none to tell of. */
+/* The process that has the lock of a key; 0 if none has, or none that runs. */
 static int
 lock_holder(const IdemKey *key)
 {

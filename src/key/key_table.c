@@ -33,8 +33,8 @@ copy_value(const Datum *values, int column)
 }
 
 /*
- * Takes a row apart.  Another session may update the extension, and add
- * columns, while we have this library loaded.
+ * Takes a row apart.  Another session may update the extension, and add columns,
+ * while this one has the library of before loaded.
  */
 static void
 read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
@@ -102,7 +102,7 @@ read_busy_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->claimed_by = DatumGetObjectId(value);
 }
 
-/* Tells of a committed row what is found. */
+/* What state a committed row is in. */
 static IdemKeyState
 judge(const IdemKeyRow *row, TimestampTz now)
 {
@@ -147,22 +147,22 @@ find_now(Relation rel, ScanKey keys, TimestampTz now, int options,
 }
 
 /*
- * Finds the row of a key as it is committed now, whatever our snapshot sees,
+ * Finds the row of a key as it is committed now, whatever the snapshot sees,
  * without taking part in serializable conflict detection: the primary key and
  * the lock already give what a predicate lock would, which would fall on the
  * neighbours of the key as well.
  *
- * Found without the key's lock, nothing may be a row that was just updated: its
- * new version may enter the index after we have read there, and the old one be
- * dead when we get to it.  What has committed is found without fail, if told to
- * look for that only; on a standby that is all there is.
+ * Without the key's lock, absent may be a row that was just updated: its new
+ * version may enter the index after that was read, and the old one be dead when
+ * the scan gets to it.  With IDEM_COMMITTED, a row that has committed is found
+ * without fail, and no other; on a standby that is all there is.
  *
  * One function, since an engine that spreads the table over machines will need
  * a query in its place.
  *
- * In a transaction under way, news of a change may not have come in yet.  With
- * the lock come the last of them, so the index is asked for after it: REINDEX
- * CONCURRENTLY puts a new one in its place.
+ * In a transaction under way, invalidations may not have come in yet.  With the
+ * lock on the table come the last of them, so the index is asked for after it:
+ * REINDEX CONCURRENTLY puts a new one in its place.
  */
 IdemKeyState
 idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
@@ -199,8 +199,8 @@ idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
 }
 
 /*
- * Raises 42501 unless the role that claimed the key is one whose rights we
- * have.  A role that has been dropped since leaves its keys to superusers.
+ * Raises 42501 unless the current user has the rights of the role that claimed the
+ * key.  A role that has been dropped since leaves its keys to superusers.
  */
 void
 idem_key_table_check_owner(const IdemKeyRow *row, const char *key)

@@ -71,9 +71,9 @@ typedef struct IdemKeyRow
 	bool		ours;			/* written by the current transaction */
 	bool		unseen;			/* the transaction's one snapshot lacks it */
 	/* set by finding it busy, instead of all else but claimed_by */
-	bool		claimer_known;	/* else anybody may get the key */
+	bool		claimer_known;	/* else any role may get the key */
 	bool		leaving;		/* expired, and being deleted */
-	TransactionId writer;		/* for whom to wait */
+	TransactionId writer;		/* the transaction to wait for */
 	uint32		speculative_token;	/* zero unless it may yet withdraw */
 } IdemKeyRow;
 

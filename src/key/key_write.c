@@ -2,9 +2,10 @@
  * key_write.c
  *	  The rows of idem_key, written by statements of idem's own.
  *
- * A session holds the lock of a key from finding its row to writing it.  Where a row
- * was found, the very version that was found is written over, or else nothing: a
- * session that writes to the table directly, or a purge, takes no lock of the key.
+ * A session holds the lock of a key from finding its row to writing it.  Where a
+ * row was found, the very version that was found is written over, or else nothing:
+ * a session that writes to the table directly, or a purge, takes no lock of the
+ * key.
  */
 #include "postgres.h"
 
@@ -223,8 +224,9 @@ idem_key_write_renew(const IdemKey *key, const IdemKeyRow *row)
 }
 
 /*
- * Locks a row that was found against all others who might write it, without
- * waiting.  False if somebody is at it, or was, or if it has moved.
+ * Locks a row that was found against all other sessions that might write it,
+ * without waiting.  False if another session writes it, or has, or if it has
+ * moved.
  */
 bool
 idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row)

@@ -1,24 +1,24 @@
 /*
  * lease.c
- *	  Claims of keys: who holds one, until when, and how it ends.
+ *	  Claims of keys: until when one is held, by which caller, and how it ends.
  *
- * A claim under a lease is a row in progress.  It is held by whoever has its
- * fence, also past the lease, as long as nobody has taken it over; taking over
- * raises the fence, so whatever a former holder asks for then is refused.  The
- * fence must therefore never go back while a former holder may be about: a
- * released claim stays where it is, as abandoned, which its fence holds no more.
- * A claim whose lease has run out is told to be abandoned as well.
+ * A claim under a lease is a row in progress.  The caller that has its fence holds
+ * it, also past the lease, as long as no other has taken it over; taking over
+ * raises the fence, and a call with the fence of before fails.  The fence must
+ * therefore never go back while a former holder may come back: a released claim
+ * stays where it is, as abandoned, which its fence holds no more.  A claim whose
+ * lease is over shows as abandoned as well.
  *
- * A claim without a lease is held by its transaction.  Its row is written as it
- * is to be found if the transaction commits without another word: completed,
- * without a response.
+ * A claim without a lease is held by its transaction.  Its row is written as it is
+ * to be found if the transaction commits without another word: completed, without
+ * a response.
  *
- * As long as lease_until is set, response is the last checkpoint.  That holds
- * for a row in progress or abandoned, and for a claim without a lease that took
- * over such a row: until it is answered it shows no response, and if it is
- * released, the checkpoint is there for the next.
+ * As long as lease_until is set, response is the last checkpoint.  That holds for
+ * a row in progress or abandoned, and for a claim without a lease that took over
+ * such a row: until it is completed it shows no response, and if it is released,
+ * the checkpoint is there for the next claim.
  *
- * Whoever writes a row has held the lock of its key since finding it, and
+ * A session that writes a row has held the lock of its key since finding it, and
  * writes over the very version that was found.
  */
 #include "postgres.h"
@@ -30,11 +30,11 @@
 #include "key/key_write.h"
 #include "key/lease.h"
 
-/* How a claim stands towards a caller who has its fence. */
+/* How a claim stands towards a caller that has its fence. */
 typedef enum Standing
 {
 	HELD_BY_FENCE,				/* in progress */
-	HELD_BY_TRANSACTION,		/* without a lease, by ours, not answered yet */
+	HELD_BY_TRANSACTION,		/* by this one, without a lease, not ended yet */
 	ENDED
 } Standing;
 
@@ -53,8 +53,8 @@ error_lost(const IdemKey *key, const char *detail)
  *
  * Raises ID003 when there is none, ID002 when its fence is another or it was
  * released, 42501 when it is another role's, 55000 when the key belongs to no
- * claim, 22004 when a fence is needed and none is given, and what idem_key_find_locked
- * does.
+ * claim, 22004 when a fence is needed and none is given, and what
+ * idem_key_find_locked does.
  */
 static Standing
 find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
@@ -99,7 +99,7 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 	return ENDED;
 }
 
-/* The same for what takes a claim in progress. */
+/* Finds a claim that has to be in progress; otherwise raises ID002, too. */
 static void
 find_lease(IdemKey *key, int64 fence, IdemKeyRow *row)
 {
@@ -124,7 +124,7 @@ write_back(IdemKey *key, const IdemKeyRow *row, bool new_response,
 }
 
 /*
- * Until when to keep a result: for the time given with it, or else for as long
+ * Until when to keep a response: for the time given with it, or else for as long
  * from now on as was meant at the claim, or longer where the lease was extended
  * beyond that.
  */
@@ -190,9 +190,9 @@ abandon(const IdemKey *key, bool forget, IdemKeyRow *row)
 }
 
 /*
- * Gives up a claim, so that the next to come can have the key at once: for the
- * same request, or for any, told to forget this one.  From then on its fence holds
- * nothing.  False if it has ended already.  Errors are those of find_claim.
+ * Gives up a claim, so that another caller can have the key at once: for the same
+ * request, or for any, if this one is to be forgotten.  From then on its fence
+ * holds nothing.  False if it has ended already.  Errors are those of find_claim.
  */
 bool
 idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
@@ -216,7 +216,7 @@ idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
 		}
 		else if (row.fence > 1)
 		{
-			/* was there before, and expired; nobody else has seen us since */
+			/* was there before, and expired; no other session sees the claim */
 			row.expires_at = key->now;
 			done = write_back(key, &row, false, false);
 		}

@@ -1,6 +1,6 @@
 /*
  * lease.h
- *	  Claims of keys: who holds one, until when, and how it ends.
+ *	  Claims of keys: until when one is held, by which caller, and how it ends.
  */
 #ifndef IDEM_LEASE_H
 #define IDEM_LEASE_H

@@ -2,7 +2,7 @@
  * lease_claim.c
  *	  Claims of keys: how a session gets one, and how one shows.
  *
- * What a claim is, and who holds it, stands in lease.c.
+ * What a claim is, and which caller holds it, stands in lease.c.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@ check_request(const IdemKey *key, const IdemKeyRow *row)
 								  idem_key_table_is_of(row, &key->fingerprint)));
 }
 
-/* Makes a row that was found into what is told of it. */
+/* Leaves out what a row that was found does not show. */
 static void
 hide_checkpoint(IdemKeyRow *row)
 {
@@ -87,9 +87,9 @@ has_moved(const IdemKey *key, const IdemKeyRow *row)
 /*
  * Claims a key, or finds out how it stands.
  *
- * True: row tells how, with "claimed" as outcome if it is ours now, and then
- * what the last holder left as a checkpoint.  False, if told not to wait:
- * another transaction is at the key.
+ * True: row says how, with "claimed" as outcome if the caller has the key now, and
+ * then what the last holder left as a checkpoint.  False, unless wait is true:
+ * another transaction uses the key.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
  * different request, 27000 when a trigger keeps its row from being written, and
@@ -113,7 +113,7 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			return true;
 		}
 
-		/* a purge may be at the row, which takes no lock of the key */
+		/* a purge takes no lock of the key, and may be deleting the row */
 		if (found != IDEM_KEY_ABSENT && !wait && !idem_key_write_lock_row(key, row))
 		{
 			idem_key_lock_release(key);
@@ -147,7 +147,8 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 
 /*
  * How a key stands, without waiting and without writing.  Raises 42501 when the
- * key is another role's, 40001 when it was used after our snapshot was taken.
+ * key is another role's, 40001 when it was used after the transaction's snapshot
+ * was taken.
  */
 IdemKeyState
 idem_lease_claim_look_up(IdemKey *key, IdemKeyRow *row)
