@@ -218,7 +218,7 @@ parent_trigger(Oid trigger, Oid *table)
 }
 
 /*
- * The table that was told to follow a machine: the one given, or one that it is
+ * The table that idem_attach() was called for: the one given, or one that it is
  * a partition of.
  */
 Oid

@@ -13,12 +13,12 @@
 
 /*
  * Fields whose values may have other spellings than their columns would give them.
- * Numbers are the same to a fingerprint in any spelling; the others are not.
+ * To a fingerprint numbers are the same in any spelling; other values are not.
  */
 typedef struct IdemSpelling
 {
 	List	   *names;			/* of all of them (char *) */
-	bool		matters;		/* are there others than numbers? */
+	bool		matters;		/* are some of them not numbers? */
 } IdemSpelling;
 
 extern List *idem_column_sql_names(Jsonb *object, const char *argument,

@@ -142,7 +142,7 @@ is_structured(Oid base)
 bool
 idem_jsonb_to_datum_varies(JsonbValue *v, Oid type)
 {
-	/* no built-in type is a domain, but for a few that nobody would use */
+	/* no type that is declared in pg_type.dat is a domain */
 	Oid			base = type < FirstGenbkiObjectId ? type : getBaseType(type);
 
 	switch (v->type)

@@ -180,7 +180,7 @@ idem_pk_json_form(Relation rel, const IdemAttachment *attachment,
 
 /*
  * Where the history of a row of a table has its place in the index: rows of one
- * table are together.  A hash of the key takes less room than the key, and less
+ * table are together.  A hash of the key takes less space than the key, and less
  * time to compare.
  */
 int64

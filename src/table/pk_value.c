@@ -90,7 +90,7 @@ idem_pk_value_jsonb(Jsonb *json)
 {
 	const char *text = idem_pk_value_clip(JsonbToCString(NULL, &json->root,
 														 VARSIZE(json)));
-	int			room = JB_ROOT_COUNT(json) + 1;
+	int			most = JB_ROOT_COUNT(json) + 1;
 	IdemPkValue *id;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -109,9 +109,9 @@ idem_pk_value_jsonb(Jsonb *json)
 	id = palloc0(sizeof(IdemPkValue));
 	id->text = text;
 
-	id->names = palloc(sizeof(char *) * room);
-	id->values = palloc(sizeof(char *) * room);
-	id->strings = palloc(sizeof(bool) * room);
+	id->names = palloc(sizeof(char *) * most);
+	id->values = palloc(sizeof(char *) * most);
+	id->strings = palloc(sizeof(bool) * most);
 
 	it = JsonbIteratorInit(&json->root);
 	(void) JsonbIteratorNext(&it, &v, false);

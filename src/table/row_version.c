@@ -50,7 +50,7 @@ length_of(Relation rel, AttrNumber column)
 	return TupleDescAttr(RelationGetDescr(rel), column - 1)->attlen;
 }
 
-/* The version of a row; isnull tells that it has none. */
+/* The version of a row; isnull: it has none. */
 int64
 idem_row_version_get(HeapTuple row, Relation rel, AttrNumber column,
 					 bool *isnull)

@@ -7,8 +7,8 @@
  * with all the labels, or a type of strings that neither shortens nor pads them,
  * or a domain over one of these whose constraints they meet.
  *
- * Constraints of a domain and the functions of a type are code of whoever made
- * them, and the table may be anybody's: they run with the rights of its owner.
+ * Constraints of a domain and the functions of a type are code of the role that
+ * made them, and the table may be another's: they run with the rights of its owner.
  */
 #include "postgres.h"
 

@@ -4,7 +4,7 @@
  *
  * A table's triggers may make something else of the values that are written to it:
  * an address in lower case, say.  Whether a row is already what they make of them,
- * nobody can tell but they.  So the write is made in a subtransaction, which is
+ * only the triggers know.  So the write is made in a subtransaction, which is
  * rolled back in any case, together with whatever the triggers do in it.
  */
 #include "postgres.h"
@@ -74,8 +74,8 @@ idem_trial_write_keeps(Jsonb *row, const List *names,
 	PG_END_TRY();
 
 	/*
-	 * Before an error goes on: whoever catches it, and be it the end of the
-	 * statement, rolls back what he has begun himself.
+	 * Before an error goes on: code that catches it, or the end of the
+	 * statement, rolls back what it has begun itself.
 	 */
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(memory);

@@ -8,7 +8,7 @@
  *
  * The caller only looks.  So whatever else there is of code that belongs to the
  * table, domains above all, runs with the rights of the table's owner, and guards
- * with those that guard.c tells of.
+ * with those that guard.c describes.
  */
 #include "postgres.h"
 

@@ -3,14 +3,14 @@
  *	  SQL: _idem_place(), by which a condition learns which row version it is
  *	  about.
  *
- * A function that stands in a WHERE clause of idem's can be told by its
- * arguments what is in the row, but the place of the row is in the system
+ * A function that stands in a WHERE clause of idem's learns from its arguments
+ * what is in the row, but the place of the row is in the system
  * columns tableoid and ctid, and to name these takes the right to read the
  * whole table: it cannot be granted for them.  A caller who may read and write
  * the columns in question could then no longer make the change.  So the
  * statement leaves these two arguments out, and the planner, which this support
- * function helps, puts them in after privileges have been worked out.  Nothing
- * that a caller must not read is told to him: the place goes no further than
+ * function helps, puts them in after privileges have been worked out.  A caller
+ * learns nothing that the caller must not read: the place goes no further than
  * to the functions of idem that ask for it.
  */
 #include "postgres.h"

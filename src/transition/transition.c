@@ -72,11 +72,11 @@ change_keyed_row(void *state, IdemAnswer *answer)
  *		-> outcome idem_outcome, replayed boolean, from_state text,
  *		   to_state text, version bigint
  *
- * Brings the row into the state, or tells that it is there already, or what the
+ * Brings the row into the state, unless it is there already, or returns what the
  * key remembers.  Errors, in this order: those of idem_key_init and idem_key_run,
- * those of idem_transition_target_open, ID205 where there is no such row, ID203 for a version
- * expected in vain, ID201 where the machine has no such transition, and whatever
- * the statements raise.
+ * those of idem_transition_target_open, ID205 where there is no such row, ID203 for
+ * a version expected in vain, ID201 where the machine has no such transition, and
+ * whatever the statements raise.
  */
 static Datum
 transit(FunctionCallInfo fcinfo, const IdemTransitionKind *kind,

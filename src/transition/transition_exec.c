@@ -4,10 +4,10 @@
  *
  * Most transitions are good, and one UPDATE makes them: in its condition stands
  * _idem_change_met(), which judges the row version that was found.  The server
- * evaluates that anew when it has had to wait for somebody else's change, so
+ * evaluates that anew when it has had to wait for another session's change, so
  * the version that was judged last is the one that is replaced.  Where the
  * UPDATE touches nothing, the row is locked by a statement of its own and judged
- * by what it is then: nobody can change it between that and what is said of it.
+ * by what it is then: no other session can change it before the call answers.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(idem_change_met);
 /* The function in the condition, as SQL knows it. */
 #define MET		"_idem_change_met"
 
-/* What there is to say of a change. */
+/* What a change would be. */
 typedef enum Verdict
 {
 	GOOD,
@@ -58,7 +58,7 @@ check_transition(const IdemTransitionTarget *target,
 	IdemRowVersion actual = {true, version};
 	IdemVersionMatch match = idem_row_version_match(&actual, &args->expected);
 
-	/* one past it, in the wanted state: our own lost acknowledgement */
+	/* one past it, in the wanted state: after a lost acknowledgement */
 	if (match == IDEM_VERSION_OTHER || (match == IDEM_VERSION_NEXT && !there))
 		return WRONG_VERSION;
 	if (there)
@@ -67,18 +67,18 @@ check_transition(const IdemTransitionTarget *target,
 }
 
 /*
- * The row has been updated, but by nobody's leave: its partition has no trigger
- * of the machine's, or a disabled one.  The table as such has been seen to.
+ * The row has been updated, but no trigger has validated that: its partition has
+ * none of the machine's, or a disabled one.  The table as such has been checked.
  */
 static void
-unwatched_error(const Attempt *ours)
+unwatched_error(const Attempt *attempt)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("partition \"%s\" of table \"%s\" does not follow state machine \"%s\"",
-					get_rel_name(ours->context.relid),
-					idem_transition_target_name(ours->target),
-					ours->target->attachment.machine),
+					get_rel_name(attempt->context.relid),
+					idem_transition_target_name(attempt->target),
+					attempt->target->attachment.machine),
 			 errhint("Enable the triggers that idem_attach() made, in all partitions.")));
 }
 
@@ -87,19 +87,19 @@ static bool
 update(IdemTransitionTarget *target, const IdemTransitionArgs *args,
 	   IdemTransitionResult *result)
 {
-	Attempt		ours = {0};
+	Attempt		attempt = {0};
 	volatile bool updated;
 
-	ours.context.scope = args->scope;
-	ours.context.key = args->key;
-	ours.context.note = args->note;
-	ours.target = target;
-	ours.args = args;
-	ours.memory = CurrentMemoryContext;
+	attempt.context.scope = args->scope;
+	attempt.context.key = args->key;
+	attempt.context.note = args->note;
+	attempt.target = target;
+	attempt.args = args;
+	attempt.memory = CurrentMemoryContext;
 
 	/* the first may raise an error, the others not */
-	idem_transition_target_show(target, idem_ticket_take(&ours.ticket, MET));
-	idem_transition_context_push(&ours.context);
+	idem_transition_target_show(target, idem_ticket_take(&attempt.ticket, MET));
+	idem_transition_context_push(&attempt.context);
 	PG_TRY();
 	{
 		updated = idem_transition_target_run(target, IDEM_TRANSITION_UPDATE,
@@ -107,22 +107,22 @@ update(IdemTransitionTarget *target, const IdemTransitionArgs *args,
 	}
 	PG_FINALLY();
 	{
-		idem_transition_context_pop(&ours.context);
-		idem_ticket_return(&ours.ticket);
+		idem_transition_context_pop(&attempt.context);
+		idem_ticket_return(&attempt.ticket);
 	}
 	PG_END_TRY();
 
 	if (!updated)
 		return false;
-	if (!ours.context.watched)
-		unwatched_error(&ours);
+	if (!attempt.context.watched)
+		unwatched_error(&attempt);
 	result->outcome = IDEM_APPLIED;
-	result->from = ours.from;
+	result->from = attempt.from;
 	return true;
 }
 
 /*
- * Locks the row, and raises what there is to be said against a change.  True if
+ * Locks the row, and raises an error if it must not be changed.  True if
  * the row is there already, false if it may be updated after all.
  */
 static bool
@@ -161,7 +161,7 @@ is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args,
 
 /*
  * Has a trigger put the row back into the state that it was to leave?  One that
- * sends it elsewhere instead makes a transition, too, which the answer tells.
+ * sends it elsewhere instead makes a transition, too, which is the answer.
  */
 static bool
 was_reverted(const IdemTransitionTarget *target,
@@ -182,7 +182,7 @@ kept_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args)
 }
 
 /*
- * Brings the row that the target is aimed at into the state that it was opened
+ * Brings the row that the target is bound to into the state that it was opened
  * for.
  *
  * Raises, in this order, ID205, ID203 and ID201; then 27000 where the update was

@@ -20,7 +20,7 @@ typedef struct IdemTransitionArgs
 	Jsonb	   *note;
 } IdemTransitionArgs;
 
-/* What came of it. */
+/* The answer. */
 typedef struct IdemTransitionResult
 {
 	IdemOutcome outcome;		/* IDEM_APPLIED or IDEM_NOOP */

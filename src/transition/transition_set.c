@@ -2,9 +2,9 @@
  * transition_set.c
  *	  SQL: idem_transition_batch(), a change of a set of rows, as one request.
  *
- * The rows are changed one by one, in the order of their primary key: whoever
- * changes sets of rows in that order does not get into a deadlock with others
- * who do so.  What one row is refused, the whole request is.
+ * The rows are changed one by one, in the order of their primary key: sessions that
+ * change sets of rows in that order do not deadlock with each other.  An error for
+ * one row is an error for the whole request.
  */
 #include "postgres.h"
 

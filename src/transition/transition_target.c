@@ -37,7 +37,7 @@ idem_transition_target_name(const IdemTransitionTarget *target)
 
 /*
  * The statements check privileges by themselves, but where there is no row to
- * run one for, nobody is to lock a table that they may not update.
+ * run one for, no caller is to lock a table that the caller may not update.
  */
 static void
 check_privilege(Oid relid)
@@ -111,8 +111,8 @@ check_state(const IdemTransitionTarget *target)
 
 /*
  * Opens a table to bring rows into a state, to be closed by the caller.  A
- * machine of NULL stands for the one that it follows; keyed tells that a key
- * will remember what is done.
+ * machine of NULL stands for the one that it follows; keyed is whether a key will
+ * remember what is done.
  *
  * Raises 42P01 and 42809 for what is not a table, 42501 for one of which the
  * caller may update nothing, 0A000 for a temporary one under a key, for one with

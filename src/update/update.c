@@ -107,7 +107,7 @@ update_keyed(void *state, IdemAnswer *answer)
  *			   key text, scope text, ttl interval)
  *		-> outcome idem_outcome, replayed boolean, result jsonb, version bigint
  *
- * Gives the row the values that patch names, or tells that it has them, or what
+ * Gives the row the values that patch names, unless it has them, or returns what
  * the key remembers.  Errors: those of idem_key_init and
  * idem_key_run, then of idem_update_exec.
  */

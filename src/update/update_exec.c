@@ -50,7 +50,7 @@ check_version(IdemUpdateTarget *target, const IdemUpdatedRow *found)
 
 	if (match == IDEM_VERSION_EXPECTED)
 		return found->differs;
-	/* one past it, and as patched: our own lost acknowledgement */
+	/* one past it, and as patched: after a lost acknowledgement */
 	if (match == IDEM_VERSION_NEXT &&
 		(!found->differs || is_as_patched(target, found)))
 		return false;

@@ -8,7 +8,7 @@
 #include "base/outcome.h"
 #include "update/update_target.h"
 
-/* What came of it. */
+/* The answer. */
 typedef struct IdemUpdateResult
 {
 	IdemOutcome outcome;		/* IDEM_UPDATED or IDEM_UNCHANGED */

@@ -5,11 +5,11 @@
  * That costs less if there is none, since what is to be done with one need not
  * be made ready.  If there is one, the upsert's own statement follows, so it has
  * to be as if that had been run alone: no trigger, and no code in the values of
- * the row, may see a difference, and nobody may insert that way what he could
- * not upsert.
+ * the row, may see a difference, and no caller may insert that way what the caller
+ * could not upsert.
  *
  * What is read here holds as long as the plan of that insert does: a change of
- * the table, of who may do what to it, of a function in its defaults, or of the
+ * the table, of privileges on it, of a function in its defaults, or of the
  * one that stands in the upsert's own statement makes the plan invalid.  One of a
  * function in a constraint or a generated column does not, since these are no
  * part of the plan.
@@ -37,7 +37,7 @@
 
 /*
  * May the caller do all that the upsert's own statement might?  Where it depends
- * on the columns, or on the row, that statement is to tell.
+ * on the columns, or on the row, that statement is to check it.
  */
 static bool
 is_permitted(Relation rel)
@@ -87,7 +87,7 @@ is_of_users(Oid function, void *context)
 	return function >= FirstNormalObjectId;
 }
 
-/* Does the expression call functions that somebody may declare anew? */
+/* Does the expression call functions that a user may declare anew? */
 static bool
 calls_users(Node *node, void *context)
 {
@@ -123,7 +123,7 @@ may_meet(void)
 										 CStringGetTextDatum("EXECUTE")));
 }
 
-/* Can the row be made twice without anybody noticing? */
+/* Can the row be made twice without any effect that is seen? */
 static bool
 is_repeatable(const IdemUpsertTarget *target)
 {

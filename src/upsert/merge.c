@@ -4,8 +4,8 @@
  *
  * Every rule m is such that m(m(old, new), new) = m(old, new), so that an upsert
  * may be repeated.  All but "set", and "union" of objects, also take a repeat that
- * comes late, when others have changed the row since, for none at all.  They are
- * written as SQL that no search_path and no function of a user's can capture: key
+ * comes late, when another session has changed the row since, for none at all.
+ * They are written as SQL that no search_path and no function of a user's can capture: key
  * words of the language, which go by the type's default operator class, and one
  * function of idem's own.
  */

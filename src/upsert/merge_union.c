@@ -4,7 +4,7 @@
  *
  * What is equal, the default order of the elements' type says.  The elements
  * are sorted to find those that are equal, so that large arrays take n log n,
- * and put down in the order in which they came.
+ * and returned in the order in which they came.
  */
 #include "postgres.h"
 
@@ -33,13 +33,13 @@ typedef struct Elements
 	Oid			collation;
 } Elements;
 
-/* Makes room for so many elements. */
+/* Begins with no element; there will be at most so many. */
 static void
-init_elements(Elements *elements, int room, Oid type, Oid collation)
+init_elements(Elements *elements, int most, Oid type, Oid collation)
 {
 	elements->count = 0;
-	elements->values = palloc(sizeof(Datum) * (room + 1));
-	elements->nulls = palloc(sizeof(bool) * (room + 1));
+	elements->values = palloc(sizeof(Datum) * (most + 1));
+	elements->nulls = palloc(sizeof(bool) * (most + 1));
 	elements->type = lookup_type_cache(type, TYPECACHE_CMP_PROC_FINFO);
 	elements->collation = collation;
 	if (!OidIsValid(elements->type->cmp_proc_finfo.fn_oid))
@@ -164,17 +164,17 @@ idem_upsert_union_array(PG_FUNCTION_ARGS)
 	ArrayType  *old = PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0);
 	ArrayType  *new = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
 	Elements	elements;
-	int			room = 0;
+	int			most = 0;
 	int			lower_bound = 1;
 
 	if (old == NULL && new == NULL)
 		PG_RETURN_NULL();
 	check_arrays(fcinfo, old, new);
 	if (old != NULL)
-		room += ArrayGetNItems(ARR_NDIM(old), ARR_DIMS(old));
+		most += ArrayGetNItems(ARR_NDIM(old), ARR_DIMS(old));
 	if (new != NULL)
-		room += ArrayGetNItems(ARR_NDIM(new), ARR_DIMS(new));
-	init_elements(&elements, room, ARR_ELEMTYPE(old ? old : new),
+		most += ArrayGetNItems(ARR_NDIM(new), ARR_DIMS(new));
+	init_elements(&elements, most, ARR_ELEMTYPE(old ? old : new),
 				  PG_GET_COLLATION());
 	if (old != NULL)
 		add_array(&elements, old);

@@ -67,7 +67,7 @@ fingerprint(const IdemUpsert *upsert)
 }
 
 /*
- * Without a key a repeat is told by the row alone, and a null in its key is not
+ * Without a key a repeat is known by the row alone, and a null in its key is not
  * equal to itself, unless the index says so.
  */
 static void
@@ -120,7 +120,7 @@ upsert_row(void *state, IdemAnswer *answer)
  *		-> outcome idem_outcome, replayed boolean, result jsonb
  *
  * Inserts data into target, or updates the row that is there, and remembers
- * the row under the key; or tells what the key remembers.  With merge rules,
+ * the row under the key; or returns what the key remembers.  With merge rules,
  * which make the repeat harmless, the key may be null, and nothing is
  * remembered.  Errors: those of idem_key_init, idem_merge_rules,
  * idem_key_run and idem_upsert_exec.

@@ -1,6 +1,6 @@
 /*
  * upsert_deparse.c
- *	  The statements that an upsert into a table comes to.
+ *	  The statements of an upsert into a table.
  *
  * They are what a person would write: INSERT ... ON CONFLICT of exactly the
  * columns that the data names, so that defaults, identity and generated
@@ -294,7 +294,7 @@ write_upsert(StringInfo buf, const IdemUpsertTarget *target, bool updates)
 
 	/*
 	 * An insert that does nothing depends on the function that the upsert
-	 * calls, so that nobody makes it who may no longer call that; it costs
+	 * calls, so that no caller runs it who may no longer call that; it costs
 	 * nothing.
 	 */
 	appendStringInfoString(buf, " RETURNING ");

@@ -1,6 +1,6 @@
 /*
  * upsert_deparse.h
- *	  The statements that an upsert into a table comes to.
+ *	  The statements of an upsert into a table.
  */
 #ifndef IDEM_UPSERT_DEPARSE_H
 #define IDEM_UPSERT_DEPARSE_H

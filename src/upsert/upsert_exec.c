@@ -3,9 +3,9 @@
  *	  A row inserted into a table of the caller's, or updated, as idem_upsert()
  *	  does it.
  *
- * Which statements are run, in which order, and what is said of what came of
- * them.  What they cannot return, whether there was a row and what it is if it is
- * kept, the upsert's statement reports through conflict_row.c.
+ * Which statements are run, in which order, and what their results mean.  What
+ * they cannot return, whether there was a row and what it is if it is kept, the
+ * upsert's statement reports through conflict_row.c.
  */
 #include "postgres.h"
 
@@ -134,7 +134,7 @@ check_version(IdemUpsertState *state)
 	IdemVersionMatch match = idem_row_version_match(&conflict->version,
 													expected);
 
-	/* one past it, with the same data: our own lost acknowledgement */
+	/* one past it, with the same data: after a lost acknowledgement */
 	if (match == IDEM_VERSION_OTHER ||
 		(match == IDEM_VERSION_NEXT && conflict->differs &&
 		 !is_as_written(state)))
