@@ -189,6 +189,7 @@ read_lifecycle(IdemAttachment *attachment, Relation rel, bool watching)
 	 */
 	machine = trigger->tgnargs > 0 ? pstrdup(trigger->tgargs[0]) : NULL;
 	idem_attachment_read(attachment, rel, trigger);
+	Assert(machine != NULL && strcmp(attachment->machine, machine) == 0);
 	attachment->machine = machine;
 	return true;
 }

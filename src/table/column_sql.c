@@ -151,6 +151,7 @@ idem_column_sql_value(StringInfo buf, Form_pg_attribute att)
 	Oid			type = att->atttypid;
 	Oid			function;
 
+	Assert(!att->attisdropped);
 	if (type == JSONOID || type == JSONBOID)
 		appendStringInfo(buf, "CASE WHEN $1 OPERATOR(pg_catalog.->>) %s IS NOT NULL"
 						 " THEN ($1 OPERATOR(pg_catalog.->) %s)::pg_catalog.%s END",

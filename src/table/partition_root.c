@@ -21,6 +21,7 @@ idem_partition_root(Oid partition)
 {
 	Oid			root = partition;
 
+	Assert(get_rel_relispartition(partition));
 	do
 	{
 		List	   *ancestors = get_partition_ancestors(root);

@@ -162,6 +162,7 @@ idem_pk_json_read(Relation rel, const IdemAttachment *attachment, HeapTuple row,
 
 		if (!stored && TupleDescAttr(desc, column - 1)->attgenerated != '\0')
 			continue;
+		Assert(column > 0 && count < INDEX_MAX_KEYS);
 		columns[count] = column;
 		values[count] = heap_getattr(row, column, desc, &nulls[count]);
 		count++;

@@ -192,6 +192,7 @@ literal(const IdemPkValue *id, int i, Oid type)
 {
 	StringInfoData buf;
 
+	Assert(i < id->count && id->values[i] != NULL);
 	if (!id->strings[i] || getBaseType(type) != JSONBOID)
 		return id->values[i];
 	initStringInfo(&buf);
@@ -236,6 +237,7 @@ settled_value(const IdemPkValue *id, int i, Oid relid)
 void
 idem_pk_value_fingerprint(const IdemPkValue *id, Oid relid, IdemFingerprint *fp)
 {
+	Assert(id->count == 1 || id->names != NULL);
 	for (int i = 0; i < id->count; i++)
 	{
 		/* with one value there is nothing to tell it from */
@@ -258,7 +260,7 @@ key_columns(Relation rel, const IdemUniqueIndex *key)
 	return buf.data;
 }
 
-static void
+pg_noreturn static void
 mismatch_error(const IdemPkValue *id, Relation rel, const IdemUniqueIndex *key)
 {
 	/* A name of no column at all is a slip of another kind. */
@@ -299,6 +301,7 @@ void
 idem_pk_value_bind(const IdemPkValue *id, Relation rel,
 				   const IdemUniqueIndex *key, Oid *types, Datum *values)
 {
+	Assert(key->ncolumns > 0 && key->ncolumns <= INDEX_MAX_KEYS);
 	if (id->count != key->ncolumns)
 		mismatch_error(id, rel, key);
 	for (int i = 0; i < key->ncolumns; i++)

@@ -47,7 +47,10 @@ idem_row_version_check_column(Relation rel, AttrNumber column)
 static int
 length_of(Relation rel, AttrNumber column)
 {
-	return TupleDescAttr(RelationGetDescr(rel), column - 1)->attlen;
+	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
+
+	Assert(idem_row_version_possible(att));
+	return att->attlen;
 }
 
 /* The version of a row; isnull: it has none. */
@@ -99,6 +102,7 @@ idem_row_version_set(HeapTuple row, Relation rel, AttrNumber column,
 	bool		isnull = false;
 	Datum		value;
 
+	Assert(idem_row_version_possible(att));
 	if (att->attlen == sizeof(int16))
 		value = Int16GetDatum((int16) version);
 	else if (att->attlen == sizeof(int32))
@@ -167,7 +171,7 @@ void
 idem_row_version_error(Oid relid, const char *id, const IdemRowVersion *actual,
 					   const IdemRowVersion *expected)
 {
-	Assert(expected->exists);
+	Assert(idem_row_version_match(actual, expected) != IDEM_VERSION_EXPECTED);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_VERSION_CONFLICT),
 			 errmsg("version conflict on row %s of \"%s\"",

@@ -48,7 +48,10 @@ idem_sql_name_find(Oid relid)
 const char *
 idem_sql_name_column(Relation rel, AttrNumber number)
 {
+	Form_pg_attribute att;
+
 	Assert(number > 0 && number <= RelationGetNumberOfAttributes(rel));
-	return quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel),
-												  number - 1)->attname));
+	att = TupleDescAttr(RelationGetDescr(rel), number - 1);
+	Assert(!att->attisdropped);
+	return quote_identifier(NameStr(att->attname));
 }

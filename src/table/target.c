@@ -64,6 +64,7 @@ idem_target_find_version(IdemTarget *target, bool expected)
 void
 idem_target_close(IdemTarget *target)
 {
+	Assert(CheckRelationLockedByMe(target->rel, RowExclusiveLock, true));
 	relation_close(target->rel, NoLock);
 }
 
@@ -71,8 +72,12 @@ idem_target_close(IdemTarget *target)
 Form_pg_attribute
 idem_target_attribute(const IdemTarget *target, AttrNumber number)
 {
+	Form_pg_attribute att;
+
 	Assert(number > 0 && number <= RelationGetNumberOfAttributes(target->rel));
-	return TupleDescAttr(RelationGetDescr(target->rel), number - 1);
+	att = TupleDescAttr(RelationGetDescr(target->rel), number - 1);
+	Assert(!att->attisdropped);
+	return att;
 }
 
 /* The column of that name.  Raises 42703 if there is none but the system's. */
@@ -91,6 +96,7 @@ idem_target_need_column(const IdemTarget *target, const char *name)
 bool
 idem_target_has_key_column(const IdemTarget *target, AttrNumber number)
 {
+	Assert(target->key.ncolumns > 0);
 	for (int i = 0; i < target->key.ncolumns; i++)
 	{
 		if (target->key.columns[i] == number)

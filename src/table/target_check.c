@@ -12,6 +12,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "rewrite/prs2lock.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 
 #include "base/catalog.h"
@@ -72,6 +73,7 @@ idem_target_check_kind(Relation rel, IdemTargetUse use)
 	const char *name = RelationGetRelationName(rel);
 	char		relkind = rel->rd_rel->relkind;
 
+	Assert(use < lengthof(refusals) && refusal->kind != NULL);
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -172,6 +174,7 @@ idem_target_check_alters_now(Relation rel)
 	bool		alters = false;
 	ListCell   *lc;
 
+	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
 	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return has_altering_trigger(rel);
 	tables = find_all_inheritors(RelationGetRelid(rel), RowExclusiveLock, NULL);

@@ -56,6 +56,7 @@ idem_trial_write_keeps(Jsonb *row, const List *names,
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 	volatile bool keeps = false;
+	int			level PG_USED_FOR_ASSERTS_ONLY = GetCurrentTransactionNestLevel();
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);
@@ -78,6 +79,7 @@ idem_trial_write_keeps(Jsonb *row, const List *names,
 	 * statement, rolls back what it has begun itself.
 	 */
 	RollbackAndReleaseCurrentSubTransaction();
+	Assert(GetCurrentTransactionNestLevel() == level);
 	MemoryContextSwitchTo(memory);
 	CurrentResourceOwner = owner;
 	if (error != NULL && idem_error_is_circumstance(error->sqlerrcode))

@@ -153,6 +153,7 @@ put_state(Relation rel, const IdemAttachment *attachment, HeapTuple row,
 	Oid			ioparam;
 	IdemUserContext caller;
 
+	Assert(row != NULL);
 	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
 	getTypeInputInfo(att->atttypid, &function, &ioparam);
 	value = OidInputFunctionCall(function, unconstify(char *, state), ioparam,

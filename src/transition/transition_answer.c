@@ -30,6 +30,7 @@ append_state(StringInfo buf, const char *name, const char *state)
 static void
 append_change(StringInfo buf, const IdemTransitionResult *result)
 {
+	Assert(result->outcome == IDEM_APPLIED || result->outcome == IDEM_NOOP);
 	append_state(buf, "from", result->from);
 	append_state(buf, "to", result->to);
 	appendStringInfo(buf, "\"version\": " INT64_FORMAT "}", result->version);

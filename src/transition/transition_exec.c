@@ -116,6 +116,7 @@ update(IdemTransitionTarget *target, const IdemTransitionArgs *args,
 		return false;
 	if (!attempt.context.watched)
 		unwatched_error(&attempt);
+	Assert(ItemPointerIsValid(&attempt.context.tid));
 	result->outcome = IDEM_APPLIED;
 	result->from = attempt.from;
 	return true;

@@ -206,6 +206,11 @@ sort_rows(IdemTransitionTarget *target, Row *rows, int count, Row **current)
 	*current = NULL;
 	read_order(target, &order);
 	qsort_arg(sorted, count, sizeof(Row *), compare_rows, &order);
+#ifdef USE_ASSERT_CHECKING
+	/* no two rows are the same: their numbers differ */
+	for (int i = 1; i < count; i++)
+		Assert(compare_rows(&sorted[i - 1], &sorted[i], &order) < 0);
+#endif
 	return sorted;
 }
 
@@ -250,6 +255,7 @@ change_rows(Set *set)
 
 		CHECK_FOR_INTERRUPTS();
 		current = sorted[i];
+		Assert(current->number >= 0 && current->number < set->count);
 		result = &results[current->number];
 		memcpy(target.values, current->key,
 			   sizeof(Datum) * target.table.key.ncolumns);

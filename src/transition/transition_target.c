@@ -163,6 +163,7 @@ idem_transition_target_show(IdemTransitionTarget *target, int64 ticket)
 {
 	int			last = target->table.key.ncolumns + 1;
 
+	Assert(last < lengthof(target->types));
 	target->types[last] = INT8OID;
 	target->values[last] = Int64GetDatum(ticket);
 }

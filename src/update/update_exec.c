@@ -94,6 +94,7 @@ update_locked(const IdemUpdateTarget *target, IdemUpdatedRow *found)
 {
 	Jsonb	   *before = found->row;
 
+	Assert(found->differs);
 	if (!update_row(target, found) ||
 		idem_row_to_jsonb_same(before, found->row))
 		kept_error(target);

@@ -71,9 +71,11 @@ bind_values(IdemUpdateTarget *target)
 		AttrNumber	column = target->fields[foreach_current_index(lc)];
 		Form_pg_attribute att = idem_target_attribute(&target->table, column);
 		JsonbValue	v;
+		JsonbValue *found PG_USED_FOR_ASSERTS_ONLY =
+			getKeyJsonValueFromContainer(&args->patch->root, name,
+										 strlen(name), &v);
 
-		(void) getKeyJsonValueFromContainer(&args->patch->root, name,
-											strlen(name), &v);
+		Assert(found != NULL);
 		target->types[i] = att->atttypid;
 		target->values[i] = idem_jsonb_to_datum_read(&v, name, att->atttypid,
 													 att->atttypmod,
@@ -87,6 +89,7 @@ bind_values(IdemUpdateTarget *target)
 		target->values[i] = Int64GetDatum(args->expected.number);
 		i++;
 	}
+	Assert(i <= most && list_length(target->names) == target->nfields);
 	target->nparams = i;
 }
 

@@ -77,6 +77,7 @@ idem_upsert_met(PG_FUNCTION_ARGS)
 		(IdemConflictRow *) idem_ticket_check(fcinfo, 0, MET);
 	bool		changes = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 
+	Assert(conflict->memory != NULL);
 	conflict->met = true;
 	if (changes && !PG_ARGISNULL(2))
 		conflict->before = copy_row(conflict, PG_GETARG_DATUM(2));

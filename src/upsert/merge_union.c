@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(idem_upsert_union_jsonb);
 typedef struct Elements
 {
 	int			count;
+	int			most;			/* as many as there is space for */
 	Datum	   *values;
 	bool	   *nulls;
 	TypeCacheEntry *type;
@@ -38,6 +39,7 @@ static void
 init_elements(Elements *elements, int most, Oid type, Oid collation)
 {
 	elements->count = 0;
+	elements->most = most;
 	elements->values = palloc(sizeof(Datum) * (most + 1));
 	elements->nulls = palloc(sizeof(bool) * (most + 1));
 	elements->type = lookup_type_cache(type, TYPECACHE_CMP_PROC_FINFO);
@@ -110,6 +112,7 @@ add_array(Elements *elements, ArrayType *array)
 	deconstruct_array(array, elements->type->type_id, elements->type->typlen,
 					  elements->type->typbyval, elements->type->typalign,
 					  &values, &nulls, &count);
+	Assert(elements->count + count <= elements->most);
 	memcpy(elements->values + elements->count, values, sizeof(Datum) * count);
 	memcpy(elements->nulls + elements->count, nulls, sizeof(bool) * count);
 	elements->count += count;
@@ -210,6 +213,7 @@ add_jsonb(Elements *elements, Jsonb *array)
 	{
 		if (token != WJB_ELEM)
 			continue;
+		Assert(elements->count < elements->most);
 		elements->values[elements->count] = JsonbPGetDatum(JsonbValueToJsonb(&v));
 		elements->nulls[elements->count++] = false;
 	}

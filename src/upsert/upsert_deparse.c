@@ -84,6 +84,7 @@ sets_columns(const IdemUpsertTarget *target)
 static void
 append_key(StringInfo buf, const IdemUpsertTarget *target)
 {
+	Assert(target->table.key.ncolumns > 0);
 	for (int i = 0; i < target->table.key.ncolumns; i++)
 	{
 		AttrNumber	column = target->table.key.columns[i];
@@ -123,6 +124,7 @@ make_update(const IdemUpsertTarget *target,
 	StringInfoData new;
 	bool		first = true;
 
+	Assert(sets_columns(target));
 	initStringInfo(set);
 	initStringInfo(differs);
 	initStringInfo(&old);

@@ -94,6 +94,7 @@ idem_upsert_run(const IdemUpsertState *state, IdemPlan *plan, Jsonb *data,
 	Datum		args[3];
 	bool		arg_isnull[3] = {false, !state->upsert->spec.versioned, false};
 
+	Assert(plan != NULL && data != NULL);
 	args[0] = JsonbPGetDatum(data);
 	args[1] = Int64GetDatum(state->upsert->expected.number);
 	args[2] = Int64GetDatum(state->conflict.ticket.number);

@@ -250,6 +250,9 @@ idem_upsert_target_open(IdemUpsertTarget *target, const IdemUpsertSpec *spec)
 	int			most;
 	ListCell   *lc;
 
+	Assert(spec->by_primary_key == (spec->conflict == NIL));
+	Assert(spec->rules == NIL ||
+		   list_length(spec->rules) == list_length(spec->fields));
 	memset(target, 0, sizeof(IdemUpsertTarget));
 	target->spec = spec;
 	idem_target_open(&target->table, spec->target, IDEM_TARGET_UPSERT,
