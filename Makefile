@@ -2,6 +2,7 @@
 #
 #   make demo         the main job, on a throwaway server
 #   make check        build, and pass every test, on throwaway servers
+#   make storm        random schedules, for DURATION=2h or so
 #   make              build for the PostgreSQL that pg_config tells of
 #   make install      install there
 #   make installcheck regression and isolation tests against a running server
@@ -134,7 +135,7 @@ ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
 PG_CONFIG ?= pg_config
 
 # These work before there is a PostgreSQL to build for: they install it.
-TASKS = check demo matrix
+TASKS = check demo matrix storm
 .PHONY: $(TASKS) dist
 
 ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))

@@ -1,0 +1,141 @@
+"""Keys, as all calls under a key find and remember them."""
+
+import random
+
+from model import Busy, Refused
+
+NOTHING, EXPIRED, LAPSED, LIVE = "nothing", "expired", "lapsed", "live"
+CLAIMS = ("in_progress", "abandoned", "completed", "failed")
+SUPER = "postgres"
+
+
+def item_of(p):
+    return ("key", p.get("scope") or "", p["key"])
+
+
+def choose_key(rng, letter, p):
+    """Gives p a key out of few, mostly one of the kind's own."""
+    if rng.random() < 0.04:
+        letter = rng.choice("uxc")
+    p["key"] = f"{letter}{rng.randint(1, 3)}"
+    if rng.random() < 0.12:
+        p["scope"] = "z"
+    return p
+
+
+def request(rng, p, make):
+    """Adds the request of a key, which most often is the same for each key."""
+    source = random.Random(f"{p['key']} {p.get('scope')} {make.__qualname__}")
+    p.update(make(source if rng.random() < 0.88 else rng))
+    return p
+
+
+def stands(row):
+    """How a key stands."""
+    if row is None:
+        return NOTHING
+    if row["expired"]:
+        return EXPIRED
+    if row["outcome"] == "abandoned" or (row["outcome"] == "in_progress" and row["lapsed"]):
+        return LAPSED
+    return LIVE
+
+
+def is_ours(view, role):
+    return view.role in (SUPER, role)
+
+
+def check_owner(view, row):
+    if not is_ours(view, row["role"]):
+        raise Refused("42501")
+
+
+def claimer(view, item, writers):
+    """The roles that a row which others write may tell of, None for one that has expired."""
+    before = view.store.latest(item)[1]
+    roles = [w.own(item)[1]["role"] if w.own(item)[1] else w.role for w in writers]
+    if before is not None:
+        # the old row or the new one may be met first
+        roles.append(None if before["expired"] else before["role"])
+    return roles
+
+
+def find(view, item, busy=None):
+    """The row of a key.  Raises Busy where others are at it, unless busy(roles) tells
+    something else to do: then that is returned."""
+    own, row = view.own(item)
+    if not own:
+        view.touch(item)
+        writers = view.writers(item)
+        if writers:
+            known = claimer(view, item, writers)
+            strange = [r for r in known if r is not None and not is_ours(view, r)]
+            if strange and len(strange) == len(known):
+                raise Refused("42501")
+            if busy is None:
+                raise Busy(item, writers, ("42501",) if strange else ())
+            return busy(bool(strange))
+        if view.is_unseen(item):
+            raise Refused("40001")
+        row = view.store.latest(item)[1]
+    return row
+
+
+def new_row(view, **values):
+    row = {"outcome": None, "fp": None, "response": None, "fence": 1, "role": view.role, "expired": False,
+           "leased": False, "lapsed": False, "request": None, "answer": None}
+    row.update(values)
+    return row
+
+
+def begin(view, item, fp):
+    """None: the work is to be done.  Else the answer of the first call."""
+    row = find(view, item)
+    state = stands(row)
+    if state in (NOTHING, EXPIRED):
+        return None
+    check_owner(view, row)
+    if state == LAPSED or row["fp"] != fp:
+        raise Refused("ID001")
+    return row["answer"]
+
+
+def finish(view, item, fp, outcome, answer, response=None):
+    before = view.current(item)
+    view.write(item, new_row(view, outcome=outcome, fp=fp, answer=answer, response=response,
+                             fence=before["fence"] + 1 if before else 1))
+
+
+def once(view, p, fp, work, response=None):
+    """Runs the work of a call that may have a key, whose rows have REPLAYED where it is
+    to say whether they are a replay.  response(rows): what idem_lookup() gives of them."""
+    if p.get("key") is None:
+        return fill_in(work(), "f")
+    item = item_of(p)
+    rows = begin(view, item, fp)
+    if rows is not None:
+        return fill_in(rows, "t")
+    rows = work()
+    finish(view, item, fp, outcome_of(rows), rows, response(rows) if response else None)
+    return fill_in(rows, "f")
+
+
+def fill_in(rows, replayed):
+    return [[replayed if v is REPLAYED else v for v in row] for row in rows]
+
+
+class _Replayed:
+    def __repr__(self):
+        return "REPLAYED"
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+REPLAYED = _Replayed()          # stands in an answer for whether it is a replay
+
+
+def outcome_of(rows):
+    """The outcome that a key keeps of an answer."""
+    outcomes = {v for row in rows for v in row if v in ("inserted", "updated", "unchanged", "executed", "applied", "noop")}
+    return "applied" if "applied" in outcomes else outcomes.pop() if outcomes else None

@@ -1,0 +1,195 @@
+"""idem_transition, idem_transition_batch, idem_allowed; the tables follow a machine with a guard."""
+
+from model import Refused
+
+from . import keyed
+from .base import Call, born, literal, named, pick
+from .keys import ROWS, row_id
+from .keyed import REPLAYED
+
+SCHEMA = """
+CREATE TABLE job (id int PRIMARY KEY, n int DEFAULT 0, status text NOT NULL DEFAULT 'a',
+    version bigint NOT NULL DEFAULT 1);
+CREATE TABLE ticket (region int, id int, n int DEFAULT 0, status text NOT NULL DEFAULT 'a',
+    version bigint NOT NULL DEFAULT 1, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
+CREATE TABLE ticket_0 PARTITION OF ticket FOR VALUES IN (0);
+CREATE TABLE ticket_1 PARTITION OF ticket FOR VALUES IN (1);
+CREATE FUNCTION is_even(job, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.n % 2 = 0';
+SELECT idem_machine_define('job', 'a', '{"a": ["b", {"to": "c", "guard": "is_even"}], "b": ["c", "a", "b"],
+    "c": ["a"]}');
+SELECT idem_machine_define('ticket', 'a', '{"a": ["b", "c"], "b": ["c", "a"], "c": ["a", "b"]}');
+SELECT idem_attach('job', 'job', history => true);
+SELECT idem_attach('ticket', 'ticket', history => true);
+"""
+RESET = """
+DELETE FROM job; DELETE FROM ticket; DELETE FROM idem_history;
+INSERT INTO job (id) VALUES (1), (2);
+INSERT INTO ticket (region, id) VALUES (1, 1), (0, 2);
+"""
+ITEMS = {
+    ("job", 1): born({"id": 1, "n": 0, "status": "a", "version": 1}),
+    ("job", 2): born({"id": 2, "n": 0, "status": "a", "version": 1}),
+    ("ticket", 1): born({"region": 1, "id": 1, "n": 0, "status": "a", "version": 1}),
+    ("ticket", 2): born({"region": 0, "id": 2, "n": 0, "status": "a", "version": 1}),
+}
+EDGES = {
+    "job": {"a": "bc", "b": "cab", "c": "a"},
+    "ticket": {"a": "bc", "b": "ca", "c": "ab"},
+}
+
+
+def guarded(table, row, to):
+    return table == "job" and row["status"] == "a" and to == "c" and row["n"] % 2 != 0
+
+
+def moved(view, item, row, to, key=None, scope="", note=None):
+    """A row in another state, with its history."""
+    new = {**row, "status": to, "version": row["version"] + 1}
+    view.write(item, new)
+    view.append(("history",) + item, (str(new["version"]), row["status"], to, key, scope, note))
+    return new
+
+
+def transition(view, table, number, p):
+    """The answer about one row."""
+    item, to, expected = (table, number), p["to"], p.get("expected")
+    row = view.found(item)
+    if row is None:
+        raise Refused("ID205")
+    loops = to in EDGES[table][to]
+    if row["status"] == to and not loops:
+        if expected is not None and row["version"] not in (expected, expected + 1):
+            raise Refused("ID203")
+        return ["noop", REPLAYED, to, to, str(row["version"])]
+    if expected is not None and row["version"] != expected:
+        raise Refused("ID203")
+    if to not in EDGES[table][row["status"]]:
+        raise Refused("ID201")
+    if guarded(table, row, to):
+        raise Refused("ID204")
+    scope = (p.get("scope") or "") if p["key"] else None
+    new = moved(view, item, row, to, p["key"], scope, p.get("note"))
+    return ["applied", REPLAYED, row["status"], to, str(new["version"])]
+
+
+def fingerprint(kind, p, ids):
+    return (kind, p["table"], repr(ids), p["to"], p.get("expected"), p.get("note"))
+
+
+class Transition(Call):
+    name = "transition"
+    weight = 25
+    columns = "ttttt"
+
+    @staticmethod
+    def make(rng):
+        p = {"table": pick(rng, ("job", 3), ("ticket", 2)), "id": rng.randint(1, ROWS), "to": rng.choice("abc")}
+        if rng.random() < 0.35:
+            p["expected"] = rng.randint(1, 4)
+        if rng.random() < 0.3:
+            p["note"] = rng.randint(1, 3)
+        return p
+
+    @classmethod
+    def generate(cls, rng):
+        p = keyed.request(rng, keyed.choose_key(rng, "t", {}), cls.make)
+        if rng.random() < 0.5:
+            p["key"] = None
+        return p
+
+    @staticmethod
+    def sql(p):
+        expected = named({"expected_version": p.get("expected")}, "expected_version")
+        note = f", note => '{p['note']}'" if "note" in p else ""
+        return ("SELECT outcome, replayed, from_state, to_state, version FROM"
+                f" idem_transition('{p['table']}', {row_id(p['table'], p['id'])}, '{p['to']}'"
+                f"{expected}{named(p, 'key', 'scope')}{note})")
+
+    @staticmethod
+    def expect(view, p):
+        return keyed.once(view, p, fingerprint("transition", p, p["id"]),
+                          lambda: [transition(view, p["table"], p["id"], p)])
+
+
+class TransitionBatch(Call):
+    name = "transition_batch"
+    weight = 15
+    columns = "tttttt"
+
+    @staticmethod
+    def make(rng):
+        ids = list(range(1, ROWS))
+        rng.shuffle(ids)
+        return {"table": pick(rng, ("job", 3), ("ticket", 2)), "ids": ids, "to": rng.choice("abc")}
+
+    @classmethod
+    def generate(cls, rng):
+        p = keyed.request(rng, keyed.choose_key(rng, "b", {}), cls.make)
+        if rng.random() < 0.6:
+            p["key"] = None
+        return p
+
+    @staticmethod
+    def sql(p):
+        if p["table"] == "ticket":
+            ids = ", ".join(f"""'{{"id": {i}, "region": {i % 2}}}'""" for i in p["ids"])
+        else:
+            ids = ", ".join(f"'{i}'" for i in p["ids"])
+        field = "id->>'id'" if p["table"] == "ticket" else "id::text"
+        return (f"SELECT {field}, outcome, replayed, from_state, to_state, version FROM"
+                f" idem_transition_batch('{p['table']}', ARRAY[{ids}]::jsonb[], '{p['to']}'{named(p, 'key', 'scope')})")
+
+    @staticmethod
+    def expect(view, p):
+        def in_order(i):
+            return (i % 2, i) if p["table"] == "ticket" else i
+
+        def work():
+            answers = {i: transition(view, p["table"], i, p) for i in sorted(p["ids"], key=in_order)}
+            return [[str(i)] + answers[i] for i in p["ids"]]
+
+        return keyed.once(view, p, fingerprint("batch", p, p["ids"]), work)
+
+
+class Allowed(Call):
+    name = "allowed"
+    weight = 3
+
+    @staticmethod
+    def generate(rng):
+        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS)}
+
+    @staticmethod
+    def sql(p):
+        return (f"SELECT string_agg(s, '' ORDER BY s) FROM idem_allowed('{p['table']}',"
+                f" {row_id(p['table'], p['id'])}) AS s")
+
+    @staticmethod
+    def expect(view, p):
+        row = view.visible((p["table"], p["id"]))
+        if row is None:
+            raise Refused("ID205")
+        states = [s for s in EDGES[p["table"]][row["status"]] if not guarded(p["table"], row, s)]
+        return [["".join(sorted(states)) or None]]
+
+
+class History(Call):
+    name = "history"
+    weight = 3
+    columns = "tttttj"
+
+    @staticmethod
+    def generate(rng):
+        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS)}
+
+    @staticmethod
+    def sql(p):
+        return ("SELECT version, from_state, to_state, key, scope, note FROM"
+                f" idem_history('{p['table']}', {row_id(p['table'], p['id'])})")
+
+    @staticmethod
+    def expect(view, p):
+        return [list(entry) for entry in view.visible(("history", p["table"], p["id"])) or ()]
+
+
+CALLS = (Transition, TransitionBatch, Allowed, History)

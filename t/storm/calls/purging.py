@@ -1,0 +1,113 @@
+"""idem_purge, and time that passes: keys and messages that expire, leases that run out."""
+
+from . import keyed
+from .base import Call, literal
+
+PAST = "clock_timestamp() - interval '1 second'"
+
+
+class Expire(Call):
+    """The time of a key is over."""
+
+    name = "expire"
+    weight = 10
+    where = "super"
+
+    @staticmethod
+    def generate(rng):
+        return keyed.choose_key(rng, rng.choice("uuxccptb"), {})
+
+    @staticmethod
+    def sql(p):
+        return (f"UPDATE idem_key SET expires_at = {PAST}, lease_until = CASE WHEN lease_until IS NOT NULL"
+                f" THEN {PAST} END WHERE key = {literal(p['key'])} AND scope = {literal(p.get('scope') or '')}"
+                " RETURNING key")
+
+    @staticmethod
+    def expect(view, p):
+        item = keyed.item_of(p)
+        row = view.found(item)
+        if row is None:
+            return []
+        view.write(item, {**row, "expired": True, "lapsed": row["leased"]})
+        return [[p["key"]]]
+
+
+class Lapse(Call):
+    """A lease runs out."""
+
+    name = "lapse"
+    weight = 10
+    where = "super"
+
+    @staticmethod
+    def generate(rng):
+        return keyed.choose_key(rng, "c", {})
+
+    @staticmethod
+    def sql(p):
+        return (f"UPDATE idem_key SET lease_until = CASE WHEN lease_until IS NOT NULL THEN {PAST} END"
+                f" WHERE key = {literal(p['key'])} AND scope = {literal(p.get('scope') or '')} RETURNING key")
+
+    @staticmethod
+    def expect(view, p):
+        item = keyed.item_of(p)
+        row = view.found(item)
+        if row is None:
+            return []
+        view.write(item, {**row, "lapsed": row["leased"]})
+        return [[p["key"]]]
+
+
+class ExpireMessage(Call):
+    name = "expire_message"
+    weight = 6
+    where = "super"
+
+    @staticmethod
+    def generate(rng):
+        return {"message": f"m{rng.randint(1, 4)}"}
+
+    @staticmethod
+    def sql(p):
+        return (f"UPDATE idem_message SET expires_at = {PAST} WHERE consumer = 'one' AND"
+                f" message_id = '{p['message']}' RETURNING message_id")
+
+    @staticmethod
+    def expect(view, p):
+        item = ("message", "one", p["message"])
+        if view.found(item) is None:
+            return []
+        view.write(item, {"expired": True})
+        return [[p["message"]]]
+
+
+class Purge(Call):
+    name = "purge"
+    weight = 12
+    where = "super"
+
+    @staticmethod
+    def sql(p):
+        return "SELECT idem_purge()"
+
+    @staticmethod
+    def expect(view, p):
+        count = 0
+        for item in sorted({i for i in list(view.store.versions) + list(view.effect.writes)
+                            + [i for level in view.transaction.levels for i in level.writes]
+                            if i[0] in ("key", "message")}):
+            own, row = view.own(item)
+            if not own:
+                if view.holders(item):
+                    continue
+                row = view.visible(item)
+                if row != view.store.latest(item)[1]:
+                    continue
+            if row is not None and row["expired"]:
+                view.write(item, None)
+                count += 1
+        return [[str(count)]]
+
+
+CALLS = (Expire, Lapse, ExpireMessage, Purge)

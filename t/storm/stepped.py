@@ -1,0 +1,571 @@
+"""Single-stepped schedules: a statement is sent, and it either answers or is seen to
+wait for another session; then comes the next.  So each answer is compared with what
+the model says of that very moment.
+"""
+
+import random
+import select
+import time
+
+import calls
+import model
+import pq
+from calls.upkeep import Upkeep
+from server import USERS
+
+ISOLATIONS = ("read committed", "repeatable read", "serializable")
+PATIENCE = 30                   # seconds for a statement that nobody holds up
+DEADLOCK = 0.03                 # deadlock_timeout
+SETTINGS = {
+    # what ends a wait
+    "lock_timeout": ("20ms", "55P03"), "idem.wait_timeout": ("20ms", "55P03"),
+    "statement_timeout": ("60ms", "57014"),
+}
+
+
+class Violation(Exception):
+    """idem has answered what it must not, or has not answered."""
+
+
+class Disturbed(Exception):
+    """A time limit has ended what it was not meant for, as it may on a slow machine: what
+    follows is not known."""
+
+
+class Step:
+    """A step of a schedule: which session does what."""
+
+    def __init__(self, session, what, p=None):
+        self.session, self.what, self.p = session, what, p or {}
+
+    def dump(self):
+        return [self.session, self.what, self.p]
+
+    def __str__(self):
+        return f"s{self.session} {self.text()}"
+
+    def text(self):
+        if self.what in calls.CALLS:
+            return calls.CALLS[self.what].sql(self.p)
+        if self.what in STATEMENTS:
+            return STATEMENTS[self.what](self.p)
+        return f"({self.what})"
+
+
+STATEMENTS = {
+    "begin": lambda p: f"BEGIN ISOLATION LEVEL {p['isolation'].upper()}",
+    "commit": lambda p: "COMMIT",
+    "rollback": lambda p: "ROLLBACK",
+    "savepoint": lambda p: f"SAVEPOINT {p['name']}",
+    "rollback_to": lambda p: f"ROLLBACK TO {p['name']}",
+    "release_savepoint": lambda p: f"RELEASE {p['name']}",
+    "prepare": lambda p: f"PREPARE TRANSACTION '{p['gid']}'",
+    "set": lambda p: f"SET {p['name']} = '{p['value']}'",
+}
+
+
+def generate(seed, crashes=True):
+    """The schedule of a seed, made without a look at the server."""
+    rng = random.Random(seed)
+    sessions = rng.randint(3, 5)
+    admin = sessions - 1
+    names = list(calls.CALLS)
+    # a few kinds at a time, which meet more often
+    kinds = set(rng.sample(names, rng.randint(4, 12)))
+    kinds |= {"purge", "expire"} if rng.random() < 0.5 else set()
+    chosen = {w: [calls.CALLS[n] for n in names if n in kinds and calls.CALLS[n].where in w]
+              for w in (("any",), ("any", "super"))}
+    calm = rng.random() < 0.6           # neither upkeep nor crashes nor lost connections
+    if calm:
+        chosen = {w: [c for c in cs if c is not Upkeep] for w, cs in chosen.items()}
+    isolation = rng.choices([(1, 0, 0), (4, 1, 1), (1, 2, 0), (1, 0, 2)], [4, 3, 1, 1])[0]
+    blocks = rng.choice((0.1, 0.3, 0.5))
+    steps, inside, prepared = [], [False] * sessions, []
+    for number in range(rng.randint(20, 70)):
+        s = rng.randrange(sessions)
+        menu = chosen[("any", "super") if s == admin else ("any",)]
+        dice = rng.random()
+        if dice < 0.02 and prepared:
+            gid = prepared.pop(rng.randrange(len(prepared)))
+            steps.append(Step(s, rng.choice(("commit_prepared", "rollback_prepared")), {"gid": gid}))
+        elif dice < 0.035:
+            steps.append(Step(s, "cancel"))
+        elif dice < 0.045 and not calm:
+            steps.append(Step(s, "terminate"))
+            inside[s] = False
+        elif dice < 0.047 and not calm and crashes:
+            steps.append(Step(s, "crash"))
+            inside = [False] * sessions
+        elif dice < 0.055:
+            name = rng.choice(list(SETTINGS))
+            steps.append(Step(s, "set", {"name": name, "value": rng.choice((SETTINGS[name][0], "0"))}))
+        elif dice < 0.055 + blocks and not inside[s] and (s != admin or rng.random() < 0.5):
+            # time and purge are the administrator's, and of no snapshot
+            level = ISOLATIONS[0] if s == admin else rng.choices(ISOLATIONS, isolation)[0]
+            steps.append(Step(s, "begin", {"isolation": level}))
+            inside[s] = True
+        elif inside[s] and dice > 0.72:
+            what = rng.choices(("commit", "rollback", "savepoint", "rollback_to", "release_savepoint", "prepare"),
+                               (10, 3, 3, 3, 1, 1))[0]
+            p = {}
+            if "savepoint" in what or what == "rollback_to":
+                p["name"] = rng.choice(("one", "two"))
+            if what == "prepare":
+                p["gid"] = f"g{number}"
+                prepared.append(p["gid"])
+            steps.append(Step(s, what, p))
+            inside[s] = what not in ("commit", "rollback", "prepare")
+        elif menu:
+            call = rng.choices(menu, [c.weight for c in menu])[0]
+            steps.append(Step(s, call.name, call.generate(rng)))
+    return sessions, steps
+
+
+class Session:
+    def __init__(self, number, user, connection):
+        self.number, self.user, self.connection = number, user, connection
+        self.name = f"s{number}"
+        self.transaction = None
+        self.pending = None             # the step whose answer has not come
+        self.sent = {}                  # lives of rows when it was sent
+        self.limits = {}                # errors that settings may cause
+        self.cancelled = False
+
+    def forget(self):
+        self.transaction, self.pending, self.limits, self.cancelled = None, None, {}, False
+
+
+class Run:
+    """One run of a schedule."""
+
+    def __init__(self, server, sessions, log=None):
+        self.server, self.log = server, log
+        self.sessions = [Session(n, "postgres" if n == sessions - 1 else USERS[1] if n == 1 and sessions > 3 else
+                                 USERS[0], None) for n in range(sessions)]
+        self.store = model.Store(calls.items())
+        self.calls = 0
+        self.waits = 0
+
+    def say(self, text):
+        if self.log:
+            self.log(text)
+
+    def run(self, steps, pool):
+        self.server.reset()
+        for session in self.sessions:
+            session.connection = pool.get(session.number, session.user)
+        self.server.rows("RESET lock_timeout")
+        for step in steps:
+            self.step(step)
+        self.finish()
+        self.compare()
+
+    # Steps
+
+    def step(self, step):
+        session = self.sessions[step.session]
+        if step.what == "cancel":
+            if session.pending is None:
+                return
+            self.say(f"s{session.number} is cancelled")
+            session.cancelled = True
+            self.server.rows(f"SELECT pg_cancel_backend({session.connection.pid})")
+        elif step.what == "terminate":
+            self.say(f"s{session.number} is terminated")
+            self.server.rows(f"SELECT pg_terminate_backend({session.connection.pid}, 10000)")
+            self.lose(session)
+        elif step.what == "crash":
+            self.say("the server crashes")
+            self.server.crash()
+            for each in self.sessions:
+                self.lose(each)
+        elif step.what in ("commit_prepared", "rollback_prepared"):
+            self.end_prepared(step)
+        else:
+            if session.pending is not None or not self.applies(session, step):
+                return
+            self.send(session, step)
+        self.settle()
+
+    def applies(self, session, step):
+        if step.what == "begin":
+            return session.transaction is None
+        if step.what in ("commit", "rollback", "savepoint", "rollback_to", "release_savepoint", "prepare"):
+            return session.transaction is not None
+        if step.what == "set":
+            return session.transaction is None
+        if step.what == "upkeep":
+            return session.transaction is None
+        if calls.CALLS[step.what].where == "super":
+            return session.user == "postgres"
+        return True
+
+    def send(self, session, step):
+        sql = step.text()
+        if step.what in calls.CALLS:
+            self.calls += 1
+            transaction = session.transaction
+            if transaction is None:
+                transaction = session.transaction = model.Transaction(session.name, session.user)
+                self.store.begin(transaction)
+            if transaction.isolation != ISOLATIONS[0] and transaction.snapshot is None and not transaction.failed:
+                transaction.snapshot = self.store.seq
+            session.sent = {item: value["_life"] for item, value in self.store.committed().items()
+                            if isinstance(value, dict) and "_life" in value}
+        session.pending = step
+        session.connection.send(sql)
+
+    def lose(self, session):
+        """The connection is gone, and with it what was not committed."""
+        if session.transaction is not None:
+            self.store.abort(session.transaction)
+        session.forget()
+        self.server.open(session.connection)
+
+    def end_prepared(self, step):
+        gid = step.p["gid"]
+        transaction = next((t for t in self.store.open if t.gid == gid), None)
+        if transaction is None:
+            return
+        commit = step.what == "commit_prepared"
+        self.say(f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{gid}'")
+        self.server.rows(f"{'COMMIT' if commit else 'ROLLBACK'} PREPARED '{gid}'")
+        (self.store.commit if commit else self.store.abort)(transaction)
+
+    def settle(self):
+        """Waits until every statement has answered or is seen to wait for another
+        session, and compares the answers with the model."""
+        until = time.monotonic() + PATIENCE
+        since = None
+        answers = []
+        blockers = {}
+        while True:
+            answered = False
+            for session in self.sessions:
+                if session.pending is None or any(s is session for s, _ in answers):
+                    continue
+                answer = session.connection.poll()
+                if answer is not None:
+                    answers.append((session, answer))
+                    answered = True
+            busy = [s for s in self.sessions if s.pending is not None and not any(a is s for a, _ in answers)]
+            if not busy:
+                break
+            if answered:
+                continue
+            pq.wait([s.connection for s in busy], 0.0015)
+            if any(s.connection.conn and self.readable(s) for s in busy):
+                continue
+            if time.monotonic() > until:
+                raise Violation("no answer, and nothing to wait for: " +
+                                "; ".join(f"{s.name} {s.pending.text()}" for s in busy))
+            blockers = self.blockers(busy)
+            if not all(blockers[s.connection.pid] for s in busy):
+                continue
+            # a wait that will end by itself; not that for a row under idem.wait_timeout
+            if any(s.cancelled or set(s.limits) - {"idem.wait_timeout"} for s in busy):
+                continue
+            if any(s.limits for s in busy) or self.is_cycle(blockers):
+                since = since or time.monotonic()
+                if time.monotonic() < since + 10 * DEADLOCK:
+                    continue
+            if any(self.readable(s) for s in busy):
+                continue
+            break
+        self.judge(answers)
+        self.check_waits(blockers)
+
+    @staticmethod
+    def readable(session):
+        return bool(select.select([session.connection], [], [], 0)[0])
+
+    def blockers(self, sessions):
+        """Whom these sessions wait for, by process, as far as they are the storm's."""
+        known = {s.connection.pid for s in self.sessions} | {0}
+        pids = ",".join(str(s.connection.pid) for s in sessions)
+        found = {}
+        for pid, list_ in self.server.rows(
+                f"SELECT pid, array_to_string(pg_blocking_pids(pid), ' ') FROM unnest('{{{pids}}}'::int[]) AS pid"):
+            by = {int(b) for b in (list_ or "").split()}
+            found[int(pid)] = by if by <= known else set()
+        return found
+
+    @staticmethod
+    def is_cycle(blockers):
+        def reaches(pid, target, seen):
+            return any(b == target or (b not in seen and reaches(b, target, seen | {b}))
+                       for b in blockers.get(pid, ()))
+        return any(reaches(pid, pid, {pid}) for pid in blockers)
+
+    # Judgement
+
+    def judge(self, answers):
+        """Finds an order in which the answers are right; most often the first will do.
+
+        Which order it was cannot be seen where one step lets several sessions go on."""
+        if len(answers) == 1:
+            self.judge_one(*answers[0])
+            return
+        failure = None
+        for index, (session, answer) in enumerate(answers):
+            kept = self.keep()
+            try:
+                self.judge_one(session, answer)
+                self.judge(answers[:index] + answers[index + 1:])
+                return
+            except Violation as violation:
+                failure = failure or violation
+                self.restore(kept)
+        if failure is not None:
+            raise failure
+
+    def keep(self):
+        store, copies = self.store.copy()
+        return store, copies, [(s, s.transaction, s.pending, s.cancelled, dict(s.limits)) for s in self.sessions]
+
+    def restore(self, kept):
+        store, copies, sessions = kept
+        self.store = store
+        for session, transaction, pending, cancelled, limits in sessions:
+            session.transaction = copies.get(transaction, transaction)
+            session.pending, session.cancelled, session.limits = pending, cancelled, limits
+
+    def judge_one(self, session, answer):
+        step = session.pending
+        self.say(f"{step} -> {answer}")
+        wait_over = session.cancelled
+        try:
+            if step.what in calls.CALLS:
+                self.judge_call(session, step, answer)
+            else:
+                self.judge_statement(session, step, answer)
+        except Violation as violation:
+            raise Violation(f"{step}\n  answered  {answer}\n  but {violation}") from None
+        session.pending = None
+        if wait_over:
+            session.cancelled = False
+
+    def interrupted(self, session, answer):
+        """Is it an error that may come at any time, and whose statement has done nothing?"""
+        transaction = session.transaction
+        if answer.state == "57014" and (session.cancelled or "57014" in session.limits.values()):
+            return True
+        if answer.state == "55P03" and "55P03" in session.limits.values():
+            return True
+        if answer.state == "40001" and transaction and transaction.isolation == "serializable":
+            return True
+        return answer.state == "40P01" and self.may_deadlock(session)
+
+    def may_deadlock(self, session):
+        """Calls that stand alone take their locks in one order.  So in every deadlock
+        there is a transaction of several, or upkeep, which locks whole tables."""
+        waiting = [s for s in self.sessions if s.pending is not None]
+        return any(s.pending.what == "upkeep" or (s.transaction is not None and s.transaction.calls > 0)
+                   for s in waiting)
+
+    def view(self, session):
+        return model.View(self.store, session.transaction, session.user,
+                          lambda item: self.key_in_use(item, session), session.sent)
+
+    def key_in_use(self, item, asker):
+        """Does a call that waits for something else have the lock of this key?"""
+        for session in self.sessions:
+            if session is asker or session.pending is None or session.pending.what not in calls.CALLS:
+                continue
+            touched, waits_for = self.touched(session)
+            if item in touched and waits_for != item:
+                return True
+        return False
+
+    def touched(self, session):
+        """The items that a statement under way has locked, and the one it waits for."""
+        view = self.view(session)
+        try:
+            calls.CALLS[session.pending.what].expect(view, session.pending.p)
+        except model.Busy as busy:
+            return view.touched, busy.item
+        except model.Refused:
+            pass
+        return view.touched, None
+
+    def judge_call(self, session, step, answer):
+        call, transaction = calls.CALLS[step.what], session.transaction
+        if transaction.failed:
+            if answer.state != "25P02":
+                raise Violation("its transaction had failed")
+            return
+        if self.interrupted(session, answer):
+            self.undo(session)
+            return
+        view = self.view(session)
+        try:
+            expected = call.expect(view, step.p)
+        except model.Refused as refused:
+            if answer.ok and refused.rows is not None and call.read(answer.rows) == refused.rows:
+                if not transaction.block:
+                    self.undo(session)
+                return
+            if answer.state not in refused.states:
+                raise Violation(f"the model refuses it: {refused}") from None
+            self.undo(session)
+            return
+        except model.Busy as busy:
+            if answer.state not in busy.states:
+                raise Violation(f"{busy}") from None
+            self.undo(session)
+            return
+        if not answer.ok:
+            raise Violation(f"the model has {expected}")
+        if call.columns and call.read(answer.rows) != expected:
+            raise Violation(f"the model has {expected}")
+        view.accept()
+        transaction.calls += 1
+        if not transaction.block:
+            self.store.commit(transaction)
+            session.transaction = None
+
+    def undo(self, session):
+        if session.transaction.block:
+            session.transaction.fail()
+        else:
+            self.store.abort(session.transaction)
+            session.transaction = None
+
+    def judge_statement(self, session, step, answer):
+        transaction = session.transaction
+        what = step.what
+        if answer.state == "57014" and "57014" in session.limits.values():
+            raise Disturbed
+        if what == "set":
+            if not answer.ok:
+                raise Violation("it must succeed")
+            session.limits.pop(step.p["name"], None)
+            if step.p["value"] != "0":
+                session.limits[step.p["name"]] = SETTINGS[step.p["name"]][1]
+            return
+        if what == "begin":
+            if not answer.ok:
+                raise Violation("it must succeed")
+            session.transaction = model.Transaction(session.name, session.user, step.p["isolation"], block=True)
+            self.store.begin(session.transaction)
+            return
+        if what in ("commit", "prepare"):
+            if answer.ok and transaction.failed:
+                if answer.tag != "ROLLBACK":
+                    raise Violation("its transaction had failed")
+                self.store.abort(transaction)
+            elif answer.ok and what == "commit":
+                if answer.tag != "COMMIT":
+                    raise Violation("nothing had failed")
+                self.store.commit(transaction)
+            elif answer.ok:
+                transaction.gid, transaction.name = step.p["gid"], f"prepared {step.p['gid']}"
+            elif answer.state == "40001" and transaction.isolation == "serializable":
+                self.store.abort(transaction)
+            else:
+                raise Violation("it must succeed")
+            session.transaction = None
+            return
+        if what == "rollback":
+            if not answer.ok:
+                raise Violation("it must succeed")
+            self.store.abort(transaction)
+            session.transaction = None
+            return
+        self.judge_savepoint(transaction, step, answer)
+
+    @staticmethod
+    def judge_savepoint(transaction, step, answer):
+        expected = "00000"
+        depth = transaction.depth(step.p["name"])
+        if transaction.failed and step.what != "rollback_to":
+            expected = "25P02"
+        elif step.what != "savepoint" and depth is None:
+            expected = "3B001"
+        if answer.state != expected:
+            raise Violation(f"{expected} was expected")
+        if expected != "00000":
+            if expected == "3B001":
+                transaction.fail()
+            return
+        if step.what == "savepoint":
+            transaction.levels.append(model.Level(step.p["name"]))
+        elif step.what == "rollback_to":
+            del transaction.levels[depth:]
+            transaction.levels.append(model.Level(step.p["name"]))
+            transaction.failed = False
+        else:
+            above = transaction.levels[depth:]
+            del transaction.levels[depth:]
+            for level in above:
+                transaction.levels[-1].absorb(level)
+
+    def check_waits(self, blockers):
+        """Nobody waits without a reason that the model knows."""
+        waiting = [s for s in self.sessions if s.pending is not None]
+        self.waits += len(waiting)
+        if not waiting or any(s.pending.what == "upkeep" for s in waiting):
+            return
+        items = {s: self.touched(s) for s in waiting if s.pending.what in calls.CALLS}
+        for session in waiting:
+            if session not in items:
+                raise Violation(f"{session.pending} waits")
+            touched, waits_for = items[session]
+            if waits_for is not None:
+                continue
+            if not any(set(touched) & set(items[s][0]) for s in items if s is not session):
+                raise Violation(f"{session.pending}\n  waits, although nobody is at {touched}")
+
+    # The end
+
+    def finish(self):
+        """Lets all come to their end."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            for transaction in [t for t in self.store.open if t.gid]:
+                self.end_prepared(Step(0, "commit_prepared", {"gid": transaction.gid}))
+            self.settle()
+            for session in self.sessions:
+                if session.pending is None and session.transaction is not None:
+                    self.send(session, Step(session.number, "commit"))
+                    self.settle()
+            if all(s.pending is None and s.transaction is None for s in self.sessions):
+                break
+            if time.monotonic() > until:
+                raise Violation("sessions wait, although no transaction is open: "
+                                + "; ".join(str(s.pending) for s in self.sessions if s.pending))
+
+    def compare(self):
+        """What is in the tables is what the model has."""
+        from tables import there
+        state = self.store.committed()
+        for name, expected, found in there(self.server, state):
+            if expected != found:
+                only = [f"+ {k}: {v}" for k, v in found.items() if expected.get(k) != v]
+                gone = [f"- {k}: {v}" for k, v in expected.items() if found.get(k) != v]
+                raise Violation(f"at the end, {name} is not as the model has it (-):\n  " + "\n  ".join(gone + only))
+
+
+class Pool:
+    """Connections that are used again, as those of a program would be."""
+
+    def __init__(self, server):
+        self.server, self.connections = server, {}
+
+    def get(self, number, user):
+        connection = self.connections.get((number, user))
+        if connection is None:
+            connection = self.server.session(user, simple=number % 2 == 0)
+            self.connections[number, user] = connection
+        elif connection.conn is None or connection.busy:
+            self.server.open(connection)
+        else:
+            connection.ask("ROLLBACK")
+            if not connection.ask("RESET ALL").ok:
+                self.server.open(connection)
+        return connection
+
+    def clear(self):
+        for connection in self.connections.values():
+            connection.close()
+        self.connections = {}

@@ -1,0 +1,59 @@
+"""What is in the tables, as the model has it."""
+
+import json
+
+from calls import keyed
+from calls.base import public, tidy
+from calls.keys import told
+
+
+def there(server, state):
+    """Of each table its name, what the model has of it, and what is there."""
+    for table, key in (("doc", "id"), ("plain", "id"), ("named", "code"), ("job", "id"), ("ticket", "id"),
+                       ("account", "id")):
+        expected = {item[1]: public(row) for item, row in state.items() if item[0] == table}
+        rows = [tidy(json.loads(j)) for (j,) in server.rows(f"SELECT to_jsonb(t) FROM {table} AS t")]
+        yield table, expected, {row[key]: row for row in rows}
+
+    yield "idem_key", {item[1:]: key_row(row) for item, row in state.items() if item[0] == "key"}, {
+        (scope, key): (outcome, expired == "t", fence, role, lease)
+        for scope, key, outcome, expired, fence, role, lease in server.rows(
+            "SELECT scope, key, outcome, expires_at <= now(), fence, claimed_by, lease_until > now() FROM idem_key")}
+    yield "idem_lookup()", {item[1:]: told(row) for item, row in state.items()
+                            if item[0] == "key" and not row["expired"] and comparable(row)}, {
+        (scope, key): [outcome, tidy(json.loads(response)) if response else None, fence,
+                       tidy(json.loads(request)) if request else None]
+        for scope, key, outcome, response, fence, request in server.rows(
+            "SELECT k.scope, k.key, l.outcome, l.response, l.fence, l.request"
+            " FROM idem_key AS k, idem_lookup(k.key, k.scope) AS l WHERE k.expires_at > now()")
+        if comparable(state.get(("key", scope, key), {"fp": None}))}
+    yield "idem_message", {item[1:]: row["expired"] for item, row in state.items() if item[0] == "message"}, {
+        (consumer, message): expired == "t" for consumer, message, expired in server.rows(
+            "SELECT consumer, message_id, expires_at <= now() FROM idem_message")}
+    yield "idem_offset", {item[1]: (row["next"], row["first"], row["epoch"]) for item, row in state.items()
+                          if item[0] == "offset"}, {
+        int(part): (int(next_), int(first), int(epoch) if epoch else None)
+        for part, next_, first, epoch in server.rows(
+            'SELECT "partition", next_offset, first_offset, epoch FROM idem_offset')}
+    yield "idem_history", {item[1:]: [list(e) for e in entries] for item, entries in state.items()
+                           if item[0] == "history"}, history(server)
+
+
+def comparable(row):
+    """Does idem_lookup() show the response as the call gave it?"""
+    return row["fp"] is None or row["fp"][0] in ("upsert", "claim")
+
+
+def key_row(row):
+    lease = ("f" if row["lapsed"] else "t") if row["leased"] else None
+    return row["outcome"], row["expired"], str(row["fence"]), row["role"], lease
+
+
+def history(server):
+    found = {}
+    for table, number, *entry in server.rows(
+            "SELECT target::regclass::text, row_key->>'id', version, from_state, to_state, key, scope, note"
+            " FROM idem_history ORDER BY target, row_key, version, changed_at, id"):
+        entry[-1] = json.loads(entry[-1]) if entry[-1] is not None else None
+        found.setdefault((table, int(number)), []).append(entry)
+    return found
