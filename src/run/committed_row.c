@@ -3,10 +3,11 @@
  *	  Reading a row of idem's own tables as it is committed now.
  *
  * It may be one that the transaction's own snapshot does not see, and is read
- * without taking part in serializable conflict detection: reading by an ordinary scan under an MVCC
- * snapshot would lock the page of the index where the row is, or would be, and
- * so fail transactions that write its neighbours.  Only scans under an MVCC
- * snapshot are noticed, so here every version is fetched, and judged by hand.
+ * without taking part in serializable conflict detection: reading by an ordinary
+ * scan under an MVCC snapshot would lock the page of the index where the row is, or
+ * would be, and so fail transactions that write its neighbours.  Only scans under
+ * an MVCC snapshot are noticed, so here every version is fetched, and judged by
+ * hand.
  */
 #include "postgres.h"
 

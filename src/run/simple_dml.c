@@ -53,8 +53,9 @@ has_conditions(Relation rel)
 
 /*
  * Does an index of the table run code that is not the server's?  The catalog's row
- * tells.  To have the relation cache read what it says, as opening the indexes for inserting
- * does, is to run some of that already: what is constant in it is evaluated.
+ * tells.  To have the relation cache read what it says, as opening the indexes for
+ * inserting does, is to run some of that already: what is constant in it is
+ * evaluated.
  */
 static bool
 has_expressions(Relation rel)
