@@ -22,6 +22,7 @@
 #include "run/usercontext.h"
 #include "table/pk_json.h"
 #include "table/sql_name.h"
+#include "table/state_column.h"
 #include "table/tableref.h"
 
 #define EQUAL		" OPERATOR(pg_catalog.=) "
@@ -118,19 +119,6 @@ array_of(Datum *elements, int count, Oid type)
 										   align));
 }
 
-/* Can a column of the key have held the state? */
-static bool
-can_be_state(Relation rel, AttrNumber number)
-{
-	char		category;
-	bool		preferred;
-
-	get_type_category_preferred(getBaseType(TupleDescAttr(RelationGetDescr(rel),
-														  number - 1)->atttypid),
-								&category, &preferred);
-	return category == TYPCATEGORY_STRING || category == TYPCATEGORY_ENUM;
-}
-
 /*
  * The keys that a row can have been recorded by.  Of a table that follows no
  * machine any more, nothing says whether a column of its key was the state, which
@@ -148,7 +136,8 @@ find_keys(Relation rel, const IdemAttachment *followed, const IdemUniqueIndex *k
 		IdemAttachment former = {0};
 
 		former.status = key->columns[i];
-		if (can_be_state(rel, former.status))
+		if (idem_state_column_possible(TupleDescAttr(RelationGetDescr(rel),
+													 former.status - 1)))
 			keys = lappend(keys, idem_pk_json_form(rel, &former, key, values));
 	}
 	return keys;

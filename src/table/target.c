@@ -68,6 +68,18 @@ idem_target_close(IdemTarget *target)
 	relation_close(target->rel, NoLock);
 }
 
+/* Raises 27000: the row named by id was not updated, though it could be. */
+void
+idem_target_error_kept(const IdemTarget *target, const char *id,
+					   const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("row %s of \"%s\" was kept from being updated",
+					id, RelationGetRelationName(target->rel)),
+			 errhint("%s", hint)));
+}
+
 /* The attribute of a column. */
 Form_pg_attribute
 idem_target_attribute(const IdemTarget *target, AttrNumber number)

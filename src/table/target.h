@@ -8,6 +8,7 @@
 #include "catalog/pg_attribute.h"
 #include "utils/relcache.h"
 
+#include "base/compat.h"
 #include "base/unique_index.h"
 #include "table/target_check.h"
 
@@ -25,6 +26,9 @@ extern void idem_target_open(IdemTarget *target, Oid relid, IdemTargetUse use,
 							 bool keyed);
 extern void idem_target_find_version(IdemTarget *target, bool expected);
 extern void idem_target_close(IdemTarget *target);
+pg_noreturn extern void idem_target_error_kept(const IdemTarget *target,
+											   const char *id,
+											   const char *hint);
 extern Form_pg_attribute idem_target_attribute(const IdemTarget *target,
 											   AttrNumber number);
 extern AttrNumber idem_target_need_column(const IdemTarget *target,

@@ -172,14 +172,11 @@ was_reverted(const IdemTransitionTarget *target,
 		result->from != NULL && strcmp(result->to, result->from) == 0;
 }
 
-static void
+pg_noreturn static void
 kept_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-			 errmsg("row %s of \"%s\" was kept from being updated",
-					args->id->text, idem_transition_target_name(target)),
-			 errhint("A trigger or rule of the table suppresses the update.")));
+	idem_target_error_kept(&target->table, args->id->text,
+						   "A trigger or rule of the table suppresses the update.");
 }
 
 /*

@@ -11,8 +11,6 @@
  */
 #include "postgres.h"
 
-#include "utils/rel.h"
-
 #include "base/error.h"
 #include "table/row_to_jsonb.h"
 #include "table/trial_write.h"
@@ -58,15 +56,11 @@ check_version(IdemUpdateTarget *target, const IdemUpdatedRow *found)
 						   &args->expected);
 }
 
-static void
+pg_noreturn static void
 kept_error(const IdemUpdateTarget *target)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-			 errmsg("row %s of \"%s\" was kept from being updated",
-					target->args->id->text,
-					RelationGetRelationName(target->table.rel)),
-			 errhint("A trigger of the table suppresses the update, or makes of it what the row is already. In that case give \"key\" or \"expected_version\", by which a retry is known.")));
+	idem_target_error_kept(&target->table, target->args->id->text,
+						   "A trigger of the table suppresses the update, or makes of it what the row is already. In that case give \"key\" or \"expected_version\", by which a retry is known.");
 }
 
 /* Updates the row; false if it is not as expected, or as wanted already. */
