@@ -127,7 +127,7 @@ define_for_calls(void)
 	DefineCustomStringVariable("idem.scope",
 							   "Scope of the keys whose calls name none.",
 							   "What keeps the keys of tenants apart where one role serves them all. "
-							   "Whoever may set it may name another's: it is no wall.",
+							   "It is no wall: who may set it may name that of another.",
 							   &idem_scope,
 							   "",
 							   PGC_USERSET, 0,

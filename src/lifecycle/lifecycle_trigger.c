@@ -102,7 +102,7 @@ kept(FmgrInfo *flinfo)
 
 /* Where rows of a partition belong. */
 static const IdemPartitionCheck *
-placement_of(Relation rel, FmgrInfo *flinfo)
+check_of(Relation rel, FmgrInfo *flinfo)
 {
 	if (kept(flinfo)->check == NULL)
 	{
@@ -187,8 +187,8 @@ is_transition(Relation rel, const IdemAttachment *attachment,
 
 /* What an update makes of a row that has a state. */
 static IdemHistoryEntry
-passage_of(Relation rel, const IdemAttachment *attachment,
-		   HeapTuple old, HeapTuple new, bool stored)
+entry_of(Relation rel, const IdemAttachment *attachment,
+		 HeapTuple old, HeapTuple new, bool stored)
 {
 	const IdemTransitionContext *context =
 		idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
@@ -234,12 +234,12 @@ before_update(const TriggerData *trigdata, const IdemAttachment *attachment,
 
 	if (rel->rd_rel->relispartition)
 	{
-		const IdemPartitionCheck *check = placement_of(rel, flinfo);
+		const IdemPartitionCheck *check = check_of(rel, flinfo);
 		bool		leaves = idem_row_movement_leaves(check, rel, old, new);
 
 		if (leaves || is_overruled(trigdata, flinfo))
 		{
-			IdemHistoryEntry entry = passage_of(rel, attachment, old, new, false);
+			IdemHistoryEntry entry = entry_of(rel, attachment, old, new, false);
 
 			entry.recorded = transition && idem_attachment_records(rel);
 			if (leaves)
@@ -261,7 +261,7 @@ after_update(const TriggerData *trigdata, const IdemAttachment *attachment)
 
 	if (is_transition(rel, attachment, old, new, NULL))
 	{
-		IdemHistoryEntry entry = passage_of(rel, attachment, old, new, true);
+		IdemHistoryEntry entry = entry_of(rel, attachment, old, new, true);
 
 		idem_history_write(rel, &entry);
 	}
@@ -283,7 +283,7 @@ receive(Relation rel, const IdemAttachment *attachment, HeapTuple row,
 	arrived.row = idem_pk_json_read(rel, attachment, row, false);
 	arrived.to = state;
 	arrived.version = version;
-	entry = idem_row_movement_take(placement_of(rel, flinfo), rel, row,
+	entry = idem_row_movement_take(check_of(rel, flinfo), rel, row,
 								   &arrived);
 	if (entry != NULL && entry->recorded)
 	{

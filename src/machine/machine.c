@@ -26,15 +26,15 @@
 #include "machine/machine_load.h"
 
 /* A machine that is kept. */
-typedef struct Kept
+typedef struct KeptMachine
 {
 	IdemMachine *machine;
 	MemoryContext context;		/* of this and all of the machine */
 	uint64		heard;			/* changes, when its rows were looked at */
 	bool		covered;		/* is every change since heard of? */
-} Kept;
+} KeptMachine;
 
-static List *machines = NIL;	/* of Kept, in machines_context */
+static List *machines = NIL;	/* of KeptMachine, in machines_context */
 static MemoryContext machines_context = NULL;
 static bool unchanged = false;	/* reset by invalidations */
 static uint64 heard = 0;		/* how often that was found */
@@ -74,7 +74,7 @@ add_machine(const IdemCatalog *cat, const char *name)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext former = MemoryContextSwitchTo(context);
 	IdemMachine *machine = idem_machine_load(cat, name);
-	Kept	   *kept;
+	KeptMachine *kept;
 
 	if (machine == NULL)
 	{
@@ -83,7 +83,7 @@ add_machine(const IdemCatalog *cat, const char *name)
 		return NULL;
 	}
 	Assert(machine->initial != NULL && machine->nstates > 0);
-	kept = palloc(sizeof(Kept));
+	kept = palloc(sizeof(KeptMachine));
 	kept->machine = machine;
 	kept->context = context;
 	kept->heard = now;
@@ -104,7 +104,7 @@ kept_machine(const IdemCatalog *cat, const char *name)
 
 	foreach(lc, machines)
 	{
-		Kept	   *kept = lfirst(lc);
+		KeptMachine *kept = lfirst(lc);
 
 		if (strcmp(kept->machine->name, name) != 0)
 			continue;

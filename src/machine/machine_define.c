@@ -71,8 +71,8 @@ text_array(Datum *elements, bool *nulls, int count)
 static Datum
 states_array(const IdemMachineDefinition *definition)
 {
-	int			room = list_length(definition->states);
-	Datum	   *states = palloc(sizeof(Datum) * room);
+	int			size = list_length(definition->states);
+	Datum	   *states = palloc(sizeof(Datum) * size);
 	int			count = 0;
 	ListCell   *lc;
 
@@ -85,11 +85,11 @@ states_array(const IdemMachineDefinition *definition)
 static void
 write_down(const IdemMachineDefinition *definition, Oid owner)
 {
-	int			room = list_length(definition->edges);
-	Datum	   *from = palloc(sizeof(Datum) * room);
-	Datum	   *to = palloc(sizeof(Datum) * room);
-	Datum	   *guard = palloc0(sizeof(Datum) * room);
-	bool	   *unguarded = palloc(sizeof(bool) * room);
+	int			size = list_length(definition->edges);
+	Datum	   *from = palloc(sizeof(Datum) * size);
+	Datum	   *to = palloc(sizeof(Datum) * size);
+	Datum	   *guard = palloc0(sizeof(Datum) * size);
+	bool	   *unguarded = palloc(sizeof(bool) * size);
 	int			count = 0;
 	Datum		args[4];
 	ListCell   *lc;
