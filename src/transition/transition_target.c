@@ -16,12 +16,10 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/catalog.h"
-#include "base/error.h"
 #include "machine/machine.h"
 #include "run/spi_caller.h"
 #include "table/row_version.h"
