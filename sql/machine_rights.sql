@@ -293,6 +293,11 @@ UPDATE idem_machine_edge SET guard = 'test_machine_rights.forged(anyelement, jso
 WHERE machine = 'test mine' AND guard IS NOT NULL;
 RESET ROLE;
 UPDATE refund SET status = 'a' WHERE id = 1;
+-- It takes the owner of the table to have the rights of the guard's owner, lest the
+-- guard run code of the table with those.
+UPDATE refund SET status = 'b' WHERE id = 1;
+SELECT idem_allowed('refund', 1);
+GRANT regress_idem_eve TO regress_idem_ann;
 UPDATE refund SET status = 'b' WHERE id = 1;
 SELECT outcome FROM idem_transition('refund', 1, 'a');
 SELECT outcome FROM idem_transition('refund', 1, 'b', note => '{"by": "me"}');
@@ -330,6 +335,56 @@ BEGIN
 END $$;
 RESET ROLE;
 UPDATE refund SET status = 'b' WHERE id = 1;
+REVOKE regress_idem_eve FROM regress_idem_ann;
+
+-- A trap: a guard that looks at a row runs the casts of the types of its columns.
+-- Ann's guard does not do so for eve's table with ann's rights, nor with those of
+-- whoever writes there.
+SET ROLE regress_idem_ann;
+CREATE FUNCTION test_machine_guards.small(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'guard runs as %', current_user;
+	RETURN to_jsonb($1) ->> 'amount' = 'small';
+END $$;
+SELECT idem_machine_define('test anns', 'a', '{"a": [{"to": "b", "guard": "test_machine_guards.small"}], "b": ["a"]}');
+GRANT USAGE ON SCHEMA test_machine_guards TO regress_idem_eve;
+SET ROLE regress_idem_eve;
+CREATE TYPE amount AS ENUM ('small', 'large');
+CREATE FUNCTION sprung(amount) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE NOTICE 'cast runs as %', current_user;
+	RETURN '"small"';
+END $$;
+CREATE CAST (amount AS json) WITH FUNCTION sprung(amount);
+CREATE TABLE lure (id int PRIMARY KEY, status text DEFAULT 'a', version int NOT NULL DEFAULT 1, amount amount);
+SELECT idem_attach('lure', 'test anns');
+INSERT INTO lure VALUES (1, 'a', 1, 'large');
+SELECT idem_allowed('lure', 1);
+UPDATE lure SET status = 'b';
+GRANT ALL ON lure TO regress_idem_ann, regress_idem_bob;
+SET ROLE regress_idem_bob;
+UPDATE lure SET status = 'b';
+-- Who looks at eve's table is not who writes to it, though it be the guard's owner.
+SET ROLE regress_idem_ann;
+SELECT idem_allowed('lure', 1);
+-- Who writes to it runs what eve has attached to it in any case.
+UPDATE lure SET status = 'b';
+UPDATE lure SET status = 'a';
+-- A guard that is SECURITY DEFINER is for strangers; what is not its own is theirs.
+CREATE FUNCTION test_machine_guards.lent(record, jsonb) RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE NOTICE 'guard runs as %', current_user;
+	RETURN $1.id = 1;
+END $$;
+SELECT idem_machine_define('test anns', 'a', '{"a": [{"to": "b", "guard": "test_machine_guards.lent"}], "b": ["a"]}');
+SET ROLE regress_idem_eve;
+SELECT idem_allowed('lure', 1);
+UPDATE lure SET status = 'b';
+RESET ROLE;
+DROP TABLE lure;
+SELECT idem_machine_drop('test anns');
+
 -- Where eve may write triggers, her guard is as good as one.
 GRANT regress_idem_ann TO regress_idem_eve;
 SET ROLE regress_idem_eve;

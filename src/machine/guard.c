@@ -13,6 +13,14 @@
  * rights by that. A caller who only asks where a row may go lends a guard no
  * rights either: then it runs with those of the table's owner.
  *
+ * But the row comes with code, too: casts of the types of its columns, and checks
+ * of its domains, which a guard runs when it looks at the row.  Nobody is to gain
+ * the rights of a guard's owner by a table.  So a guard runs with its owner's only
+ * for a table whose owner has them anyway; one that is SECURITY DEFINER is meant to
+ * be called by strangers, and sees to its rights itself.  What is left is a guard
+ * and a table of two owners neither of whom has the rights of the other: there are
+ * no rights to run that with, and it is refused.
+ *
  * What cannot be asked does not pass: a guard that is gone, that returns
  * something else, or that the caller may not execute, is an error.  A row of a
  * partition is shown as one of the table that follows the machine, wherever it
@@ -67,6 +75,13 @@ struct IdemGuards
 	ParamListInfo params;		/* the row and the note */
 };
 
+/* Whose a guard is. */
+typedef struct GuardOwner
+{
+	Oid			role;
+	bool		lends;			/* is it SECURITY DEFINER? */
+} GuardOwner;
+
 /* Raised whenever a function may have changed, or the right to execute one. */
 static uint64 generation = 0;
 
@@ -112,11 +127,11 @@ make_row(Oid rowtype, Oid shown)
 
 /*
  * The call of a guard for rows of a type that are shown as one of another.  Sets
- * owner, unless it is NULL, to the owner of the function.  Raises 42883 if there
- * is none, 42804 if it does not return boolean or take such rows.
+ * owner, unless it is NULL.  Raises 42883 if there is no such function, 42804 if
+ * it does not return boolean or take such rows.
  */
 static Expr *
-make_call(const char *signature, Oid rowtype, Oid shown, Oid *owner)
+make_call(const char *signature, Oid rowtype, Oid shown, GuardOwner *owner)
 {
 	Oid			function = idem_guard_signature_read(signature);
 	Oid			actual[] = {shown, JSONBOID};
@@ -138,7 +153,10 @@ make_call(const char *signature, Oid rowtype, Oid shown, Oid *owner)
 				 errdetail("A guard is a function of a row and a note, of type jsonb, that returns boolean.")));
 	memcpy(declared, form->proargtypes.values, sizeof(declared));
 	if (owner != NULL)
-		*owner = form->proowner;
+	{
+		owner->role = form->proowner;
+		owner->lends = form->prosecdef;
+	}
 	ReleaseSysCache(tuple);
 
 	if (!can_coerce_type(2, actual, declared, COERCION_IMPLICIT))
@@ -228,19 +246,44 @@ table_owner(Oid relid)
 	return owner;
 }
 
-/* With whose rights a guard of this owner is asked. */
+/* Raises 42501: neither owner is to gain the rights of the other. */
+pg_noreturn static void
+error_strangers(const char *signature, Oid owner, Oid table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("guard %s cannot be asked about rows of table \"%s\"",
+					signature, get_rel_name(table)),
+			 errdetail("The guard belongs to role \"%s\" and the table to role \"%s\". Neither has the rights of the other, so the code of neither may run with them.",
+					   GetUserNameFromId(owner, false),
+					   GetUserNameFromId(table_owner(table), false)),
+			 errhint("Grant one of the roles to the other, or make the guard SECURITY DEFINER.")));
+}
+
+/*
+ * With whose rights a guard of this owner is asked.  Raises 42501 where there is
+ * nobody who could.
+ */
 static Oid
-actor_for(const IdemGuards *guards, Oid owner)
+actor_for(const IdemGuards *guards, const GuardOwner *owner,
+		  const char *signature)
 {
 	Oid			table = guards->rel->rd_rel->relowner;
-	bool		trusted = has_privs_of_role(owner, table);
+	Oid			origin = table_owner(guards->origin);
 
 	/* a trigger on the partitioned table would be one on its partitions */
-	if (!trusted && guards->origin != RelationGetRelid(guards->rel))
-		trusted = has_privs_of_role(owner, table_owner(guards->origin));
-	if (guards->looking)
-		return trusted ? table : owner;
-	return trusted ? GetUserId() : owner;
+	if (owner->lends || has_privs_of_role(owner->role, table) ||
+		has_privs_of_role(owner->role, origin))
+		return guards->looking ? table : GetUserId();
+
+	/* what is attached to a table runs as who writes to it in any case */
+	if (!guards->looking && owner->role == GetUserId())
+		return owner->role;
+	if (!has_privs_of_role(table, owner->role))
+		error_strangers(signature, owner->role, RelationGetRelid(guards->rel));
+	if (!has_privs_of_role(origin, owner->role))
+		error_strangers(signature, owner->role, guards->origin);
+	return owner->role;
 }
 
 /* Becomes who asks a guard; false if that is the caller anyway. */
@@ -277,7 +320,7 @@ find_guard(IdemGuards *guards, const char *signature)
 static void
 make_ready(const IdemGuards *guards, Guard *guard)
 {
-	Oid			owner;
+	GuardOwner	owner;
 	Expr	   *call;
 	IdemUserContext caller;
 	bool		entered;
@@ -291,7 +334,7 @@ make_ready(const IdemGuards *guards, Guard *guard)
 	if (!IDEM_MAY_EXECUTE(((FuncExpr *) call)->funcid, guard->caller))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION,
 					   get_func_name(((FuncExpr *) call)->funcid));
-	guard->actor = actor_for(guards, owner);
+	guard->actor = actor_for(guards, &owner, guard->signature);
 
 	/* Planning may run what is immutable. */
 	entered = enter(&caller, guard->actor);
