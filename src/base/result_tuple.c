@@ -32,7 +32,7 @@ static KnownResult known[MAX_FUNCTIONS];
 
 /* The type of which idem's script makes a column of that name. */
 static Oid
-column_type(const char *name)
+column_type(const char *name, Oid outcome_type)
 {
 	static const struct
 	{
@@ -49,7 +49,7 @@ column_type(const char *name)
 	};
 
 	if (strcmp(name, "outcome") == 0)
-		return idem_catalog()->outcome_type;
+		return outcome_type;
 	for (int i = 0; i < lengthof(columns); i++)
 	{
 		if (strcmp(columns[i].name, name) == 0)
@@ -58,9 +58,12 @@ column_type(const char *name)
 	return JSONBOID;
 }
 
-/* Raises 55000 unless rows are as they were when idem was installed. */
+/*
+ * Raises 55000 unless rows are as they were when idem was installed.  Looks up
+ * nothing, since the description may be one that stays only until then.
+ */
 static void
-check_columns(TupleDesc desc, int ncolumns)
+check_columns(TupleDesc desc, int ncolumns, Oid outcome_type)
 {
 	bool		good = desc != NULL && desc->natts == ncolumns;
 
@@ -69,7 +72,7 @@ check_columns(TupleDesc desc, int ncolumns)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		good = !att->attisdropped &&
-			att->atttypid == column_type(NameStr(att->attname));
+			att->atttypid == column_type(NameStr(att->attname), outcome_type);
 	}
 	if (!good)
 		ereport(ERROR,
@@ -99,7 +102,11 @@ idem_result_tuple_form(FunctionCallInfo fcinfo, int ncolumns, Datum *values,
 	type = lookup_type_cache(result->type, TYPECACHE_TUPDESC);
 	if (result->checked == 0 || result->checked != type->tupDesc_identifier)
 	{
-		check_columns(type->tupDesc, ncolumns);
+		Oid			outcome_type = idem_catalog()->outcome_type;
+
+		/* the catalog was perhaps loaded, and the description forgotten */
+		type = lookup_type_cache(result->type, TYPECACHE_TUPDESC);
+		check_columns(type->tupDesc, ncolumns, outcome_type);
 		result->checked = type->tupDesc_identifier;
 	}
 	Assert(type->tupDesc->natts == ncolumns);
@@ -115,5 +122,6 @@ void
 idem_result_tuple_begin_set(FunctionCallInfo fcinfo, int ncolumns)
 {
 	InitMaterializedSRF(fcinfo, 0);
-	check_columns(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, ncolumns);
+	check_columns(((ReturnSetInfo *) fcinfo->resultinfo)->setDesc, ncolumns,
+				  idem_catalog()->outcome_type);
 }
