@@ -2,6 +2,9 @@
 # bottom, each file in a database of its own, as if pasted into psql, and each
 # answer shown there is compared with the one that comes.  docs/README.md lists
 # every page, and README.md stays short.
+#
+# IDEM_DOCS is a pattern of the files whose SQL is run, all by default, and
+# IDEM_DOCS_SET a setting=value for it, from a file's second block on.
 
 use strict;
 use warnings;
@@ -54,6 +57,7 @@ sub pictures
 	return slurp_file($file) =~ /^```mermaid\n(.*?)^```$/msg;
 }
 
+my $only = $ENV{IDEM_DOCS} // '';
 my $top = dirname(__FILE__) . '/..';
 
 my $list = slurp_file("$top/docs/README.md");
@@ -78,12 +82,18 @@ foreach my $file ("$top/README.md", sort glob "$top/docs/*.md")
 	my $name = basename($file, '.md');
 	my ($statements, $answers) = blocks($file);
 
-	next unless @$statements;
+	next unless @$statements && $name =~ /$only/;
 	$node->safe_psql('postgres', qq(CREATE DATABASE "$name"));
 
 	# Standard error goes where standard output does, so that both keep their
 	# order.
 	my $script = join '', map { "\\echo ==\n$_" } @$statements;
+	if ($ENV{IDEM_DOCS_SET})
+	{
+		my ($setting, $value) = split /=/, $ENV{IDEM_DOCS_SET};
+
+		$script =~ s/.\K^(?=\\echo ==)/SELECT set_config('$setting', '$value', false) \\g \/dev\/null\n/ms;
+	}
 	my $output;
 	{
 		local $ENV{PSQLRC} = '/dev/null';
