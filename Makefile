@@ -3,6 +3,10 @@
 #   make demo         the main job, on a throwaway server
 #   make check        build, and pass every test, on throwaway servers
 #   make storm        random schedules, for DURATION=2h or so
+#   make matrix       the check on all versions of PostgreSQL that can be had
+#   make sanitize     the tests with sanitizers and valgrind
+#   make fuzz         random statements, with sanitizers, for DURATION=20m or so
+#   make coverage     which lines the tests do not run
 #   make              build for the PostgreSQL that pg_config tells of
 #   make install      install there
 #   make installcheck regression and isolation tests against a running server
@@ -135,7 +139,7 @@ ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
 PG_CONFIG ?= pg_config
 
 # These work before there is a PostgreSQL to build for: they install it.
-TASKS = check demo matrix storm
+TASKS = check coverage demo fuzz matrix sanitize storm
 .PHONY: $(TASKS) dist
 
 ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))
