@@ -139,5 +139,16 @@ is($node->safe_psql('shop', q{
 is($node->safe_psql('shop', q{SELECT rolsuper FROM pg_roles WHERE rolname = 'regress_owner'}), 'f',
 	'who is no more than before');
 
+# One of the tables may belong to another role than the rest.
+$node->safe_psql('shop', q{
+	CREATE ROLE regress_auditor;
+	GRANT USAGE ON SCHEMA keys TO regress_auditor;
+	ALTER TABLE keys.idem_history OWNER TO regress_auditor;
+	TRUNCATE seen;
+	UPDATE orders SET status = 'DELIVERED' WHERE id = 1;
+	SELECT count(*) FROM keys.idem_history('orders', 1)});
+is($node->safe_psql('shop', q{SELECT DISTINCT who, path FROM seen WHERE what ~ 'idem_history'}),
+	'regress_auditor|pg_catalog, pg_temp', 'what is attached to a table of another role runs as that role');
+
 $node->stop;
 done_testing();

@@ -19,7 +19,6 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
@@ -124,19 +123,6 @@ table_oid(IdemCatalog *cat, IdemTable table)
 	return (Oid *) ((char *) cat + table_fields[table]);
 }
 
-static Oid
-relation_owner(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		idem_catalog_error_altered("table", "idem_key");
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 static void
 load_outcomes(IdemCatalog *cat)
 {
@@ -178,7 +164,6 @@ catalog_load(Oid schema)
 			idem_catalog_error_altered("table", table);
 		*table_oid(&new, i) = relid;
 	}
-	new.owner = relation_owner(new.key_table);
 	new.lifecycle = trigger_function(schema, "idem_lifecycle");
 	new.version = trigger_function(schema, "idem_version");
 

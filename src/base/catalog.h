@@ -16,7 +16,6 @@ typedef struct IdemCatalog
 	uint64		reloads;		/* whenever anything below may have changed */
 	char		schema[NAMEDATALEN * 2 + 3];	/* quoted name of the schema */
 	Oid			schema_oid;
-	Oid			owner;			/* of the tables: who writes to them */
 	Oid			key_table;		/* idem_key */
 	Oid			scope_table;	/* idem_scope */
 	Oid			machine_table;	/* idem_machine */

@@ -16,6 +16,12 @@
 #include "varatt.h"
 #endif
 
+#if PG_VERSION_NUM >= 190000
+#define IDEM_JUMBLE_STATE	const JumbleState
+#else
+#define IDEM_JUMBLE_STATE	JumbleState
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn			pg_attribute_noreturn()
 #endif

@@ -119,7 +119,7 @@ reset_constraints(void)
 	static const char signature[] = "constraints";
 	static const IdemCallerStatement statement = {
 		.signature = {signature, sizeof(signature)},
-		.write_sql = write_constraints_sql
+		.write_sql = write_constraints_sql, .looks = true
 	};
 	Datum		names;
 	bool		isnull;
@@ -148,7 +148,7 @@ open_cursors(void)
 	bool		isnull;
 
 	(void) idem_spi_once("SELECT pg_catalog.array_agg(name) FROM pg_catalog.pg_cursors",
-						 0, NULL, NULL, 1, &names, &isnull);
+						 InvalidOid, 0, NULL, NULL, 1, &names, &isnull);
 	return isnull ? NULL : DatumGetArrayTypeP(names);
 }
 

@@ -117,7 +117,8 @@ find_row(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature)},
 		.write_sql = write_sql, .state = &target,
-		.nargs = key->ncolumns, .argtypes = types
+		.nargs = key->ncolumns, .argtypes = types,
+		.table = RelationGetRelid(rel), .looks = true
 	};
 	Datum		found[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];

@@ -82,7 +82,7 @@ take(Relation rel, const char *sql, List *states)
 	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
 	PushActiveSnapshot(GetLatestSnapshot());
 
-	(void) idem_spi_once(sql, 1, argtypes, args, 1, &value, &isnull);
+	(void) idem_spi_once(sql, RelationGetRelid(rel), 1, argtypes, args, 1, &value, &isnull);
 
 	PopActiveSnapshot();
 	idem_usercontext_leave(&caller);

@@ -10,7 +10,6 @@
 #include "optimizer/planner.h"
 
 #include "base/compat.h"
-#include "run/internal_function.h"
 #include "run/planner_hook.h"
 #include "run/usercontext.h"
 
@@ -19,7 +18,6 @@ static planner_hook_type next_planner = NULL;
 static PlannedStmt *
 plan(IDEM_PLANNER_ARGS)
 {
-	idem_internal_function_check(parse, query_string);
 	idem_usercontext_check(parse);
 	if (next_planner != NULL)
 		return next_planner(IDEM_PLANNER_PASS);

@@ -49,21 +49,63 @@ prepare(const char *sql, int nargs, Oid *argtypes)
 	return plan;
 }
 
+/* The text of a statement, as the plan cache has it and gives it to the planner. */
+static const char *
+text_of(const IdemPlan *plan)
+{
+	List	   *sources = idem_spi_sources(plan);
+
+	return sources == NIL ? NULL :
+		((CachedPlanSource *) linitial(sources))->query_string;
+}
+
+/* The same of a statement that may be idem's: if own is not NULL, own tells. */
+static SPIPlanPtr
+prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnText *own)
+{
+	IdemOwnText text = {NULL};
+	IdemOwnText outer;
+	volatile SPIPlanPtr plan = NULL;
+
+	if (own != NULL)
+		text = *own;
+	text.		text = own != NULL ? sql : NULL;
+
+	outer = idem_internal_function_begin(&text);
+	PG_TRY();
+	{
+		plan = prepare(sql, nargs, argtypes);
+	}
+	PG_FINALLY();
+	{
+		idem_internal_function_end(&outer);
+	}
+	PG_END_TRY();
+	return plan;
+}
+
 /*
  * Makes a plan that lives until idem_spi_forget(), and with it data_size bytes of
- * zeros.
+ * zeros.  own tells what the text may name, but for the text; NULL: the text is
+ * another's.
  */
 IdemPlan *
-idem_spi_prepare(const char *sql, int nargs, Oid *argtypes, Size data_size)
+idem_spi_prepare(const char *sql, int nargs, Oid *argtypes, Size data_size,
+				 const IdemOwnText *own)
 {
 	Size		size = MAXALIGN(sizeof(IdemPlan));
 	SPIPlanPtr	made;
 	IdemPlan   *plan;
 
 	connect_spi();
-	made = prepare(sql, nargs, argtypes);
+	made = prepare_own(sql, nargs, argtypes, own);
 	plan = MemoryContextAllocZero(TopMemoryContext, size + data_size);
 	plan->plan = made;
+	if (own != NULL)
+	{
+		plan->own = *own;
+		plan->own.text = text_of(plan);
+	}
 	plan->data = (char *) plan + size;
 	SPI_keepplan(made);
 	finish_spi();
@@ -213,32 +255,22 @@ send_rows(const IdemPlan *plan, const IdemExecution *how)
 	return SPI_processed;
 }
 
-/* The text of a statement, as the plan cache has it and gives it to the planner. */
-static const char *
-text_of(const IdemPlan *plan)
-{
-	List	   *sources = idem_spi_sources(plan);
-
-	return sources == NIL ? NULL :
-		((CachedPlanSource *) linitial(sources))->query_string;
-}
-
 /* Runs a plan; needs a connection.  Making arguments may run the caller's code. */
 static uint64
 run_plan(IdemPlan *plan, const IdemExecution *how)
 {
 	volatile uint64 rows;
-	const char *outer;
+	IdemOwnText outer;
 
 	begin_running(plan);
-	outer = idem_internal_function_begin(how->is_callers ? NULL : text_of(plan));
+	outer = idem_internal_function_begin(&plan->own);
 	PG_TRY();
 	{
 		rows = how->dest != NULL ? send_rows(plan, how) : take_row(plan, how);
 	}
 	PG_FINALLY();
 	{
-		idem_internal_function_end(outer);
+		idem_internal_function_end(&outer);
 		end_running(plan);
 	}
 	PG_END_TRY();
@@ -266,7 +298,7 @@ idem_spi_once_send(const char *sql, int nargs, Oid *argtypes,
 				   IdemBindCallback bind, void *state, DestReceiver *dest)
 {
 	IdemExecution how = {
-		.dest = dest, .bind = bind, .state = state, .is_callers = true
+		.dest = dest, .bind = bind, .state = state
 	};
 	IdemPlan	plan = {0};
 	uint64		rows;
@@ -280,18 +312,29 @@ idem_spi_once_send(const char *sql, int nargs, Oid *argtypes,
 
 /*
  * Runs a query for once, keeping no plan, as the current user and under the
- * active snapshot.  Arguments, none of them null, and result as in
- * idem_spi_own.
+ * active snapshot: one that looks at a table, or, if that is InvalidOid, at what is
+ * the server's only.  Arguments, none of them null, and result as in idem_spi_own.
  */
 uint64
-idem_spi_once(const char *sql, int nargs, Oid *argtypes, Datum *args,
+idem_spi_once(const char *sql, Oid table, int nargs, Oid *argtypes, Datum *args,
 			  int ncols, Datum *values, bool *isnull)
 {
+	IdemOwnText own = {sql, table, true};
+	IdemOwnText outer;
 	uint64		rows;
-	int			rc;
+	volatile int rc = 0;
 
 	connect_spi();
-	rc = SPI_execute_with_args(sql, nargs, argtypes, args, NULL, true, 0);
+	outer = idem_internal_function_begin(&own);
+	PG_TRY();
+	{
+		rc = SPI_execute_with_args(sql, nargs, argtypes, args, NULL, true, 0);
+	}
+	PG_FINALLY();
+	{
+		idem_internal_function_end(&outer);
+	}
+	PG_END_TRY();
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_with_args returned %s",
 			 SPI_result_code_string(rc));

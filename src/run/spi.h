@@ -7,6 +7,8 @@
 
 #include "executor/spi.h"
 
+#include "run/internal_function.h"
+
 /*
  * A plan: that of a statement of idem's own, which the statement points to, or
  * one of the caller's, kept under its signature.
@@ -18,6 +20,7 @@ typedef struct IdemPlan
 	int			running;		/* executions under way */
 	bool		forgotten;		/* to be freed with the last of them? */
 	MemoryContext memory;		/* goes with the plan; NULL: none is needed */
+	IdemOwnText own;			/* what its text may name, if it is idem's */
 	/* of a plan that is kept under a signature */
 	bool		stale;			/* have roles changed since it was made? */
 	void	   *data;			/* its user's; all zero at first */
@@ -40,12 +43,11 @@ typedef struct IdemExecution
 	DestReceiver *dest;			/* NULL: they do not */
 	IdemBindCallback bind;
 	void	   *state;
-	bool		is_callers;		/* has the caller written the statement? */
 } IdemExecution;
 
 /* For spi_own.c and spi_caller.c. */
 extern IdemPlan *idem_spi_prepare(const char *sql, int nargs, Oid *argtypes,
-								  Size data_size);
+								  Size data_size, const IdemOwnText *own);
 extern bool idem_spi_is_valid(const IdemPlan *plan);
 extern List *idem_spi_sources(const IdemPlan *plan);
 extern void idem_spi_forget(IdemPlan *plan);
@@ -55,7 +57,7 @@ extern MemoryContext idem_spi_memory(IdemPlan *plan);
 extern uint64 idem_spi_once_send(const char *sql, int nargs, Oid *argtypes,
 								 IdemBindCallback bind, void *state,
 								 DestReceiver *dest);
-extern uint64 idem_spi_once(const char *sql, int nargs, Oid *argtypes,
+extern uint64 idem_spi_once(const char *sql, Oid table, int nargs, Oid *argtypes,
 							Datum *args, int ncols, Datum *values,
 							bool *isnull);
 extern void idem_spi_command(const char *sql);

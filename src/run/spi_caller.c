@@ -113,9 +113,11 @@ idem_spi_caller_find(const IdemCallerStatement *statement)
 IdemPlan *
 idem_spi_caller_keep(const IdemCallerStatement *statement, const char *sql)
 {
+	IdemOwnText own = {NULL, statement->table, statement->looks};
 	IdemPlan   *plan = idem_spi_prepare(sql, statement->nargs,
 										statement->argtypes,
-										statement->data_size);
+										statement->data_size,
+										statement->write_sql != NULL ? &own : NULL);
 
 	idem_plan_cache_evict(is_current);
 	idem_plan_cache_keep(statement->signature, plan);
@@ -176,7 +178,7 @@ idem_spi_caller_send(IdemPlan *plan, IdemBindCallback bind, void *state,
 					 DestReceiver *dest)
 {
 	IdemExecution how = {
-		.dest = dest, .bind = bind, .state = state, .is_callers = true
+		.dest = dest, .bind = bind, .state = state
 	};
 
 	return idem_spi_run(plan, &how);

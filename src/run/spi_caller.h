@@ -22,6 +22,10 @@ typedef struct IdemCallerStatement
 	int			nargs;
 	Oid		   *argtypes;
 	Size		data_size;		/* of what goes with its plan */
+
+	/* of one that write_sql writes: what it may name */
+	Oid			table;			/* InvalidOid: what is the server's */
+	bool		looks;			/* may it run no code but the server's? */
 } IdemCallerStatement;
 
 /*

@@ -15,7 +15,9 @@
 #include "access/table.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/plancache.h"
+#include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "run/simple_dml.h"
@@ -52,10 +54,12 @@ is_empty(const IdemPlan *plan)
 	return source->query_list == NIL;
 }
 
-/* Makes the statement's plan fit the catalog. */
+/* Makes the statement's plan fit the catalog, and its table. */
 static void
-ready(IdemStatement *statement, const IdemCatalog *cat)
+ready(IdemStatement *statement, Oid table)
 {
+	const IdemCatalog *cat = idem_catalog();
+	IdemOwnText own = {NULL, table, true};
 	char	   *sql;
 	Oid			argtypes[IDEM_MAX_ARGS];
 	IdemPlan   *plan;
@@ -63,6 +67,7 @@ ready(IdemStatement *statement, const IdemCatalog *cat)
 	Assert(statement->nargs <= IDEM_MAX_ARGS);
 	if (statement->plan != NULL &&
 		statement->reloads == cat->reloads &&
+		statement->plan->own.table == table &&
 		idem_spi_is_valid(statement->plan) && !is_empty(statement->plan))
 		return;
 
@@ -70,7 +75,7 @@ ready(IdemStatement *statement, const IdemCatalog *cat)
 	for (int i = 0; i < statement->nargs; i++)
 		argtypes[i] = OidIsValid(statement->argtypes[i]) ?
 			statement->argtypes[i] : cat->outcome_type;
-	plan = idem_spi_prepare(sql, statement->nargs, argtypes, 0);
+	plan = idem_spi_prepare(sql, statement->nargs, argtypes, 0, &own);
 	pfree(sql);
 
 	/* an execution of the former may be under way below this one */
@@ -80,39 +85,59 @@ ready(IdemStatement *statement, const IdemCatalog *cat)
 	statement->reloads = cat->reloads;
 }
 
-/*
- * Does a statement run no code but the server's?  Its table is locked as the
- * statement would, so that nothing can be attached to it before that has run.
- */
-static bool
-is_bare(const IdemStatement *statement)
+/* The table that a statement is about: the one that its text names. */
+static Oid
+table_of(const IdemStatement *statement, const IdemCatalog *cat)
 {
-	Relation	rel;
-	bool		bare;
+	char		name[NAMEDATALEN];
+	const char *start;
+	Oid			table;
 
-	if (statement->table == 0)
-		return false;
-	rel = table_open(*(const Oid *) ((const char *) idem_catalog() +
-									 statement->table), RowExclusiveLock);
-	bare = idem_simple_dml_runs_nothing(rel);
+	if (statement->table != 0)
+		return *(const Oid *) ((const char *) cat + statement->table);
+	start = strstr(statement->text, "@.idem_");
+	Assert(start != NULL);
+	start += strlen("@.");
+	strlcpy(name, start, Min(sizeof(name),
+							 strspn(start, "_abcdefghijklmnopqrstuvwxyz") + 1));
+	table = get_relname_relid(name, cat->schema_oid);
+	if (!OidIsValid(table))
+		idem_catalog_error_altered("table", name);
+	return table;
+}
+
+/*
+ * Becomes the owner of the table that a statement is about, and returns that
+ * table.  It is locked first, so that neither its owner nor, where nothing is
+ * attached to it, that changes before the statement has run.
+ */
+static Oid
+enter(IdemUserContext *caller, const IdemStatement *statement)
+{
+	Oid			table = table_of(statement, idem_catalog());
+	bool		may_be_bare = statement->table != 0;
+	Relation	rel = table_open(table, may_be_bare ? RowExclusiveLock :
+								 AccessShareLock);
+	Oid			owner = rel->rd_rel->relowner;
+	bool		bare = may_be_bare && idem_simple_dml_runs_nothing(rel);
+
 	table_close(rel, NoLock);
-	return bare;
+	if (bare)
+		idem_usercontext_enter_bare(caller, owner);
+	else
+		idem_usercontext_enter(caller, owner);
+	Assert(GetUserId() == owner && InSecurityRestrictedOperation());
+	return table;
 }
 
 static uint64
 run(IdemStatement *statement, const IdemExecution *how)
 {
-	bool		bare = is_bare(statement);
-	const IdemCatalog *cat = idem_catalog();
 	IdemUserContext caller;
+	Oid			table = enter(&caller, statement);
 	uint64		rows;
 
-	if (bare)
-		idem_usercontext_enter_bare(&caller, cat->owner);
-	else
-		idem_usercontext_enter(&caller, cat->owner);
-	Assert(GetUserId() == cat->owner && InSecurityRestrictedOperation());
-	ready(statement, cat);
+	ready(statement, table);
 	rows = idem_spi_run(statement->plan, how);
 	idem_usercontext_leave(&caller);
 	return rows;

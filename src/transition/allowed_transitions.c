@@ -111,7 +111,8 @@ read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature), whole},
 		.write_sql = write_sql, .state = &target,
-		.argtypes = types
+		.argtypes = types,
+		.table = RelationGetRelid(rel), .looks = true
 	};
 	Datum		values[2];
 	bool		isnull[2];

@@ -242,7 +242,8 @@ idem_transition_target_run(IdemTransitionTarget *target,
 		.write_sql = write_sql, .state = target,
 		.nargs = target->table.key.ncolumns +
 		(which == IDEM_TRANSITION_UPDATE ? 2 : 0),
-		.argtypes = target->types
+		.argtypes = target->types,
+		.table = RelationGetRelid(target->table.rel)
 	};
 	Datum		values[2];
 	bool		isnull[2];

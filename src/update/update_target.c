@@ -231,7 +231,8 @@ plan_for(const IdemUpdateTarget *target, IdemUpdateStatement which)
 	ListCell   *lc;
 	IdemCallerStatement statement = {
 		.write_sql = write_sql, .state = target,
-		.nargs = target->nparams, .argtypes = target->types
+		.nargs = target->nparams, .argtypes = target->types,
+		.table = RelationGetRelid(target->table.rel)
 	};
 
 	/* Privileges shape the statements, hence the user. */

@@ -66,6 +66,7 @@ statement_of(IdemUpsertState *state, IdemUpsertStatement which)
 	IdemCallerStatement statement = {
 		.signature = {state->signature.data, state->signature.len, which},
 		.write_sql = write_sql, .state = &state->upsert->spec,
+		.table = state->upsert->spec.target,
 		.nargs = lengthof(argtypes), .argtypes = argtypes,
 		.data_size = which == IDEM_UPSERT_WRITE ?
 		sizeof(IdemUpsertExperience) : 0
