@@ -33,6 +33,15 @@
 -- a function that a type, a cast or an index is made of stands with that.
 --
 
+-- What is there when this script begins: for the rights, at the end.
+SELECT pg_catalog.set_config('idem_script.present', COALESCE((
+	SELECT pg_catalog.array_agg(pg_catalog.format('%s/%s', d.classid, d.objid))
+	FROM pg_catalog.pg_extension AS e
+		JOIN pg_catalog.pg_depend AS d ON d.refobjid OPERATOR(pg_catalog.=) e.oid
+			AND d.refclassid OPERATOR(pg_catalog.=) e.tableoid
+	WHERE e.extname OPERATOR(pg_catalog.=) 'idem' AND d.deptype OPERATOR(pg_catalog.=) 'e'
+)::pg_catalog.text, '{}'), true);
+
 --
 -- Outcomes and roles
 --
@@ -1191,7 +1200,10 @@ COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_scope IS
 -- functions of its own on them.  It must do nothing that runs those: no INSERT,
 -- UPDATE, DELETE or COPY, no default or type that rewrites a table, no new
 -- constraint or index, unless as that owner, under security restriction, in C.
--- It revokes from PUBLIC where it makes an object, and ends as this one does.
+-- It revokes from PUBLIC where it makes an object.  It begins as this one does, by
+-- noting what is there, and ends as this one does, with all that follows: that is
+-- about what the script has made.  Rights on what was there, and its owner, stay
+-- what administrators have made of them.
 --
 -- pg_dump writes rights as they differ from those that an object had when the
 -- extension made it (pg_init_privs).  There, all rights on tables are granted to
@@ -1204,6 +1216,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 DO $$
 DECLARE
 	owner CONSTANT regrole := 10;
+	present CONSTANT text[] := current_setting('idem_script.present');
 	member record;
 	rights aclitem[];
 	grantee regrole;
@@ -1216,6 +1229,7 @@ BEGIN
 			CROSS JOIN pg_identify_object(d.classid, d.objid, 0) AS o
 			LEFT JOIN pg_type AS t ON t.tableoid = d.classid AND t.oid = d.objid
 		WHERE e.extname = 'idem'
+			AND format('%s/%s', d.classid, d.objid) <> ALL (present)
 			-- casts have neither owner nor rights
 			AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass)
 			-- the type of a table goes with it, and so does that of an array
@@ -1249,20 +1263,29 @@ BEGIN
 END
 $$;
 
--- What is granted from here on would be granted by the owner of the extension.
+-- What is granted from here on would be granted by the owner of the tables.
 DO $$
 DECLARE
+	present CONSTANT text[] := current_setting('idem_script.present');
 	store record;
 BEGIN
 	FOR store IN
 		SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
-			c.oid::regclass AS name, c.relowner::regrole AS owner, e.extowner::regrole AS heir
+			c.oid::regclass AS name, c.relowner::regrole AS owner, heir.heir::regrole
 		FROM pg_extension AS e
+			-- who owns the tables that were there, or else the extension
+			CROSS JOIN LATERAL (
+				SELECT coalesce(max(k.relowner) FILTER (
+					WHERE format('%s/%s', k.tableoid, k.oid) = ANY (present)), e.extowner)
+				FROM pg_class AS k
+				WHERE k.relnamespace = e.extnamespace AND k.relname = 'idem_key'
+			) AS heir (heir)
 			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
 				AND d.refobjid = e.oid AND d.deptype = 'e'
 			JOIN pg_class AS c ON c.tableoid = d.classid AND c.oid = d.objid
 		-- of the rights of the bootstrap superuser there is nothing to tell
-		WHERE e.extname = 'idem' AND c.relowner <> e.extowner
+		WHERE e.extname = 'idem' AND c.relowner <> heir.heir
+			AND format('%s/%s', d.classid, d.objid) <> ALL (present)
 		ORDER BY c.relkind = 'S' DESC
 	LOOP
 		EXECUTE format('GRANT ALL ON %s %s TO pg_database_owner', store.kind, store.name);

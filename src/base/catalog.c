@@ -85,7 +85,7 @@ idem_catalog_error_altered(const char *kind, const char *name)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("%s \"%s\" is not as extension \"idem\" has made it",
 					kind, name),
-			 errhint("Undo what was altered, or drop and create the extension.")));
+			 errhint("If the library is newer, run ALTER EXTENSION idem UPDATE.  Else undo what was altered, or drop and create the extension.")));
 }
 
 /* The trigger function of that name. */

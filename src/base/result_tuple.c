@@ -78,7 +78,7 @@ check_columns(TupleDesc desc, int ncolumns, Oid outcome_type)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("a result type of extension \"idem\" has been altered"),
-				 errhint("Undo what was altered, or drop and create the extension.")));
+				 errhint("If the library is newer, run ALTER EXTENSION idem UPDATE.  Else undo what was altered, or drop and create the extension.")));
 }
 
 /*
