@@ -107,7 +107,7 @@ sub install
 	# of a make that calls this test, nothing is for this one
 	local @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
 	delete @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
-	system_or_bail(@make, 'all');
+	system_or_bail(@make, '-j2', 'COPT=-O0', 'all');
 	system_or_bail(@make, 'install');
 	return;
 }
