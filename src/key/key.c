@@ -334,8 +334,9 @@ finish(IdemKey *key, const IdemAnswer *answer)
  * been done.  In either case answer is what came of it.  Waits, as any lock does,
  * for another session that works under the same key.
  *
- * Returns whether the call is a replay.  Every call that does work under a key goes
- * through here, so this is where replays are to be counted.
+ * Returns whether the call is a replay.  Every call that does its work itself goes
+ * through here, so this is where replays are to be counted; claims, whose work is
+ * done elsewhere, have lease_claim.c and lease.c.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
  * different request, what idem_key_find does, and whatever the work raises; 40001
