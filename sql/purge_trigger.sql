@@ -51,6 +51,24 @@ SELECT idem_purge();
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 
+-- A column that is no time any more is not read as one.
+BEGIN;
+INSERT INTO idem_message (expires_at, consumer, message_id) VALUES (now() + interval '1 day', 'purge_trigger', 'm1');
+SELECT use_keys(1);
+SAVEPOINT s;
+ALTER TABLE idem_message ALTER expires_at TYPE text;
+SELECT idem_purge();
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK TO s;
+ALTER TABLE idem_message ALTER expires_at TYPE timestamp;
+SELECT idem_purge();
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK TO s;
+ALTER TABLE idem_key RENAME lease_until TO held_until;
+SELECT idem_purge();
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
+
 -- A trigger that lets nothing go, or some of it.
 BEGIN;
 CREATE TRIGGER keep BEFORE DELETE ON idem_key FOR EACH ROW EXECUTE FUNCTION act('SELECT', 'keep');

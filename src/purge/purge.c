@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
@@ -181,15 +182,31 @@ open_table(const Store *store, bool wait, Relation *rel)
 	return READY;
 }
 
+/*
+ * The number of a column that tells a time.  Raises 55000 where its owner has made
+ * it, or the table, something else: what is no time must not be read as one, or
+ * rows would go that are not to.
+ */
+static AttrNumber
+time_column(Relation rel, const char *name)
+{
+	AttrNumber	number = get_attnum(RelationGetRelid(rel), name);
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || number <= 0 ||
+		TupleDescAttr(RelationGetDescr(rel), number - 1)->atttypid != TIMESTAMPTZOID)
+		idem_catalog_error_altered("table", RelationGetRelationName(rel));
+	return number;
+}
+
 /* Deletes rows of a table, at most so many; whether it came to their end. */
 static bool
 purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 {
 	Store	   *store = &stores[purge->table];
 
-	rows->ended = get_attnum(RelationGetRelid(rel), store->ended);
+	rows->ended = time_column(rel, store->ended);
 	rows->held = store->held == NULL ? InvalidAttrNumber :
-		get_attnum(RelationGetRelid(rel), store->held);
+		time_column(rel, store->held);
 	rows->until = purge->now;
 	if (store->kept_s != NULL)
 		rows->until -= *store->kept_s * USECS_PER_SEC;
