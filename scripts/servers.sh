@@ -132,7 +132,7 @@ built_server() {
 	server=$cache/server/$version-$kind-$sum
 	[ ! -x "$server/bin/postgres" ] || return 0
 	say "Building PostgreSQL $version, $kind (once; takes some minutes) ..."
-	wanted="bison flex libicu-dev pkg-config gcc make"
+	wanted="bison bzip2 flex gcc libicu-dev make pkg-config"
 	[ "$kind" != valgrind ] || wanted="$wanted valgrind"
 	install_wanted
 	work=$(mktemp -d /tmp/idem.XXXXXX) || exit

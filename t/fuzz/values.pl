@@ -19,7 +19,7 @@ my @words = ('', 'a', 'sad', 'happy', 'no', 'yes', 'NaN', 'infinity', '-infinity
 	'{{1,2},{3,4}}', '[0:1]={1,2}', '{NULL}', '{\"a\"}', '(1,b,{1})', '(,,)', '[1,5)', 'empty', '\\\\x6162', 'S0', 'S1',
 	'\\u00e9', '\\ud83d\\ude00', '\\ud800', '\\u0000', '\\t\\n', 'x' x 300, 'y' x 9000);
 my @columns = qw(small big exact real8 truth text short fixed name bytes moment day span uuid inet bits document raw
-	numbers texts grid mood pair pairs domain range generated version);
+	numbers texts grid mood pair pairs domain range version);
 my %likely = (
 	small => \@numbers, big => \@numbers, exact => \@numbers, real8 => \@numbers, truth => [qw(true false "t" "off" 1)],
 	moment => [ '"2026-01-01"', '"infinity"', '"2026-01-01 10:00+02"' ], day => ['"2026-02-28"'], span => ['"1 day"', '"-3 mons"'],
@@ -40,21 +40,38 @@ sub value
 	return '{' . join(',', map { text(pick('a', 'b', 'c', @words)) . ':' . value($depth + 1) } 1 .. rand 4) . '}';
 }
 
-sub column { return one_in(40) ? pick(@words, 'Odd \\"name\\"', 'tableoid', 'ctid', 'xmin') : pick(@columns) }
+sub column { return one_in(80) ? pick(@words, 'Odd \\"name\\"', 'tableoid', 'ctid', 'xmin', 'generated') : pick(@columns) }
+
+# The columns of the object made last, which rules are mostly about.
+my @names;
 
 sub object
 {
 	my (@fields) = @_;
-	my @names = map { column() } 1 .. 1 + rand 5;
+
+	@names = map { column() } 1 .. 1 + rand 5;
 
 	push @fields, map { text($_) . ':' . ($likely{$_} && !one_in(5) ? pick(@{ $likely{$_} }) : value(1)) } @names;
 	return '{' . join(',', @fields) . '}';
 }
 
+sub rule
+{
+	my ($column) = @_;
+
+	return value(1) if one_in(40);
+	return text(pick(qw(set max min union keep))) if one_in(10);
+	return text(pick(qw(set keep union))) if $column =~ /^(?:document|numbers|texts|pairs)$/;
+	return text(pick(qw(set keep))) if $column =~ /^(?:raw|grid|pair|bits|truth|range)$/;
+	return text(pick(qw(set keep max min)));
+}
+
 sub rules
 {
-	return '{' . join(',', map { text(column()) . ':' . (one_in(10) ? value(1)
-		: text(pick(qw(set max min union keep)))) } 0 .. rand 4) . '}';
+	my %rules = map { $_ => rule($_) } grep { one_in(2) } @names;
+
+	$rules{ column() } = text('keep') if one_in(20);
+	return '{' . join(',', map { text($_) . ":$rules{$_}" } sort keys %rules) . '}';
 }
 
 sub state { return one_in(30) ? pick(@words) : 'S' . int rand 5 }

@@ -17,7 +17,7 @@ sub steps
 	my (@steps, $before, $is_step);
 
 	pos($text) = 0;
-	while ($text =~ /\G(?:\s|#[^\n]*)*(?:(\w[\w\$]*|"(?:[^"]|"")*")|\{[ \t\r\f]*([^}]*?)[ \t\r\f]*\}|[,()*])/gc)
+	while ($text =~ /\G(?:\s|#[^\n]*+)*+(?:(\w[\w\$]*|"(?:[^"]|"")*")|\{[ \t\r\f]*([^}]*?)[ \t\r\f]*\}|[,()*])/gc)
 	{
 		my ($word, $sql, $at) = ($1, $2, $-[2]);
 
@@ -32,7 +32,7 @@ sub steps
 			$is_step = 0;
 		}
 	}
-	$text =~ /\G(?:\s|#[^\n]*)*\z/gc or die 'cannot read the test after: ' . substr($text, 0, pos($text));
+	$text =~ /\G(?:\s|#[^\n]*+)*+\z/gc or die 'cannot read the test from: ' . substr($text, pos($text) // 0);
 	return @steps;
 }
 
