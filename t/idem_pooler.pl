@@ -55,6 +55,12 @@ INI
 append_to_file("$place/pgbouncer.ini", "max_prepared_statements = 100\n")
   if $prepares;
 system_or_bail($pgbouncer, '-q', '-d', "$place/pgbouncer.ini");
+# it goes into the background before it listens
+for (1 .. 1800)
+{
+	last if -S "$place/.s.PGSQL.6432";
+	select undef, undef, undef, 0.1;
+}
 
 END
 {
