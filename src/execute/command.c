@@ -188,8 +188,10 @@ analyze(Reading *reading, const char *text, bool keyed)
 static bool
 same_reading(const Reading *a, const Reading *b)
 {
+	/* without parameters there need not be an array */
 	return a->analyzed != NULL && a->count == b->count &&
-		memcmp(a->types, b->types, sizeof(Oid) * a->count) == 0 &&
+		(a->count == 0 ||
+		 memcmp(a->types, b->types, sizeof(Oid) * a->count) == 0) &&
 		equal(a->analyzed, b->analyzed);
 }
 
@@ -204,7 +206,8 @@ keep_reading(IdemPlan *plan, const Reading *reading)
 	copy.analyzed = copyObject(reading->analyzed);
 	copy.count = reading->count;
 	copy.types = palloc(sizeof(Oid) * (reading->count + 1));
-	memcpy(copy.types, reading->types, sizeof(Oid) * reading->count);
+	if (reading->count > 0)
+		memcpy(copy.types, reading->types, sizeof(Oid) * reading->count);
 	MemoryContextSwitchTo(former);
 	*(Reading *) plan->data = copy;
 }
