@@ -109,15 +109,16 @@ table_of(const IdemStatement *statement, const IdemCatalog *cat)
 /*
  * Becomes the owner of the table that a statement is about, and returns that
  * table.  It is locked first, so that neither its owner nor, where nothing is
- * attached to it, that changes before the statement has run.
+ * attached to it, that changes before the statement has run.  The lock is the
+ * statement's own: a weaker one, which has to become a stronger one, can deadlock.
  */
 static Oid
 enter(IdemUserContext *caller, const IdemStatement *statement)
 {
 	Oid			table = table_of(statement, idem_catalog());
 	bool		may_be_bare = statement->table != 0;
-	Relation	rel = table_open(table, may_be_bare ? RowExclusiveLock :
-								 AccessShareLock);
+	Relation	rel = table_open(table, statement->reads ? AccessShareLock :
+								 RowExclusiveLock);
 	Oid			owner = rel->rd_rel->relowner;
 	bool		bare = may_be_bare && idem_simple_dml_runs_nothing(rel);
 

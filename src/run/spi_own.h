@@ -21,6 +21,7 @@ typedef struct IdemStatement
 	int			nargs;
 	Oid			argtypes[IDEM_MAX_ARGS];
 	size_t		table;			/* 0: always restricted */
+	bool		reads;			/* does it only read its table? */
 	/* private to spi_own.c */
 	IdemPlan   *plan;			/* NULL before first use */
 	uint64		reloads;		/* of the catalog, when plan was made */
