@@ -132,7 +132,8 @@ install_missing() {
 	rm -f "$log"
 }
 
-# What only some of a script's tests need: packages, by Debian's names.
+# What only some of a script's tests need: packages, by Debian's names.  NN stands for
+# the version of PostgreSQL, where that is Debian's.
 wanted=
 
 # A service that a package brings along is not to run: nobody asked for one.
@@ -159,6 +160,10 @@ wanted_found() {
 install_wanted() {
 	local package missing=
 	for package in $wanted; do
+		case $package,$("$pg_config" --bindir) in
+			*-NN-*,/usr/lib/postgresql/*) package=${package/NN/$(pg_version "$pg_config")} ;;
+			*-NN-*) continue ;;
+		esac
 		wanted_found "$package" || missing="$missing $package"
 	done
 	[ -n "$missing" ] && command -v apt-get >/dev/null || return
