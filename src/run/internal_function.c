@@ -173,7 +173,7 @@ check_names(Node *node, void *schema)
 
 /* Raises 42501 or 40001 where a statement of idem's names what it does not mean. */
 static void
-analyzed(ParseState *pstate, Query *query, IDEM_JUMBLE_STATE * jstate)
+analyzed(ParseState *pstate, Query *query, IDEM_JUMBLE_STATE *jstate)
 {
 	if (current.text != NULL && pstate->p_sourcetext == current.text)
 	{

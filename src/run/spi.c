@@ -63,15 +63,15 @@ text_of(const IdemPlan *plan)
 static SPIPlanPtr
 prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnText *own)
 {
-	IdemOwnText text = {NULL};
+	IdemOwnText named = {NULL};
 	IdemOwnText outer;
 	volatile SPIPlanPtr plan = NULL;
 
 	if (own != NULL)
-		text = *own;
-	text.		text = own != NULL ? sql : NULL;
+		named = *own;
+	named.text = own != NULL ? sql : NULL;
 
-	outer = idem_internal_function_begin(&text);
+	outer = idem_internal_function_begin(&named);
 	PG_TRY();
 	{
 		plan = prepare(sql, nargs, argtypes);
