@@ -160,10 +160,11 @@ wanted_found() {
 install_wanted() {
 	local package missing=
 	for package in $wanted; do
-		case $package,$("$pg_config" --bindir) in
-			*-NN-*,/usr/lib/postgresql/*) package=${package/NN/$(pg_version "$pg_config")} ;;
-			*-NN-*) continue ;;
-		esac
+		if [[ $package = *-NN-* ]]; then
+			# only Debian's own PostgreSQL has its extensions from there
+			[[ $("$pg_config" --bindir) = /usr/lib/postgresql/* ]] || continue
+			package=${package/NN/$(pg_version "$pg_config")}
+		fi
 		wanted_found "$package" || missing="$missing $package"
 	done
 	[ -n "$missing" ] && command -v apt-get >/dev/null || return
