@@ -47,7 +47,9 @@ sub through_execute
 	{
 		my ($before, $command, $after) = $statement =~ /^(\s*)(.*?)(\s*;?)$/s;
 
-		if ($command =~ /^(?:WITH\b.*)?\b(?:INSERT|UPDATE|DELETE|MERGE)\b/is && $command !~ $temporary)
+		# whole rows of a table are objects in the result, whose columns have no order
+		if ($command =~ /^(?:WITH\b.*)?\b(?:INSERT|UPDATE|DELETE|MERGE)\b/is && $command !~ $temporary
+			&& $command !~ /\bRETURNING\b.*\b(?:old|new)\b(?!\.)/is)
 		{
 			my $call = "idem_execute(gen_random_uuid()::text, \$idem\$$command\$idem\$)";
 
@@ -151,6 +153,15 @@ sub outputs
 	return map { $_ => slurp_file("$place/" . s/\W/_/gr . '.out') } @titles;
 }
 
+# Where an output is not as expected.
+sub difference
+{
+	my @files = map { PostgreSQL::Test::Utils::tempdir() . '/output' } @_;
+
+	append_to_file($files[$_], $_[$_]) foreach 0 .. $#_;
+	return scalar qx(diff -U 20 "$files[0]" "$files[1]" | head -n 200);
+}
+
 my (%texts, %steps, %expected, $permutations);
 my %plain;
 
@@ -193,9 +204,8 @@ foreach my $title (sort keys %steps)
 	my @expected = $plain{$title}
 		? restore($outputs{ $title =~ s/ by .*/ plainly/r }, @{ $plain{$title} })
 		: @{ $expected{$title} };
-	my ($same) = grep { $output eq $_ } @expected;
 
-	is($output, $same // $expected[0], $title);
+	ok((grep { $output eq $_ } @expected), $title) or diag(difference($expected[0], $output));
 	$permutations += () = $output =~ /^starting permutation/mg;
 }
 cmp_ok(scalar keys %steps, '>=', AT_LEAST, "tests, with $permutations permutations") if $only eq '';
