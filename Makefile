@@ -3,6 +3,7 @@
 #   make demo         the main job, on a throwaway server
 #   make check        build, and pass every test, on throwaway servers
 #   make storm        random schedules, for DURATION=2h or so
+#   make mutants      faults planted into idem, each of which the storm has to find
 #   make matrix       the check on all versions of PostgreSQL that can be had
 #   make sanitize     the tests with sanitizers and valgrind
 #   make fuzz         random statements, with sanitizers, for DURATION=20m or so
@@ -139,7 +140,7 @@ ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
 PG_CONFIG ?= pg_config
 
 # These work before there is a PostgreSQL to build for: they install it.
-TASKS = check coverage demo fuzz matrix sanitize storm
+TASKS = check coverage demo fuzz matrix mutants sanitize storm
 .PHONY: $(TASKS) dist
 
 ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))

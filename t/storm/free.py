@@ -9,8 +9,8 @@ import random
 import time
 
 import pq
-from calls.upkeep import Upkeep
-from free_calls import CALLS, hold, purge
+from calls.upkeep import TABLES, Upkeep
+from free_calls import CALLS, MAKE_READY, hold, purge
 from ledger import Ledger
 from pq import LOST
 from server import USERS
@@ -33,7 +33,11 @@ def plan(seed):
     rng = random.Random(seed)
     names = list(CALLS)
     kinds = sorted(rng.sample(names, rng.randint(3, len(names))))
+    if rng.random() < 0.5:
+        kinds = sorted(rng.sample(names, 3))
     hurts = [h for h in HURTS if rng.random() < {"crash": 0.12, "blocks": 0.6, "levels": 0.5}.get(h, 0.4)]
+    if rng.random() < 0.2:
+        kinds, hurts = sorted({kinds[0], "ready"}), sorted({*hurts, "stir"} - {"crash", "terminate"})
     return {"seed": seed, "sessions": rng.randint(3, 8), "kinds": kinds, "hurts": hurts, "seconds": 1.5}
 
 
@@ -116,7 +120,7 @@ class Client:
         if state == "40001" and self.isolation != "read committed":
             return
         # what stands alone takes its locks in one order, but upkeep does not
-        if state == "40P01" and {"blocks", "upkeep"} & set(self.hurts):
+        if state == "40P01" and {"blocks", "upkeep", "stir"} & set(self.hurts):
             return
         raise Fault(f"session {self.number}, {self.isolation}: {request.sql}\n  answered {answer}")
 
@@ -224,6 +228,8 @@ class Round:
 
     def run(self):
         self.server.reset_free()
+        if "ready" in self.plan["kinds"]:
+            self.server.rows(MAKE_READY)
         clients = [Client(self, n, self.server.session(USERS[0], simple=n % 2 == 0))
                    for n in range(self.plan["sessions"])]
         keeper = self.server.session("postgres")
@@ -260,14 +266,17 @@ class Round:
                 self.check_upkeep(answer)
                 if answer.state == LOST:
                     self.server.open(keeper)
-            if self.over or now < next_hurt:
-                continue
-            next_hurt = now + 0.02
-            if not keeping:
+            if not keeping and not self.over:
                 sql = self.keep()
                 if sql:
                     keeper.send(sql)
                     keeping = True
+            if now < next_hurt:
+                continue
+            next_hurt = now + 0.02
+            self.end_prepared(0.3)
+            if self.over:
+                continue
             self.hurt(clients)
             if "crash" in self.plan["hurts"] and now > crash_at:
                 crash_at = until
@@ -295,6 +304,9 @@ class Round:
         """What the keeper does next."""
         if "purge" in self.plan["hurts"] and self.rng.random() < 0.4:
             return purge(self.rng, 0, 0).sql
+        if "stir" in self.plan["hurts"]:
+            # the rows of keys in another order
+            return self.rng.choice([f"CLUSTER idem_key USING {index}" for index in TABLES["idem_key"]])
         if "upkeep" in self.plan["hurts"]:
             return Upkeep.generate(self.rng)["sql"]
         return None
@@ -309,7 +321,6 @@ class Round:
             self.server.rows(f"SELECT pg_terminate_backend({victim.connection.pid})")
         if "cancel" in self.plan["hurts"] and self.rng.random() < 0.3 and victim.connection.pid:
             self.server.rows(f"SELECT pg_cancel_backend({victim.connection.pid})")
-        self.end_prepared(0.3)
 
     def end_prepared(self, age):
         """Ends what was prepared by a session that was lost."""
@@ -345,7 +356,8 @@ def attempt(server, plan_):
 
 
 def storm(server, options, say):
-    until = time.monotonic() + options.duration
+    began = time.monotonic()
+    until = began + options.duration
     number = answers = 0
     while time.monotonic() < until and (options.schedules is None or number < options.schedules):
         seed = options.only or f"{options.seed}.{number}"
@@ -355,8 +367,9 @@ def storm(server, options, say):
         round_, fault = attempt(server, plan_)
         number, answers = number + 1, answers + round_.answers
         if fault is not None:
-            say(f"VIOLATION in round {seed}\n{plan_}\n{fault}\n")
-            report(server, plan_, options, say)
+            say(f"VIOLATION after {time.monotonic() - began:.1f} s, in round {seed}\n{fault}\n{plan_}\n")
+            if options.shrink:
+                report(server, plan_, options, say)
             return False
     say(f"{number} rounds, {answers} answers: all as it must be")
     return True

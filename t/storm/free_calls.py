@@ -14,7 +14,13 @@ CREATE TABLE thing (id bigint PRIMARY KEY, key text NOT NULL, n int);
 CREATE TABLE effect (what text, key text);
 CREATE TABLE applied (part int, "offset" bigint);
 """
+READY = 1000                    # claims made in one transaction
 RESET = "DELETE FROM thing; DELETE FROM effect; DELETE FROM applied;"
+MAKE_READY = f"""
+SET ROLE alice;
+SELECT count(idem_claim('ready ' || i, lease => '1 day')) FROM generate_series(0, {READY - 1}) AS i;
+RESET ROLE;
+"""
 ROWS = 3
 WINDOW = 4                      # keys that all sessions are at
 
@@ -205,6 +211,16 @@ def hold(rng, key, fence):
                    possible=[(kind, key)])
 
 
+def ready(rng, front, me):
+    """One of many claims, whose rows only their keys tell apart: how far it is, or its end."""
+    key = f"ready {rng.randrange(READY)}"
+    if rng.random() < 0.8:
+        return Request(f"""SELECT idem_checkpoint('{key}', 1, 'step', '{{"key": "{key}"}}')""", errors=("ID002",))
+    return Request(f"""SELECT idem_complete('{key}', '{{"key": "{key}", "fence": 1}}', 1)""",
+                   facts=lambda rows: [("ended", key, 1)] if rows[0][0] == "t" else [],
+                   possible=[("ended", key)])
+
+
 def claim_transaction(rng, front, me):
     key = f"transaction {number(rng, front)}"
     return Request(
@@ -279,4 +295,4 @@ def purge(rng, front, me):
 
 CALLS = {f.__name__: f for f in (
     upsert, upsert_doc, merge, update, write, execute, execute_expiring, transfer, transition, transition_batch,
-    move, claim, claim_transaction, lookup, consume, consume_batch, consume_expiring, advance, history)}
+    move, claim, ready, claim_transaction, lookup, consume, consume_batch, consume_expiring, advance, history)}

@@ -100,8 +100,8 @@ class Ledger:
     def claims(self, server):
         for key, fence, outcome, ended, its_key in server.rows(
                 "SELECT key, fence, outcome, response->>'fence', coalesce(response->>'key', response->'data'->>'key')"
-                " FROM idem_key WHERE key LIKE 'claim %'"):
-            told = self.sure["claim"][key]
+                " FROM idem_key WHERE key ~ '^(claim|ready) '"):
+            told = self.sure["claim"][key] if key.startswith("claim") else [1]
             fences = set(range(1, int(fence) + 1))
             if len(set(told)) < len(told) or set(told) - fences:
                 yield f"fences of {key}, at {fence}, were {sorted(told)}"

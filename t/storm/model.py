@@ -194,12 +194,13 @@ class View:
         if value is None:
             return None
         self.touch(item)
+        seq, value = self.store.latest(item)
+        if self.transaction.snapshot is not None and seq > self.transaction.snapshot:
+            # the version that it sees is old: who is at the new one does not matter
+            raise Refused("40001")
         holders = self.holders(item)
         if holders:
             raise Busy(item, holders)
-        seq, value = self.store.latest(item)
-        if self.transaction.snapshot is not None and seq > self.transaction.snapshot:
-            raise Refused("40001")
         if plain and value is not None and item in self.sent and self.sent[item] != value.get("_life"):
             return None
         if value is not None:
@@ -216,7 +217,8 @@ class View:
         self.touch(item)
         holders = self.writers(item) if writers_only else self.holders(item)
         if holders:
-            raise Busy(item, holders)
+            # an insert that meets a row which it does not see need not wait for its lock
+            raise Busy(item, holders, ("40001",) if self.is_unseen(item) else ())
         seq, value = self.store.latest(item)
         if value is None:
             return None

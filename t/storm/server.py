@@ -54,6 +54,7 @@ class Server:
         return answer.rows
 
     def install(self):
+        self.undo_prepared()
         self.rows("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public; DROP EXTENSION IF EXISTS idem CASCADE;"
                   "CREATE EXTENSION idem;")
         for user in USERS:
@@ -65,9 +66,13 @@ class Server:
                   " AND relnamespace = 'public'::regnamespace AND relname NOT LIKE 'idem%' LOOP"
                   " EXECUTE format('GRANT ALL ON %s TO PUBLIC', t); END LOOP; END $$")
 
-    def reset(self):
+    def undo_prepared(self):
+        """Ends what a schedule has left that failed."""
         for (gid,) in self.rows("SELECT gid FROM pg_prepared_xacts"):
             self.rows(f"ROLLBACK PREPARED '{gid}'")
+
+    def reset(self):
+        self.undo_prepared()
         self.rows("SET lock_timeout = '20s';" + calls.reset())
 
     def reset_free(self):

@@ -64,15 +64,50 @@ STATEMENTS = {
 }
 
 
+def used_again(rng, admin):
+    """A key or message whose time is over is used again, while a purge has an old snapshot."""
+    call = calls.CALLS[rng.choice(("claim", "upsert", "execute", "consume"))]
+    user, p = rng.randrange(admin), call.generate(rng)
+    over = Step(admin, "expire_message" if "message" in p else "expire", {**p, "consumer": "one"})
+    return [Step(user, call.name, over.p), over, Step(admin, "begin", {"isolation": "repeatable read"}),
+            Step(admin, "lookup", {"key": "u1"}), Step(user, call.name, over.p), Step(admin, "purge"),
+            Step(admin, "commit")]
+
+
+def taken_over(rng, admin):
+    """A claim is taken over, and then comes the former holder."""
+    p = {**calls.CALLS["claim"].generate(rng), "lease": "1 hour"}
+    one, other = rng.randrange(admin), rng.randrange(admin)
+    end = calls.CALLS[rng.choice(("complete", "fail", "release", "extend", "checkpoint"))]
+    lapse = Step(admin, "lapse", p) if rng.random() < 0.7 else Step(one, "release", {**p, "fence": 1, "forget": False})
+    return [Step(one, "claim", p), lapse, Step(other, "claim", p),
+            Step(one, end.name, {**end.generate(rng), **p, "fence": 1})]
+
+
+# What chance would seldom bring about, with all else that happens in between.
+MOTIFS = (used_again, taken_over)
+
+
+def weave(rng, steps, motif):
+    """Puts the steps of a motif, in their order, among the others."""
+    places = sorted(rng.randrange(len(steps) + 1) for _ in motif)
+    for place, step in reversed(list(zip(places, motif))):
+        steps.insert(place, step)
+
+
 def generate(seed, crashes=True):
     """The schedule of a seed, made without a look at the server."""
     rng = random.Random(seed)
     sessions = rng.randint(3, 5)
     admin = sessions - 1
     names = list(calls.CALLS)
-    # a few kinds at a time, which meet more often
+    # a few kinds at a time, which meet more often: most of one topic, or any
     kinds = set(rng.sample(names, rng.randint(4, 12)))
-    kinds |= {"purge", "expire"} if rng.random() < 0.5 else set()
+    if rng.random() < 0.6:
+        topic = rng.choice(calls.MODULES)
+        kinds = {c.name for c in topic.CALLS} | set(rng.sample(names, rng.randint(0, 3)))
+    if rng.random() < 0.6:
+        kinds |= {c.name for c in calls.purging.CALLS}
     chosen = {w: [calls.CALLS[n] for n in names if n in kinds and calls.CALLS[n].where in w]
               for w in (("any",), ("any", "super"))}
     calm = rng.random() < 0.6           # neither upkeep nor crashes nor lost connections
@@ -100,8 +135,7 @@ def generate(seed, crashes=True):
             name = rng.choice(list(SETTINGS))
             steps.append(Step(s, "set", {"name": name, "value": rng.choice((SETTINGS[name][0], "0"))}))
         elif dice < 0.055 + blocks and not inside[s] and (s != admin or rng.random() < 0.5):
-            # time and purge are the administrator's, and of no snapshot
-            level = ISOLATIONS[0] if s == admin else rng.choices(ISOLATIONS, isolation)[0]
+            level = rng.choices(ISOLATIONS, (1, 3, 0) if s == admin else isolation)[0]
             steps.append(Step(s, "begin", {"isolation": level}))
             inside[s] = True
         elif inside[s] and dice > 0.72:
@@ -118,6 +152,8 @@ def generate(seed, crashes=True):
         elif menu:
             call = rng.choices(menu, [c.weight for c in menu])[0]
             steps.append(Step(s, call.name, call.generate(rng)))
+    if rng.random() < 0.4:
+        weave(rng, steps, rng.choice(MOTIFS)(rng, admin))
     return sessions, steps
 
 

@@ -37,7 +37,8 @@ def attempt(server, pool, sessions, steps, log=None):
 
 
 def step_storm(server, options):
-    until = time.monotonic() + options.duration
+    began = time.monotonic()
+    until = began + options.duration
     pool = Pool(server)
     number = calls = waits = steps = 0
     while time.monotonic() < until and (options.schedules is None or number < options.schedules):
@@ -46,8 +47,9 @@ def step_storm(server, options):
         run, violation = attempt(server, pool, sessions, schedule)
         number, calls, waits, steps = number + 1, calls + run.calls, waits + run.waits, steps + len(schedule)
         if violation is not None:
-            say(f"VIOLATION in schedule {seed}\n{violation}\n")
-            report(server, pool, sessions, schedule, seed, options)
+            say(f"VIOLATION after {time.monotonic() - began:.1f} s, in schedule {seed}\n{violation}\n")
+            if options.shrink:
+                report(server, pool, sessions, schedule, seed, options)
             return False
         if options.only is not None:
             break
@@ -83,7 +85,7 @@ def main():
     parser.add_argument("--only", default=environment("IDEM_STORM_ONLY") or None, help="one schedule, by its seed")
     parser.add_argument("--schedules", type=int, help="so many at most")
     parser.add_argument("--schedule", help="one that failed, from its file")
-    parser.add_argument("--shrink", type=float, default=60, help="seconds to shrink for")
+    parser.add_argument("--shrink", type=float, default=60, help="seconds to shrink for; 0: only say that it failed")
     parser.add_argument("--no-crashes", dest="crashes", action="store_false")
     parser.add_argument("--failed", default="storm.failed.json")
     options = parser.parse_args()

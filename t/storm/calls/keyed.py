@@ -75,9 +75,10 @@ def find(view, item, busy=None):
             if busy is None:
                 raise Busy(item, writers, ("42501",) if strange else ())
             return busy(bool(strange))
-        if view.is_unseen(item):
-            raise Refused("40001")
         row = view.store.latest(item)[1]
+        if view.is_unseen(item):
+            # another role's may have been met just before it was committed
+            raise Refused("40001", *(() if is_ours(view, row["role"]) else ("42501",)))
     return row
 
 

@@ -31,7 +31,7 @@ class Consume(Call):
 
     @staticmethod
     def generate(rng):
-        return {"consumer": rng.choice(("one", "two")), "message": f"m{rng.randint(1, 4)}"}
+        return {"consumer": pick(rng, ("one", 4), ("two", 1)), "message": f"m{rng.randint(1, 4)}"}
 
     @staticmethod
     def sql(p):
@@ -48,7 +48,7 @@ class ConsumeBatch(Call):
 
     @staticmethod
     def generate(rng):
-        return {"consumer": rng.choice(("one", "two")),
+        return {"consumer": pick(rng, ("one", 4), ("two", 1)),
                 "messages": [f"m{rng.randint(1, 4)}" for _ in range(rng.randint(2, 3))]}
 
     @staticmethod

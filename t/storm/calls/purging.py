@@ -99,10 +99,10 @@ class Purge(Call):
                             if i[0] in ("key", "message")}):
             own, row = view.own(item)
             if not own:
-                if view.holders(item):
-                    continue
-                row = view.visible(item)
-                if row != view.store.latest(item)[1]:
+                seq, row = view.store.latest(item)
+                # what others are at, or have written since, is passed over
+                snapshot = view.transaction.snapshot
+                if view.holders(item) or (snapshot is not None and seq > snapshot):
                     continue
             if row is not None and row["expired"]:
                 view.write(item, None)
