@@ -154,6 +154,8 @@ class Client:
             if "levels" in self.hurts else "read committed"
         self.blocks += 1
         if not (yield from self.command(f"BEGIN ISOLATION LEVEL {self.isolation}")):
+            # a time limit may end it when the block has begun
+            yield from self.rollback()
             return
         for _ in range(rng.randint(1, 4)):
             savepoint = None
