@@ -35,8 +35,9 @@ def there(server, state):
         int(part): (int(next_), int(first), int(epoch) if epoch else None)
         for part, next_, first, epoch in server.rows(
             'SELECT "partition", next_offset, first_offset, epoch FROM idem_offset')}
-    yield "idem_history", {item[1:]: [list(e) for e in entries] for item, entries in state.items()
-                           if item[0] == "history"}, history(server)
+    # by version, as a row that was deleted and inserted anew has some twice
+    yield "idem_history", {item[1:]: sorted(map(list, entries), key=lambda entry: int(entry[0]))
+                           for item, entries in state.items() if item[0] == "history"}, history(server)
 
 
 def comparable(row):
