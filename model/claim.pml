@@ -80,7 +80,7 @@ bool released;					/* the newest claim was given up */
 #endif
 
 /*
- * The assumption: whoever remembers a fence forgets it before the key has
+ * The assumption: who remembers a fence forgets it before the key has
  * expired and is purged, because the fence of a new row begins at 1 again.
  */
 #ifdef MUTANT_LONG_SLEEP

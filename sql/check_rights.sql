@@ -63,7 +63,7 @@ SELECT idempotent, differences, second FROM idem_check('UPDATE secret SET n = n 
 RESET ROLE;
 SELECT idempotent, jsonb_array_length(differences) AS rows FROM idem_check('UPDATE secret SET n = n + 1 RETURNING n');
 
--- A partition is shown to whoever may read the partitioned table.
+-- A partition is shown to a role that may read the partitioned table.
 CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (1) TO (10);
 INSERT INTO part VALUES (1);

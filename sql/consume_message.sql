@@ -237,7 +237,7 @@ SELECT idem_consumer_drop('test-consume-def');
 ROLLBACK TO s;
 COMMIT;
 SELECT ttl, late FROM idem_consumer WHERE consumer = 'test-consume-def';
--- Whoever may write to the table can do so, too.
+-- A role that may write to the table can do so, too.
 DELETE FROM idem_consumer WHERE consumer = 'test-consume-def';
 SELECT idem_consume('test-consume-def', 'd6', '1 hour', now() - interval '1 day');
 

@@ -43,7 +43,7 @@ INSERT INTO idem_consumer (consumer) VALUES ('test-rights');
 INSERT INTO idem_consumer (consumer, owner) VALUES ('test-rights', 'regress_idem_ann');
 \set VERBOSITY default
 
--- Whoever defines it has it for himself,
+-- The role that defines it has it for itself,
 SELECT idem_consumer_define('test-rights', '1 day');
 SELECT idem_consume('test-rights', 'm4');
 SET ROLE regress_idem_ann;
@@ -130,7 +130,7 @@ SET ROLE regress_idem_ann;
 SELECT idem_consume('test-rights', m) FROM unnest(ARRAY['m1', 'm4', 'm7']) AS m;
 SELECT idem_seen('test-rights', m) FROM unnest(ARRAY['m1', 'm4', 'm8']) AS m;
 SELECT idem_offset('test-rights', 'log', 0);
--- Whoever defines it next has it.
+-- The role that defines it next has it.
 SELECT idem_consumer_define('test-rights', '1 hour');
 SELECT owner FROM idem_consumer WHERE consumer = 'test-rights';
 SET ROLE regress_idem_bob;

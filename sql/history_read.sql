@@ -6,7 +6,7 @@ CREATE SCHEMA test_history;
 SET search_path = test_history, public;
 \set SHOW_CONTEXT never
 
--- What history there is of the tables of this test, whoever asks.
+-- What history there is of the tables of this test, whichever role asks.
 CREATE VIEW record AS
 SELECT h.target, h.row_key, h.version, h.from_state, h.to_state, h.scope, h.key, h.note
 FROM idem_history AS h JOIN pg_class AS c ON c.oid = h.target

@@ -19,8 +19,8 @@ CREATE TABLE orders (
 SELECT idem_attach('orders', 'order', history => true);
 INSERT INTO orders VALUES (1), (2), (3);
 
--- Whoever may make a transition has it recorded, without any privilege on the
--- history itself, and under his own name.
+-- A role that may make a transition has it recorded, without any privilege on the
+-- history itself, and under its own name.
 GRANT SELECT (id), UPDATE (status) ON orders TO regress_idem_clerk;
 SET ROLE regress_idem_clerk;
 UPDATE orders SET status = 'PROCESSING' WHERE id < 3;
@@ -133,7 +133,7 @@ UPDATE former SET status = 'SHIPPED' WHERE id = 3;
 SELECT count(*) FROM idem_history('former', 3);
 SET search_path = test_history_rights, public;
 
--- Whoever only looks lends his rights to nobody's domain.
+-- A role that only looks lends its rights to nobody's domain.
 CREATE FUNCTION whose(text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE NOTICE 'checked by %', CASE current_user WHEN 'regress_idem_reader' THEN 'the owner of the table' ELSE 'another' END;

@@ -129,7 +129,7 @@ FROM idem_lookup('claim-10');
 SELECT outcome FROM idem_claim('claim-10', '{"card": 2}', lease => '1 hour');
 \echo :LAST_ERROR_SQLSTATE
 
--- Whoever has the fence ends it.  The result is kept for its time from then on.
+-- A session with the fence ends it.  The result is kept for its time from then on.
 SELECT idem_complete('claim-10', '{"charge": "ch_1"}', 1);
 SELECT outcome, response, fence, lease_until, expires_at > clock_timestamp() + interval '2 hours 59 minutes' AS anew
 FROM idem_claim('claim-10', '{"card": 1}', lease => '1 hour');
@@ -183,7 +183,7 @@ SELECT outcome, fence, lease_until <= clock_timestamp() AS ran_out FROM idem_loo
 -- a holder who was given up for dead does not pass for the new one.
 SELECT idem_release('claim-23', 1);
 SELECT outcome, fence, lease_until <= clock_timestamp() AS ran_out FROM idem_lookup('claim-23');
--- Whoever released it holds it no more, whether somebody has come or not.
+-- The session that released it holds it no more, whether another has come or not.
 SELECT idem_extend('claim-23', 1, '1 hour');
 \echo :LAST_ERROR_SQLSTATE
 SELECT idem_checkpoint('claim-23', 1, 'late');

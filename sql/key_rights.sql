@@ -232,7 +232,7 @@ SELECT * FROM idem_upsert('rights-33', 'note', '{"id": 2, "owner": "regress_idem
 RESET ROLE;
 SELECT * FROM note ORDER BY id;
 
--- It holds for the same session and shape whoever the caller is, and for a
+-- It holds for the same session and shape whichever role calls, and for a
 -- table's owner only where it is forced.
 ALTER TABLE note OWNER TO regress_idem_staff;
 SET ROLE regress_idem_staff;

@@ -94,7 +94,7 @@ UPDATE parcel SET place = 2, status = 'SHIPPED' WHERE id = 5;
 SAVEPOINT s;
 INSERT INTO parcel VALUES (5, 2, 'SHIPPED', 3);
 ROLLBACK TO s;
--- the initial state is for whoever begins there
+-- the initial state is for rows that begin there
 INSERT INTO parcel VALUES (5, 2);
 -- and the row may still leave, for there or for elsewhere
 DROP TRIGGER refuse ON parcel;

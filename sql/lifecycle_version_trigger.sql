@@ -1,5 +1,5 @@
--- idem_version(): a trigger that raises the version of a row on every update,
--- whoever makes it, for tables that follow no state machine.
+-- idem_version(): a trigger that raises the version of a row on every update, by
+-- whichever role, for tables that follow no state machine.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_raise;
@@ -136,8 +136,8 @@ ALTER TABLE page RENAME version TO revision;
 UPDATE page SET body = 'z' WHERE id = 1;
 \echo :LAST_ERROR_SQLSTATE
 
--- It runs with the rights of whoever writes, who need not be allowed to write to
--- the version.
+-- It runs with the rights of the role that writes, which need not be allowed to
+-- write to the version.
 ALTER TABLE page RENAME revision TO version;
 CREATE ROLE regress_idem_writer;
 GRANT USAGE ON SCHEMA idem_test_raise TO regress_idem_writer;

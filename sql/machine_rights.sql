@@ -39,7 +39,7 @@ INSERT INTO idem_machine (name, initial) VALUES ('test mine', 'a');
 INSERT INTO idem_machine_edge VALUES ('order', 'PENDING', 'DELIVERED');
 RESET ROLE;
 
--- Whoever defines one owns it, and so do the members of that role.
+-- The role that defines one owns it, and so do the members of that role.
 SET ROLE regress_idem_ann;
 SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
 SET ROLE regress_idem_bob;
@@ -68,7 +68,7 @@ RESET ROLE;
 SELECT owner FROM idem_machine WHERE name = 'test bob''s';
 SELECT idem_machine_drop('test bob''s');
 
--- It stays with a role that is renamed, whoever comes by its old name.
+-- It stays with a role that is renamed, and goes to none that takes its old name.
 ALTER ROLE regress_idem_ann RENAME TO regress_idem_anne;
 CREATE ROLE regress_idem_ann;
 SELECT owner FROM idem_machine WHERE name = 'test mine';
@@ -145,7 +145,7 @@ SELECT idem_attach('secret', 'test mine');
 DROP TABLE secret;
 
 -- A trap: what the owner of a table has put into its type runs as that owner,
--- never as whoever changes the machine.
+-- never as the role that changes the machine.
 SET ROLE regress_idem_eve;
 CREATE FUNCTION trap(text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -162,8 +162,8 @@ SELECT idem_machine_define('test mine', 'a', '{"a": ["b", "c", "d", "e"]}');
 SELECT idem_machine_define('test mine', 'a', '{"a": ["b"]}');
 SELECT current_user = session_user AS myself, current_setting('search_path');
 
--- Nor as whoever attaches the table, or looks at where a row may go: also not what
--- is in the type of the primary key or the version.
+-- Nor as a role that attaches the table, or looks at where a row may go: also not
+-- what is in the type of the primary key or the version.
 SELECT idem_detach('trap');
 SELECT idem_attach('trap', 'test mine');
 SET ROLE regress_idem_eve;
@@ -203,7 +203,7 @@ SELECT current_user = session_user AS myself, current_setting('search_path');
 DROP TABLE trap;
 
 --
--- Guards: with the rights of whoever changes the row
+-- Guards: with the rights of the role that changes the row
 --
 
 SET ROLE regress_idem_ann;
@@ -242,7 +242,7 @@ SET ROLE regress_idem_bob;
 UPDATE test_machine_rights.refund SET status = 'b' WHERE id = 1;
 SELECT current_user, current_setting('search_path');
 
--- Whoever only looks is not who writes: then it runs as the owner of the table.
+-- A role that only looks writes nothing: then it runs as the owner of the table.
 SET ROLE regress_idem_ann;
 ALTER FUNCTION test_machine_guards.allowed SECURITY INVOKER RESET search_path;
 UPDATE test_machine_rights.refund SET status = 'a' WHERE id = 1;
@@ -276,8 +276,8 @@ RESET ROLE;
 ALTER TABLE test_machine_rights.refund DISABLE ROW LEVEL SECURITY;
 
 -- One whose owner could not have put a trigger on the table runs with no rights but
--- those of its owner, whoever moves the row: with a guard of his own gains nobody
--- anything who defines a machine that others follow, or gets at idem's table.
+-- those of its owner, whichever role moves the row: with a guard of its own a role
+-- gains nothing that defines a machine that others follow, or gets at idem's table.
 RESET ROLE;
 ALTER FUNCTION test_machine_guards.allowed RESET search_path;
 GRANT INSERT, UPDATE, DELETE ON idem_machine_edge TO regress_idem_eve;
@@ -339,7 +339,7 @@ REVOKE regress_idem_eve FROM regress_idem_ann;
 
 -- A trap: a guard that looks at a row runs the casts of the types of its columns.
 -- Ann's guard does not do so for eve's table with ann's rights, nor with those of
--- whoever writes there.
+-- the role that writes there.
 SET ROLE regress_idem_ann;
 CREATE FUNCTION test_machine_guards.small(anyelement, jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN

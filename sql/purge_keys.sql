@@ -87,7 +87,7 @@ SELECT idem_purge();
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 
--- Purging, and starting and stopping the worker, is for whoever may delete keys.
+-- Purging, and starting and stopping the worker, is for roles that may delete keys.
 -- It takes no other privilege.
 CREATE ROLE regress_idem_purge;
 SET ROLE regress_idem_purge;

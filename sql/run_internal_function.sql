@@ -103,8 +103,8 @@ SELECT * FROM idem_upsert('helpers-7', 'outer_', '{"id": 2, "v": 5}');
 
 RESET ROLE;
 
--- Whoever may create in the extension's schema cannot pass a function of her own
--- off as one of idem's, though it fits the arguments better.
+-- A role that may create in the extension's schema cannot pass a function of its
+-- own off as one of idem's, though it fits the arguments better.
 BEGIN;
 GRANT CREATE ON SCHEMA public TO regress_idem_stranger;
 CREATE TABLE row_of (id int PRIMARY KEY, tags text[], status order_status NOT NULL DEFAULT 'PENDING', version bigint NOT NULL DEFAULT 1);

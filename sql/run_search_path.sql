@@ -74,7 +74,7 @@ CREATE OPERATOR + (LEFTARG = pg_catalog.int8, RIGHTARG = pg_catalog.int4, FUNCTI
 CREATE OPERATOR -> (LEFTARG = pg_catalog.jsonb, RIGHTARG = pg_catalog.text, FUNCTION = get_json);
 CREATE OPERATOR ->> (LEFTARG = pg_catalog.jsonb, RIGHTARG = pg_catalog.text, FUNCTION = get_text);
 
--- They are good traps: whoever names things bare walks into them.
+-- They are good traps: a role that names things bare walks into them.
 RESET ROLE;
 SET ROLE regress_idem_victim;
 SET search_path = idem_test_evil, pg_catalog, public, idem_test_path;

@@ -31,7 +31,7 @@ BEGIN;
 SELECT * FROM idem_update('doc', 1, '{"body": "b"}', expected_version => 1);
 COMMIT;
 
--- Whoever catches it has it in his own hands.
+-- A caller that catches it has it in its own hands.
 CREATE FUNCTION try() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM idem_update('doc', 1, '{"body": "b"}', expected_version => 1);

@@ -310,7 +310,7 @@ SELECT * FROM order_transition('orders', 2, 'SHIPPED');
 SELECT * FROM order_transition('orders', 2, 'DELIVERED');
 RESET ROLE;
 
--- the table's triggers run with the rights of whoever calls
+-- the table's triggers run with the rights of the role that calls
 CREATE FUNCTION who() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	RAISE NOTICE 'trigger runs as %', current_user;
@@ -323,7 +323,7 @@ SET ROLE regress_idem_stranger;
 SELECT * FROM order_transition('orders', 3, 'PROCESSING', key => 'who', scope => 'test_transition_errors');
 RESET ROLE;
 
--- neither does a cast of whoever owns the type of the state, here in the
+-- neither does a cast of the owner of the type of the state, here in the
 -- hands of a superuser
 CREATE TYPE mood AS ENUM ('PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED');
 CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE plpgsql AS $$
@@ -337,7 +337,7 @@ INSERT INTO moody VALUES (1);
 SELECT idem_attach('moody', 'order');
 SELECT * FROM order_transition('moody', 1, 'PROCESSING');
 
--- whoever may write to the table of keys can spoil an answer, not the server
+-- a role that may write to the table of keys can spoil an answer, not the server
 SELECT outcome FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');
 UPDATE idem_key SET response = NULL WHERE scope = 'test_transition_errors' AND key = 'spoilt';
 SELECT * FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');

@@ -87,7 +87,7 @@ $node->wait_for_log(qr/invalid value for parameter "idem.ttl": "soon"/, $offset)
 is(answer($kept), '120', 'a bad one in the file leaves the one before');
 $node->adjust_conf('postgresql.conf', 'idem.ttl', "'5 days'");
 
-# Whoever waits too long for another that has the key is told who that is.
+# A call that waits too long for another that has the key says whose that is.
 my $pid = open2(my $out, my $in, $node->installed_command('psql'), '-XAtq',
 	'-d', $node->connstr('postgres'));
 $in->autoflush(1);

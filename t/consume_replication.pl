@@ -1,6 +1,6 @@
 # A message that has expired, and was purged where it is replicated to, is consumed
-# once more: its new row arrives there all the same, so that whoever takes over
-# knows of it.
+# once more: its new row arrives there all the same, so that the server that takes
+# over knows of it.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
 # The owner of idem's tables may be an ordinary role, and attach code of its own to
-# them.  Whoever calls idem, and the worker, runs it with that role's rights only.
+# them.  Callers of idem, and the worker, run it with that role's rights only.
 use strict;
 use warnings;
 

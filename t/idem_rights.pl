@@ -1,6 +1,6 @@
 # Rights on idem's objects are the ones its script states and follow the role
-# that owns its tables: whatever default privileges there are, whoever creates the
-# extension, when that role leaves, and wherever a dump is restored.
+# that owns its tables: whatever default privileges there are, whichever role
+# creates the extension, when that role leaves, and wherever a dump is restored.
 use strict;
 use warnings;
 
@@ -88,7 +88,7 @@ foreach my $case (sort keys %creator)
 	my $role = $creator{$case};
 	my $name = identifier($role);
 
-	# Default privileges of every kind, of whoever may come to own something.
+	# Default privileges of every kind, of all roles that may come to own something.
 	my $grants = '';
 	foreach my $maker (values %creator)
 	{
@@ -210,7 +210,7 @@ foreach my $case ('ordinary', 'superuser', 'bootstrap')
 {
 	my $old = $creator{$case};
 
-	# A dump keeps the rights of whoever owned the tables, though a superuser
+	# A dump keeps the rights of the role that owned the tables, though a superuser
 	# restores it and owns them there.
 	restore($case, "${case}_before", "$case, restored by a superuser", 'postgres');
 	if ($case eq 'ordinary')

@@ -1,7 +1,7 @@
 # Clients that claim a key under a lease, do something outside the database,
 # and complete the claim, as processes of their own: killed at every point, and
-# stopped until their lease has run out.  Whoever comes after them finishes the
-# work, and a holder who comes back too late is refused with all it wrote.
+# stopped until their lease has run out.  The one that comes after them finishes the
+# work, and a holder that comes back too late is refused with all it wrote.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
 # Keys are dumped and restored with the database, so that what was done before
-# is answered after, and so is the history of rows.  Whoever installed the
+# is answered after, and so is the history of rows.  The role that installed the
 # extension may take the dump.
 use strict;
 use warnings;

@@ -17,8 +17,8 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE told (who text, what text);
 });
 
-# Runs scripts side by side, each in so many clients, and returns whoever was told
-# what, and how often.
+# Runs scripts side by side, each in so many clients, and returns which of them
+# was answered what, and how often.
 my $runs = 0;
 
 sub told

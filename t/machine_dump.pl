@@ -21,7 +21,7 @@ $node->safe_psql('postgres', q{
 my @as_owner = (extra_params => [ '-U', 'regress_owner' ]);
 
 # A machine of another role, which was given the right to define it, with a guard;
-# and the order machine, changed by whoever installed the extension.
+# and the order machine, changed by the role that installed the extension.
 $node->safe_psql('shop', q{
 	CREATE SCHEMA keys;
 	CREATE EXTENSION idem SCHEMA keys;
