@@ -238,6 +238,15 @@ idem_catalog(void)
 	return &catalog;
 }
 
+/* The table whose OID stands in that field of IdemCatalog. */
+Oid
+idem_catalog_table(size_t field)
+{
+	Assert(field >= offsetof(IdemCatalog, key_table) &&
+		   field < offsetof(IdemCatalog, role_type));
+	return *(const Oid *) ((const char *) idem_catalog() + field);
+}
+
 /* Is the extension installed in this database? */
 bool
 idem_catalog_installed(void)

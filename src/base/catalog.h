@@ -32,6 +32,7 @@ typedef struct IdemCatalog
 
 extern const IdemCatalog *idem_catalog(void);
 extern bool idem_catalog_installed(void);
+extern Oid	idem_catalog_table(size_t field);
 extern Oid	idem_catalog_key_of(Relation rel);
 extern IdemOutcome idem_catalog_outcome(Oid value);
 pg_noreturn extern void idem_catalog_error_altered(const char *kind,

@@ -16,16 +16,12 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/rights.h"
-
-/* The columns that the right to define machines, consumers or scopes is about. */
-#define MACHINE_NAME	1
-#define CONSUMER_NAME	2
-#define SCOPE_NAME		1
 
 /* Has EXECUTE on a function been granted to a role whose rights the user has? */
 static bool
@@ -79,44 +75,22 @@ idem_rights_purge(FunctionCallInfo fcinfo, const char *function)
 		refuse(function, "DELETE from", "idem_key");
 }
 
-static bool
-may_insert(Oid table, AttrNumber column)
+/*
+ * Raises 42501 unless the caller may insert into that column, which holds the names
+ * of what a table defines: machines, consumers, scopes.  A role that may insert just
+ * that can define, but write no row itself: there is more in a row that must not be
+ * null.
+ */
+void
+idem_rights_define(FunctionCallInfo fcinfo, const char *function, Oid table,
+				   AttrNumber column)
 {
-	return pg_class_aclcheck(table, GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
+	if (pg_class_aclcheck(table, GetUserId(), ACL_INSERT) == ACLCHECK_OK ||
 		pg_attribute_aclcheck(table, column, GetUserId(),
-							  ACL_INSERT) == ACLCHECK_OK;
-}
-
-/*
- * Raises 42501 unless the caller may insert the name of a machine.  A role that
- * may insert just that can define machines, but write no row itself: there is more
- * in a row that must not be null.
- */
-void
-idem_rights_define(FunctionCallInfo fcinfo, const char *function)
-{
-	if (!may_insert(idem_catalog()->machine_table, MACHINE_NAME) &&
-		!is_granted(fcinfo->flinfo->fn_oid))
-		refuse(function, "INSERT the name into", "idem_machine");
-}
-
-/*
- * The same of consumers: a role that defines one keeps all others from it, so that
- * not every role may.
- */
-void
-idem_rights_define_consumer(FunctionCallInfo fcinfo, const char *function)
-{
-	if (!may_insert(idem_catalog()->consumer_table, CONSUMER_NAME) &&
-		!is_granted(fcinfo->flinfo->fn_oid))
-		refuse(function, "INSERT the consumer into", "idem_consumer");
-}
-
-/* The same of scopes. */
-void
-idem_rights_define_scope(FunctionCallInfo fcinfo, const char *function)
-{
-	if (!may_insert(idem_catalog()->scope_table, SCOPE_NAME) &&
-		!is_granted(fcinfo->flinfo->fn_oid))
-		refuse(function, "INSERT the scope into", "idem_scope");
+							  ACL_INSERT) == ACLCHECK_OK ||
+		is_granted(fcinfo->flinfo->fn_oid))
+		return;
+	refuse(function, psprintf("INSERT the %s into",
+							  get_attname(table, column, false)),
+		   get_rel_name(table));
 }

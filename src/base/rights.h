@@ -5,13 +5,11 @@
 #ifndef IDEM_RIGHTS_H
 #define IDEM_RIGHTS_H
 
+#include "access/attnum.h"
 #include "fmgr.h"
 
 extern void idem_rights_purge(FunctionCallInfo fcinfo, const char *function);
-extern void idem_rights_define(FunctionCallInfo fcinfo, const char *function);
-extern void idem_rights_define_consumer(FunctionCallInfo fcinfo,
-										const char *function);
-extern void idem_rights_define_scope(FunctionCallInfo fcinfo,
-									 const char *function);
+extern void idem_rights_define(FunctionCallInfo fcinfo, const char *function,
+							   Oid table, AttrNumber column);
 
 #endif							/* IDEM_RIGHTS_H */

@@ -10,17 +10,14 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
 #include "base/error.h"
 #include "base/interval.h"
-#include "base/rights.h"
 #include "base/settings.h"
 #include "consume/consumer.h"
-#include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_consumer_define);
 PG_FUNCTION_INFO_V1(idem_consumer_drop);
@@ -34,22 +31,17 @@ enum
 	COLUMN_OWNER
 };
 
-/* So often another session may be in the way of a definition, or a trigger is. */
-#define MAX_TRIES		10
-
-/* Defines, or changes a definition that is still as $4 says whose it is. */
-static IdemStatement define = {
-	.text = "INSERT INTO @.idem_consumer AS c (consumer, ttl, late, owner)"
-	" VALUES ($1, $2, $3, $4::@.idem_role)"
-	" ON CONFLICT (consumer) DO UPDATE SET"
-	" ttl = excluded.ttl, late = excluded.late"
-	" WHERE c.owner::oid OPERATOR(pg_catalog.=) excluded.owner::oid",
-	.nargs = 4,
-	.argtypes = {TEXTOID, INTERVALOID, TEXTOID, OIDOID}
+/* Arguments of the statement that defines a consumer. */
+enum
+{
+	ARG_TTL = IDEM_DEFINITION_ARGS,
+	ARG_LATE,
+	DEFINE_ARGS
 };
 
 static void read_definition(HeapTuple row, TupleDesc desc,
 							IdemDefinition *definition);
+static bool same_definition(const IdemDefinition *a, const IdemDefinition *b);
 
 static const IdemRoleError denied = {
 	.message = "permission denied for consumer \"%s\"",
@@ -65,9 +57,20 @@ static IdemDefinitionKind consumers = {
 	.table = offsetof(IdemCatalog, consumer_table),
 	.name_column = COLUMN_CONSUMER,
 	.owner_column = COLUMN_OWNER,
+	.least = 1,
 	.size = sizeof(IdemConsumer),
 	.read = read_definition,
+	.same = same_definition,
 	.denied = &denied,
+	.define = {
+		.text = "INSERT INTO @.idem_consumer AS c (consumer, owner, ttl, late)"
+		" VALUES ($1, $2::@.idem_role, $3, $4)"
+		" ON CONFLICT (consumer) DO UPDATE SET"
+		" ttl = excluded.ttl, late = excluded.late"
+		" WHERE c.owner::oid OPERATOR(pg_catalog.=) excluded.owner::oid",
+		.nargs = DEFINE_ARGS,
+		.argtypes = {TEXTOID, OIDOID, INTERVALOID, TEXTOID}
+	},
 	.drop = {
 		.text = "DELETE FROM @.idem_consumer"
 		" WHERE ctid OPERATOR(pg_catalog.=) $1"
@@ -109,11 +112,13 @@ read_definition(HeapTuple row, TupleDesc desc, IdemDefinition *definition)
 		strcmp(TextDatumGetCString(value), "apply") == 0;
 }
 
-static void
-init_consumer(IdemConsumer *consumer, text *name)
+static bool
+same_definition(const IdemDefinition *a, const IdemDefinition *b)
 {
-	idem_consumer_check_name("consumer", name, IDEM_DEFINITION_LENGTH);
-	idem_definition_name(&consumers, &consumer->definition, name);
+	const IdemConsumer *ca = (const IdemConsumer *) a;
+	const IdemConsumer *cb = (const IdemConsumer *) b;
+
+	return ca->window_us == cb->window_us && ca->takes_late == cb->takes_late;
 }
 
 /*
@@ -123,7 +128,8 @@ init_consumer(IdemConsumer *consumer, text *name)
 void
 idem_consumer_find(IdemConsumer *consumer, text *name)
 {
-	init_consumer(consumer, name);
+	idem_consumer_check_name("consumer", name, IDEM_DEFINITION_LENGTH);
+	idem_definition_name(&consumers, &consumer->definition, name);
 	idem_definition_find(&consumers, &consumer->definition);
 }
 
@@ -178,41 +184,23 @@ parse_late(text *late)
 Datum
 idem_consumer_define(PG_FUNCTION_ARGS)
 {
-	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-	Interval   *ttl = PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1);
-	text	   *late = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
-	bool		takes_late;
-	int64		window_us;
 	IdemConsumer consumer;
-	Datum		args[4];
-	bool		isnull[4] = {false};
+	Datum		args[DEFINE_ARGS];
+	bool		isnull[DEFINE_ARGS] = {false};
 
-	idem_rights_define_consumer(fcinfo, "idem_consumer_define");
-	PreventCommandDuringRecovery("idem_consumer_define()");
-	PreventCommandIfReadOnly("idem_consumer_define()");
-
-	takes_late = parse_late(late);
-	window_us = ttl ? idem_interval_us(ttl, "ttl") : 0;
-	args[0] = PointerGetDatum(name);
-	args[1] = IntervalPGetDatum(ttl);
-	isnull[1] = (ttl == NULL);
-	args[2] = PointerGetDatum(late);
-	for (int tries = 0; tries < MAX_TRIES; tries++)
+	idem_definition_begin(&consumers, fcinfo, "idem_consumer_define",
+						  &consumer.definition);
+	isnull[ARG_TTL] = PG_ARGISNULL(1);
+	if (!isnull[ARG_TTL])
 	{
-		idem_consumer_find(&consumer, name);
-		if (consumer.definition.defined && consumer.window_us == window_us &&
-			consumer.takes_late == takes_late)
-			PG_RETURN_VOID();
-		args[3] = ObjectIdGetDatum(consumer.definition.defined ?
-								   consumer.definition.owner : GetUserId());
-		if (idem_spi_own(&define, args, isnull, 0, NULL, NULL) > 0)
-			PG_RETURN_VOID();
-
-		/* another role has defined it meanwhile */
-		CHECK_FOR_INTERRUPTS();
-		idem_definition_forget(&consumers);
+		args[ARG_TTL] = PG_GETARG_DATUM(1);
+		consumer.window_us = idem_interval_us(PG_GETARG_INTERVAL_P(1), "ttl");
 	}
-	idem_error_prevented("idem_consumer");
+	consumer.takes_late = parse_late(PG_ARGISNULL(2) ? NULL :
+									 PG_GETARG_TEXT_PP(2));
+	args[ARG_LATE] = PG_GETARG_DATUM(2);
+	idem_definition_define(&consumers, &consumer.definition, args, isnull);
+	PG_RETURN_VOID();
 }
 
 /*
@@ -227,11 +215,8 @@ idem_consumer_drop(PG_FUNCTION_ARGS)
 {
 	IdemConsumer consumer;
 
-	idem_rights_define_consumer(fcinfo, "idem_consumer_drop");
-	PreventCommandDuringRecovery("idem_consumer_drop()");
-	PreventCommandIfReadOnly("idem_consumer_drop()");
-
-	init_consumer(&consumer, PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	idem_definition_begin(&consumers, fcinfo, "idem_consumer_drop",
+						  &consumer.definition);
 	PG_RETURN_BOOL(idem_definition_drop(&consumers, &consumer.definition));
 }
 

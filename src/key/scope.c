@@ -12,22 +12,17 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "miscadmin.h"
-#include "utils/builtins.h"
 
 #include "base/catalog.h"
-#include "base/error.h"
-#include "base/rights.h"
 #include "base/settings.h"
 #include "key/scope.h"
 #include "run/definition.h"
-#include "run/spi_own.h"
 
 PG_FUNCTION_INFO_V1(idem_scope_define);
 PG_FUNCTION_INFO_V1(idem_scope_drop);
 
-StaticAssertDecl(IDEM_MAX_KEY_LENGTH <= IDEM_DEFINITION_LENGTH,
-				 "every scope that a key may have can be defined");
+StaticAssertDecl(IDEM_MAX_KEY_LENGTH == IDEM_DEFINITION_LENGTH,
+				 "just the scopes that a key may have can be defined");
 
 /* Columns of idem_scope. */
 enum
@@ -35,9 +30,6 @@ enum
 	COLUMN_SCOPE = 1,
 	COLUMN_OWNER
 };
-
-/* So often another session may be in the way of a definition, or a trigger is. */
-#define MAX_TRIES		10
 
 static const IdemRoleError denied = {
 	.message = "permission denied for scope \"%s\"",
@@ -55,6 +47,12 @@ static IdemDefinitionKind scopes = {
 	.owner_column = COLUMN_OWNER,
 	.size = sizeof(IdemDefinition),
 	.denied = &denied,
+	.define = {
+		.text = "INSERT INTO @.idem_scope (scope, owner)"
+		" VALUES ($1, $2::@.idem_role) ON CONFLICT (scope) DO NOTHING",
+		.nargs = IDEM_DEFINITION_ARGS,
+		.argtypes = {TEXTOID, OIDOID}
+	},
 	.drop = {
 		.text = "DELETE FROM @.idem_scope"
 		" WHERE ctid OPERATOR(pg_catalog.=) $1"
@@ -62,13 +60,6 @@ static IdemDefinitionKind scopes = {
 		.nargs = 2,
 		.argtypes = {TIDOID, TEXTOID}
 	}
-};
-
-static IdemStatement define = {
-	.text = "INSERT INTO @.idem_scope (scope, owner)"
-	" VALUES ($1, $2::@.idem_role) ON CONFLICT (scope) DO NOTHING",
-	.nargs = 2,
-	.argtypes = {TEXTOID, OIDOID}
 };
 
 /* Raises 42501 unless a scope, of a length that may be, is for the caller to use. */
@@ -83,25 +74,6 @@ idem_scope_check(text *name)
 	idem_definition_find(&scopes, &scope);
 }
 
-/* Takes the scope that is to be defined, or not any more, from the argument. */
-static text *
-begin(FunctionCallInfo fcinfo, const char *function, const char *call,
-	  IdemDefinition *scope)
-{
-	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
-
-	idem_rights_define_scope(fcinfo, function);
-	PreventCommandDuringRecovery(call);
-	PreventCommandIfReadOnly(call);
-	if (name == NULL)
-		idem_error_null("scope");
-	if (VARSIZE_ANY_EXHDR(name) > IDEM_MAX_KEY_LENGTH)
-		idem_error_length("scope", VARSIZE_ANY_EXHDR(name), 0,
-						  IDEM_MAX_KEY_LENGTH);
-	idem_definition_name(&scopes, scope, name);
-	return name;
-}
-
 /*
  * idem_scope_define(scope text) -> void
  *
@@ -114,22 +86,11 @@ Datum
 idem_scope_define(PG_FUNCTION_ARGS)
 {
 	IdemDefinition scope;
-	text	   *name = begin(fcinfo, "idem_scope_define", "idem_scope_define()",
-							 &scope);
-	Datum		args[2];
+	Datum		args[IDEM_DEFINITION_ARGS];
 
-	args[0] = PointerGetDatum(name);
-	args[1] = ObjectIdGetDatum(GetUserId());
-	for (int tries = 0; tries < MAX_TRIES; tries++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (idem_definition_read(&scopes, &scope) != NULL)
-			PG_RETURN_VOID();
-		/* waits for another session that defines it, and then finds it */
-		if (idem_spi_own(&define, args, NULL, 0, NULL, NULL) > 0)
-			PG_RETURN_VOID();
-	}
-	idem_error_prevented("idem_scope");
+	idem_definition_begin(&scopes, fcinfo, "idem_scope_define", &scope);
+	idem_definition_define(&scopes, &scope, args, NULL);
+	PG_RETURN_VOID();
 }
 
 /*
@@ -144,7 +105,7 @@ idem_scope_drop(PG_FUNCTION_ARGS)
 {
 	IdemDefinition scope;
 
-	(void) begin(fcinfo, "idem_scope_drop", "idem_scope_drop()", &scope);
+	idem_definition_begin(&scopes, fcinfo, "idem_scope_drop", &scope);
 	PG_RETURN_BOOL(idem_definition_drop(&scopes, &scope));
 }
 

@@ -22,6 +22,7 @@
 #include "machine/attached_tables.h"
 #include "machine/machine.h"
 #include "machine/machine_builtin.h"
+#include "machine/machine_load.h"
 #include "machine/machine_parse.h"
 #include "run/spi_own.h"
 
@@ -176,7 +177,8 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	const IdemMachine *machine;
 	Oid			owner;
 
-	idem_rights_define(fcinfo, "idem_machine_define");
+	idem_rights_define(fcinfo, "idem_machine_define",
+					   idem_catalog()->machine_table, IDEM_MACHINE_COLUMN_NAME);
 	PreventCommandIfReadOnly("idem_machine_define()");
 	for (int i = 0; i < lengthof(arguments); i++)
 	{
@@ -219,7 +221,8 @@ idem_machine_drop(PG_FUNCTION_ARGS)
 	List	   *followers;
 	Datum		args[1];
 
-	idem_rights_define(fcinfo, "idem_machine_drop");
+	idem_rights_define(fcinfo, "idem_machine_drop",
+					   idem_catalog()->machine_table, IDEM_MACHINE_COLUMN_NAME);
 	PreventCommandIfReadOnly("idem_machine_drop()");
 	if (PG_ARGISNULL(0))
 		idem_error_null("name");

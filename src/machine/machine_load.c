@@ -27,11 +27,10 @@
 #include "machine/machine_builtin.h"
 #include "machine/machine_load.h"
 
-/* Columns of idem_machine. */
+/* Further columns of idem_machine. */
 enum
 {
-	MACHINE_NAME = 1,
-	MACHINE_INITIAL,
+	MACHINE_INITIAL = IDEM_MACHINE_COLUMN_NAME + 1,
 	MACHINE_STATES,
 	MACHINE_OWNER
 };
@@ -45,7 +44,7 @@ enum
 	EDGE_GUARD
 };
 
-StaticAssertDecl((int) MACHINE_NAME == (int) EDGE_MACHINE,
+StaticAssertDecl((int) IDEM_MACHINE_COLUMN_NAME == (int) EDGE_MACHINE,
 				 "begin_scan() serves both tables");
 
 /* A machine as it is being read. */
@@ -74,7 +73,7 @@ begin_scan(Relation rel, Oid index, Snapshot snapshot, const char *name)
 {
 	ScanKeyData key;
 
-	ScanKeyInit(&key, MACHINE_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+	ScanKeyInit(&key, IDEM_MACHINE_COLUMN_NAME, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(name));
 	return systable_beginscan(rel, index, true, snapshot, 1, &key);
 }

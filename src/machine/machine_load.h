@@ -10,6 +10,9 @@
 #include "base/catalog.h"
 #include "machine/machine.h"
 
+/* Column of idem_machine. */
+#define IDEM_MACHINE_COLUMN_NAME	1
+
 /* A state of a machine. */
 typedef struct IdemState
 {

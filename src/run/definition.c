@@ -33,6 +33,7 @@
 #include "base/catalog.h"
 #include "base/error.h"
 #include "base/invalidation.h"
+#include "base/rights.h"
 #include "run/committed_row.h"
 #include "run/definition.h"
 
@@ -41,12 +42,6 @@
 
 /* So often other sessions may be in the way of a change, or a trigger is. */
 #define MAX_TRIES		10
-
-static Oid
-table_of(const IdemDefinitionKind *kind, const IdemCatalog *cat)
-{
-	return *(const Oid *) ((const char *) cat + kind->table);
-}
 
 /* Is any name defined, as is committed now? */
 static bool
@@ -84,7 +79,7 @@ refresh(IdemDefinitionKind *kind)
 	kind->kept = hash_create("idem definitions", 32, &info,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	kind->generation = cat->generation;
-	kind->relid = table_of(kind, cat);
+	kind->relid = idem_catalog_table(kind->table);
 	kind->any = true;
 	/* a change from here on resets it; what came before it is read below */
 	kind->valid = true;
@@ -107,7 +102,7 @@ idem_definition_name(IdemDefinitionKind *kind, IdemDefinition *definition,
 static HeapTuple
 read_row(IdemDefinitionKind *kind, IdemDefinition *definition)
 {
-	Relation	rel = table_open(table_of(kind, idem_catalog()), AccessShareLock);
+	Relation	rel = table_open(idem_catalog_table(kind->table), AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	ScanKeyData key;
 	HeapTuple	row;
@@ -181,11 +176,38 @@ idem_definition_find(IdemDefinitionKind *kind, IdemDefinition *definition)
 }
 
 /*
+ * Begins a call that defines a name, its first argument, or takes a definition back,
+ * and sets the name of the definition.  Raises 42501 unless the caller may do that,
+ * 22004 and 22023 for what is no name, 25006 in a read-only transaction and on a
+ * standby.
+ */
+void
+idem_definition_begin(IdemDefinitionKind *kind, FunctionCallInfo fcinfo,
+					  const char *function, IdemDefinition *definition)
+{
+	const char *call = psprintf("%s()", function);
+	text	   *name;
+	int			length;
+
+	idem_rights_define(fcinfo, function, idem_catalog_table(kind->table),
+					   kind->name_column);
+	PreventCommandDuringRecovery(call);
+	PreventCommandIfReadOnly(call);
+	if (PG_ARGISNULL(0))
+		idem_error_null(kind->name);
+	name = PG_GETARG_TEXT_PP(0);
+	length = VARSIZE_ANY_EXHDR(name);
+	if (length < kind->least || length > IDEM_DEFINITION_LENGTH)
+		idem_error_length(kind->name, length, kind->least, IDEM_DEFINITION_LENGTH);
+	idem_definition_name(kind, definition, name);
+}
+
+/*
  * Reads what is defined of a name, whatever is kept.  Returns a copy of the row, or
  * NULL if nothing is; raises 42501 when it is another role's.
  */
-HeapTuple
-idem_definition_read(IdemDefinitionKind *kind, IdemDefinition *definition)
+static HeapTuple
+read_now(IdemDefinitionKind *kind, IdemDefinition *definition)
 {
 	HeapTuple	row;
 
@@ -195,11 +217,33 @@ idem_definition_read(IdemDefinitionKind *kind, IdemDefinition *definition)
 	return row;
 }
 
-/* Has all definitions read again at their next use. */
+/*
+ * Defines a name, which becomes the caller's, or changes its definition, to be as
+ * wanted; args, of the kind's own from IDEM_DEFINITION_ARGS on, say that to the
+ * statement.  Raises 42501 when it is another role's, 27000 when a trigger keeps the
+ * row from being written.
+ */
 void
-idem_definition_forget(IdemDefinitionKind *kind)
+idem_definition_define(IdemDefinitionKind *kind, const IdemDefinition *wanted,
+					   Datum *args, const bool *isnull)
 {
-	kind->valid = false;
+	IdemDefinition *found = palloc(kind->size);
+
+	Assert(kind->define.nargs >= IDEM_DEFINITION_ARGS);
+	args[0] = CStringGetTextDatum(wanted->name);
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memcpy(found, wanted, kind->size);
+		(void) read_now(kind, found);
+		if (found->defined && (kind->same == NULL || kind->same(found, wanted)))
+			return;
+		args[1] = ObjectIdGetDatum(found->defined ? found->owner : GetUserId());
+		/* waits for another session that defines it, and may then find it */
+		if (idem_spi_own(&kind->define, args, isnull, 0, NULL, NULL) > 0)
+			return;
+	}
+	idem_error_prevented(kind->table_name);
 }
 
 /*
@@ -236,7 +280,7 @@ idem_definition_drop(IdemDefinitionKind *kind, IdemDefinition *definition)
 		HeapTuple	row;
 
 		CHECK_FOR_INTERRUPTS();
-		row = idem_definition_read(kind, definition);
+		row = read_now(kind, definition);
 		if (row == NULL)
 			return false;
 		/* by its place, and by its name lest the row has been moved */

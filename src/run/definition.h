@@ -7,6 +7,7 @@
 
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "fmgr.h"
 
 #include "base/role.h"
 #include "run/spi_own.h"
@@ -25,6 +26,13 @@ typedef struct IdemDefinition
 typedef void (*IdemDefinitionReader) (HeapTuple row, TupleDesc desc,
 									  IdemDefinition *definition);
 
+/* Do two definitions of a name say the same, beside name and owner? */
+typedef bool (*IdemDefinitionTest) (const IdemDefinition *a,
+									const IdemDefinition *b);
+
+/* Arguments of a kind's statement that come before those of its own. */
+#define IDEM_DEFINITION_ARGS	2
+
 /*
  * A kind of definitions, and those that are kept.  Give it static storage, with all
  * but the last fields filled in.
@@ -36,9 +44,13 @@ typedef struct IdemDefinitionKind
 	size_t		table;			/* where IdemCatalog has the OID of the table */
 	AttrNumber	name_column;	/* the primary key */
 	AttrNumber	owner_column;
+	int			least;			/* so many bytes a name must have */
 	Size		size;			/* of what is kept of a name */
 	IdemDefinitionReader read;	/* NULL: there is nothing more to read */
+	IdemDefinitionTest same;	/* NULL: there is nothing more to differ */
 	const IdemRoleError *denied;	/* the error when it is another role's */
+	IdemStatement define;		/* $1 to be $2's, with the kind's own from $3
+								 * on; only if it is nobody else's */
 	IdemStatement drop;			/* of the row at $1, if its name is $2 */
 	/* private to definition.c */
 	Oid			relid;			/* the table that they were read from */
@@ -55,9 +67,12 @@ extern void idem_definition_name(IdemDefinitionKind *kind,
 extern bool idem_definition_any(IdemDefinitionKind *kind);
 extern void idem_definition_find(IdemDefinitionKind *kind,
 								 IdemDefinition *definition);
-extern HeapTuple idem_definition_read(IdemDefinitionKind *kind,
-									  IdemDefinition *definition);
-extern void idem_definition_forget(IdemDefinitionKind *kind);
+extern void idem_definition_begin(IdemDefinitionKind *kind,
+								  FunctionCallInfo fcinfo, const char *function,
+								  IdemDefinition *definition);
+extern void idem_definition_define(IdemDefinitionKind *kind,
+								   const IdemDefinition *wanted, Datum *args,
+								   const bool *isnull);
 extern bool idem_definition_drop(IdemDefinitionKind *kind,
 								 IdemDefinition *definition);
 
