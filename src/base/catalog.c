@@ -41,6 +41,7 @@ static const size_t table_fields[] = {
 	[IDEM_TABLE_SCOPE] = offsetof(IdemCatalog, scope_table),
 	[IDEM_TABLE_MACHINE] = offsetof(IdemCatalog, machine_table),
 	[IDEM_TABLE_EDGE] = offsetof(IdemCatalog, edge_table),
+	[IDEM_TABLE_HISTORY] = offsetof(IdemCatalog, history_table),
 	[IDEM_TABLE_CONSUMER] = offsetof(IdemCatalog, consumer_table),
 	[IDEM_TABLE_MESSAGE] = offsetof(IdemCatalog, message_table),
 	[IDEM_TABLE_OFFSET] = offsetof(IdemCatalog, offset_table),

@@ -22,6 +22,7 @@ typedef struct IdemCatalog
 	Oid			edge_table;		/* idem_machine_edge */
 	Oid			lifecycle;		/* idem_lifecycle(), the trigger function */
 	Oid			version;		/* idem_version(), the trigger function */
+	Oid			history_table;	/* idem_history */
 	Oid			consumer_table; /* idem_consumer */
 	Oid			message_table;	/* idem_message */
 	Oid			offset_table;	/* idem_offset */

@@ -81,6 +81,8 @@ static const Shape shapes[] = {
 			{.name = "guard", .type = TEXTOID},
 		},
 	},
+	/* of which only statements know columns, by name */
+	[IDEM_TABLE_HISTORY] = {.name = "idem_history"},
 	[IDEM_TABLE_CONSUMER] = {
 		.name = "idem_consumer",
 		.columns = {

@@ -7,13 +7,14 @@
 
 #include "utils/relcache.h"
 
-/* The tables that are read without a statement. */
+/* The tables.  All but the history are read without a statement, too. */
 typedef enum IdemTable
 {
 	IDEM_TABLE_KEY,
 	IDEM_TABLE_SCOPE,
 	IDEM_TABLE_MACHINE,
 	IDEM_TABLE_EDGE,
+	IDEM_TABLE_HISTORY,
 	IDEM_TABLE_CONSUMER,
 	IDEM_TABLE_MESSAGE,
 	IDEM_TABLE_OFFSET

@@ -100,7 +100,8 @@ static IdemStatement advance = {
 	.nargs = 8,
 	.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID,
 	TEXTOID, BOOLOID},
-	.table = offsetof(IdemCatalog, offset_table)
+	.table = offsetof(IdemCatalog, offset_table),
+	.bare = true
 };
 
 /*

@@ -69,14 +69,16 @@ static IdemDefinitionKind consumers = {
 		" ttl = excluded.ttl, late = excluded.late"
 		" WHERE c.owner::oid OPERATOR(pg_catalog.=) excluded.owner::oid",
 		.nargs = DEFINE_ARGS,
-		.argtypes = {TEXTOID, OIDOID, INTERVALOID, TEXTOID}
+		.argtypes = {TEXTOID, OIDOID, INTERVALOID, TEXTOID},
+		.table = offsetof(IdemCatalog, consumer_table)
 	},
 	.drop = {
 		.text = "DELETE FROM @.idem_consumer"
 		" WHERE ctid OPERATOR(pg_catalog.=) $1"
 		" AND pg_catalog.texteq(consumer, $2)",
 		.nargs = 2,
-		.argtypes = {TIDOID, TEXTOID}
+		.argtypes = {TIDOID, TEXTOID},
+		.table = offsetof(IdemCatalog, consumer_table)
 	}
 };
 

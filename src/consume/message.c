@@ -45,7 +45,8 @@ static IdemStatement insert_one = {
 	" VALUES ($1, $2, $3) ON CONFLICT (consumer, message_id) DO NOTHING",
 	.nargs = 3,
 	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTOID},
-	.table = offsetof(IdemCatalog, message_table)
+	.table = offsetof(IdemCatalog, message_table),
+	.bare = true
 };
 
 /* Where the table is not as it was installed: then triggers are to be fired. */
@@ -56,7 +57,8 @@ static IdemStatement delete_one = {
 	" AND pg_catalog.texteq(message_id, $3)"
 	" AND expires_at OPERATOR(pg_catalog.<=) $4",
 	.nargs = 4,
-	.argtypes = {TIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	.argtypes = {TIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID},
+	.table = offsetof(IdemCatalog, message_table)
 };
 
 /*

@@ -21,7 +21,8 @@ static IdemStatement insert_many = {
 	" ON CONFLICT (consumer, message_id) DO NOTHING RETURNING message_id",
 	.nargs = 3,
 	.argtypes = {TIMESTAMPTZOID, TEXTOID, TEXTARRAYOID},
-	.table = offsetof(IdemCatalog, message_table)
+	.table = offsetof(IdemCatalog, message_table),
+	.bare = true
 };
 
 /* Receives the messages that a statement has written, and marks them. */

@@ -95,6 +95,7 @@ static IdemStatement select_history = {
 	" AND (f.name IS NULL OR h.target::pg_catalog.text" EQUAL "f.name) OFFSET 0) AS h) AS a"
 	" ORDER BY changed_at, id",
 	.nargs = 5,
+	.table = offsetof(IdemCatalog, history_table),
 	.reads = true,
 	.argtypes = {INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
 	INT8ARRAYOID}
@@ -105,6 +106,7 @@ static IdemStatement select_any = {
 	.text = "SELECT 1 WHERE EXISTS (SELECT FROM @.idem_history AS h WHERE "
 	AMONG("h.target", "$1", "$2") " OR " AMONG("h.partition", "$1", "$2") ")",
 	.nargs = 2,
+	.table = offsetof(IdemCatalog, history_table),
 	.reads = true,
 	.argtypes = {OIDARRAYOID, TEXTARRAYOID}
 };

@@ -38,7 +38,8 @@ static IdemStatement insert_history = {
 	/* with idem_table filled in for each generation of the catalog */
 	.argtypes = {TIMESTAMPTZOID, INT8OID, InvalidOid, JSONBOID,
 		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID,
-	InvalidOid}
+	InvalidOid},
+	.table = offsetof(IdemCatalog, history_table)
 };
 
 /* The table last recorded, and what it is recorded as. */

@@ -53,7 +53,8 @@ static IdemStatement insert_row = {
 	.text = "INSERT INTO @.idem_key" KEY_VALUES,
 	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
-	.table = offsetof(IdemCatalog, key_table)
+	.table = offsetof(IdemCatalog, key_table),
+	.bare = true
 };
 
 /* The row of a key whose former row has expired and may be purged any time. */
@@ -68,7 +69,8 @@ static IdemStatement renew_row = {
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
 	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
-	.table = offsetof(IdemCatalog, key_table)
+	.table = offsetof(IdemCatalog, key_table),
+	.bare = true
 };
 
 /*
@@ -95,7 +97,8 @@ static IdemStatement lock_row = {
 	" FOR NO KEY UPDATE SKIP LOCKED",
 	.nargs = FOUND_ARGS,
 	.argtypes = {FOUND_ARGTYPES},
-	.table = offsetof(IdemCatalog, key_table)
+	.table = offsetof(IdemCatalog, key_table),
+	.bare = true
 };
 
 /* A value that stays is not copied, which for a long one would cost. */
@@ -108,14 +111,16 @@ static IdemStatement replace_row = {
 	IS_FOUND("$12", "$13", "$14", "$15"),
 	.nargs = ROW_ARGS + 2 + FOUND_ARGS,
 	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES},
-	.table = offsetof(IdemCatalog, key_table)
+	.table = offsetof(IdemCatalog, key_table),
+	.bare = true
 };
 
 static IdemStatement remove_row = {
 	.text = "DELETE FROM @.idem_key AS k" IS_FOUND("$1", "$2", "$3", "$4"),
 	.nargs = FOUND_ARGS,
 	.argtypes = {FOUND_ARGTYPES},
-	.table = offsetof(IdemCatalog, key_table)
+	.table = offsetof(IdemCatalog, key_table),
+	.bare = true
 };
 
 /* What a row says, as parameters. */

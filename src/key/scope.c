@@ -51,14 +51,16 @@ static IdemDefinitionKind scopes = {
 		.text = "INSERT INTO @.idem_scope (scope, owner)"
 		" VALUES ($1, $2::@.idem_role) ON CONFLICT (scope) DO NOTHING",
 		.nargs = IDEM_DEFINITION_ARGS,
-		.argtypes = {TEXTOID, OIDOID}
+		.argtypes = {TEXTOID, OIDOID},
+		.table = offsetof(IdemCatalog, scope_table)
 	},
 	.drop = {
 		.text = "DELETE FROM @.idem_scope"
 		" WHERE ctid OPERATOR(pg_catalog.=) $1"
 		" AND pg_catalog.texteq(scope, $2)",
 		.nargs = 2,
-		.argtypes = {TIDOID, TEXTOID}
+		.argtypes = {TIDOID, TEXTOID},
+		.table = offsetof(IdemCatalog, scope_table)
 	}
 };
 

@@ -34,21 +34,24 @@ static IdemStatement write_machine = {
 	" VALUES ($1, $2, $3, CAST($4 AS @.idem_role)) ON CONFLICT (name)"
 	" DO UPDATE SET initial = excluded.initial, states = excluded.states",
 	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, OIDOID}
+	.argtypes = {TEXTOID, TEXTOID, TEXTARRAYOID, OIDOID},
+	.table = offsetof(IdemCatalog, machine_table)
 };
 
 static IdemStatement delete_machine = {
 	.text = "DELETE FROM @.idem_machine"
 	" WHERE name OPERATOR(pg_catalog.=) $1",
 	.nargs = 1,
-	.argtypes = {TEXTOID}
+	.argtypes = {TEXTOID},
+	.table = offsetof(IdemCatalog, machine_table)
 };
 
 static IdemStatement delete_edges = {
 	.text = "DELETE FROM @.idem_machine_edge"
 	" WHERE machine OPERATOR(pg_catalog.=) $1",
 	.nargs = 1,
-	.argtypes = {TEXTOID}
+	.argtypes = {TEXTOID},
+	.table = offsetof(IdemCatalog, edge_table)
 };
 
 static IdemStatement insert_edges = {
@@ -56,7 +59,8 @@ static IdemStatement insert_edges = {
 	" SELECT $1, e.f, e.t, e.g FROM ROWS FROM (pg_catalog.unnest($2),"
 	" pg_catalog.unnest($3), pg_catalog.unnest($4)) AS e (f, t, g)",
 	.nargs = 4,
-	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID}
+	.argtypes = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID},
+	.table = offsetof(IdemCatalog, edge_table)
 };
 
 static Datum

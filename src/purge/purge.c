@@ -52,7 +52,7 @@ PG_FUNCTION_INFO_V1(idem_purge);
 /* A table to be purged. */
 typedef struct Store
 {
-	const char *table;
+	const char *name;
 	const char *ended;			/* its column that tells the end */
 	const char *held;			/* another, up to which a row lives on, or
 								 * NULL */
@@ -61,11 +61,12 @@ typedef struct Store
 								 * NULL: not at all */
 } Store;
 
-#define DELETE(table) { \
-	.text = "DELETE FROM ONLY @." table " AS k" \
+#define DELETE(name, field) { \
+	.text = "DELETE FROM ONLY @." name " AS k" \
 	" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)", \
 	.nargs = 1, \
-	.argtypes = {TIDARRAYOID} \
+	.argtypes = {TIDARRAYOID}, \
+	.table = offsetof(IdemCatalog, field) \
 }
 
 /*
@@ -73,10 +74,12 @@ typedef struct Store
  * lease is alive, whatever its expiry says.
  */
 static Store stores[IDEM_PURGE_TABLES] = {
-	{"idem_key", "expires_at", "lease_until", DELETE("idem_key"), NULL},
-	{"idem_message", "expires_at", NULL, DELETE("idem_message"), NULL},
-	{"idem_history", "changed_at", NULL, DELETE("idem_history"),
-	&idem_history_retention_s},
+	{"idem_key", "expires_at", "lease_until",
+	DELETE("idem_key", key_table), NULL},
+	{"idem_message", "expires_at", NULL,
+	DELETE("idem_message", message_table), NULL},
+	{"idem_history", "changed_at", NULL,
+	DELETE("idem_history", history_table), &idem_history_retention_s},
 };
 
 /* What is the matter with a table. */
@@ -106,7 +109,7 @@ const char *
 idem_purge_table_name(const IdemPurge *purge)
 {
 	Assert(purge->table >= 0 && purge->table < IDEM_PURGE_TABLES);
-	return stores[purge->table].table;
+	return stores[purge->table].name;
 }
 
 /* Deletes rows that are locked, with whatever the table's owner has put there. */
@@ -131,7 +134,7 @@ delete_locked(void *state, ItemPointer tids, int n)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 				 errmsg("a trigger or rule keeps rows of table \"%s\" from being purged",
-						store->table),
+						store->name),
 				 errdetail("Of %d rows past their time, %llu were deleted.", n,
 						   (unsigned long long) deleted),
 				 errhint("Have BEFORE DELETE triggers return OLD, or drop what keeps the rows.")));
@@ -161,11 +164,8 @@ is_filled(Oid table)
 static State
 open_table(const Store *store, bool wait, Relation *rel)
 {
-	Oid			table = get_relname_relid(store->table,
-										  idem_catalog()->schema_oid);
+	Oid			table = idem_catalog_table(store->delete.table);
 
-	if (!OidIsValid(table))
-		idem_catalog_error_altered("table", store->table);
 	if (wait)
 		*rel = table_open(table, RowExclusiveLock);
 	else
@@ -275,7 +275,7 @@ report_in_use(IdemPurgeTable *table, const Store *store, bool in_use)
 	if (in_use && !table->in_use)
 		ereport(LOG,
 				(errmsg("idem does not purge table \"%s\" of database \"%s\" for now",
-						store->table, get_database_name(MyDatabaseId)),
+						store->name, get_database_name(MyDatabaseId)),
 				 errdetail("Others have locked it.")));
 	table->in_use = in_use;
 }

@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
 
@@ -85,27 +84,6 @@ ready(IdemStatement *statement, Oid table)
 	statement->reloads = cat->reloads;
 }
 
-/* The table that a statement is about: the one that its text names. */
-static Oid
-table_of(const IdemStatement *statement, const IdemCatalog *cat)
-{
-	char		name[NAMEDATALEN];
-	const char *start;
-	Oid			table;
-
-	if (statement->table != 0)
-		return *(const Oid *) ((const char *) cat + statement->table);
-	start = strstr(statement->text, "@.idem_");
-	Assert(start != NULL);
-	start += strlen("@.");
-	strlcpy(name, start, Min(sizeof(name),
-							 strspn(start, "_abcdefghijklmnopqrstuvwxyz") + 1));
-	table = get_relname_relid(name, cat->schema_oid);
-	if (!OidIsValid(table))
-		idem_catalog_error_altered("table", name);
-	return table;
-}
-
 /*
  * Becomes the owner of the table that a statement is about, and returns that
  * table.  It is locked first, so that neither its owner nor, where nothing is
@@ -115,12 +93,11 @@ table_of(const IdemStatement *statement, const IdemCatalog *cat)
 static Oid
 enter(IdemUserContext *caller, const IdemStatement *statement)
 {
-	Oid			table = table_of(statement, idem_catalog());
-	bool		may_be_bare = statement->table != 0;
+	Oid			table = idem_catalog_table(statement->table);
 	Relation	rel = table_open(table, statement->reads ? AccessShareLock :
 								 RowExclusiveLock);
 	Oid			owner = rel->rd_rel->relowner;
-	bool		bare = may_be_bare && idem_simple_dml_runs_nothing(rel);
+	bool		bare = statement->bare && idem_simple_dml_runs_nothing(rel);
 
 	table_close(rel, NoLock);
 	if (bare)

@@ -11,17 +11,19 @@
 #define IDEM_MAX_ARGS	16
 
 /*
- * A statement of idem's own.  Give it static storage, with text, nargs and
- * argtypes filled in; in the text each "@" stands for the extension's schema,
- * among the types InvalidOid for idem_outcome.
+ * A statement of idem's own, which is about one table.  Give it static storage, with
+ * all but the last fields filled in; in the text each "@" stands for the extension's
+ * schema, among the types InvalidOid for idem_outcome.
  */
 typedef struct IdemStatement
 {
 	const char *text;
 	int			nargs;
 	Oid			argtypes[IDEM_MAX_ARGS];
-	size_t		table;			/* 0: always restricted */
+	size_t		table;			/* where IdemCatalog has the OID of its table */
 	bool		reads;			/* does it only read its table? */
+	bool		bare;			/* may the search_path stay, where nothing is
+								 * attached to the table? */
 	/* private to spi_own.c */
 	IdemPlan   *plan;			/* NULL before first use */
 	uint64		reloads;		/* of the catalog, when plan was made */
