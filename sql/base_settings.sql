@@ -79,6 +79,20 @@ SELECT idem_consume('setting-max', 'm', '48 hours');
 SET idem.max_ttl = 0;
 RESET ROLE;
 DROP ROLE regress_idem_ann;
+-- Nor does a definition make messages of all roles last for longer.
+SELECT idem_consumer_define('setting-max', '49 hours');
+SELECT idem_consumer_define('setting-max', '1000 years', 'apply');
+SELECT idem_consumer_define('setting-max', '48 hours');
+SELECT idem_consumer_drop('setting-max');
+-- An answer is kept for no longer, however often the lease was extended.
+BEGIN;
+SELECT outcome FROM idem_claim('longer', lease => '1 hour', ttl => '30 hours', scope => 'setting');
+UPDATE idem_key SET created_at = created_at - interval '29 hours', expires_at = expires_at - interval '29 hours'
+WHERE scope = 'setting' AND key = 'longer';
+SELECT idem_extend('longer', 1, '40 hours', 'setting') IS NOT NULL AS extended;
+SELECT idem_complete('longer', '1', 1, 'setting');
+SELECT round(extract(epoch FROM expires_at - clock_timestamp()) / 3600) AS hours FROM idem_lookup('longer', 'setting');
+ROLLBACK;
 RESET idem.max_ttl;
 
 -- idem.scope is the scope of calls that give none.

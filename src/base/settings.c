@@ -95,11 +95,18 @@ idem_settings_ttl_us(void)
 	return ttl_us;
 }
 
+/* A time, or idem.max_ttl where that is shorter. */
+int64
+idem_settings_cap_ttl(int64 us)
+{
+	return max_ttl_s == 0 ? us : Min(us, max_ttl_s * USECS_PER_SEC);
+}
+
 /* Raises 22023 for a time, called name, that is longer than idem.max_ttl. */
 void
 idem_settings_check_ttl(int64 us, const char *name)
 {
-	if (max_ttl_s == 0 || us <= max_ttl_s * USECS_PER_SEC)
+	if (us == idem_settings_cap_ttl(us))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

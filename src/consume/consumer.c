@@ -180,7 +180,7 @@ parse_late(text *late)
  *
  * Defines a consumer, which becomes the caller's, or changes its definition.
  * Raises 42501 when it is another role's or the caller may define none, 22004 and
- * 22023 for arguments that are none, 25006 in a read-only transaction and on a
+ * 22023 for arguments that are none or a ttl beyond idem.max_ttl, 25006 in a read-only transaction and on a
  * standby, 27000 when a trigger keeps the definition from being written.
  */
 Datum
@@ -197,6 +197,7 @@ idem_consumer_define(PG_FUNCTION_ARGS)
 	{
 		args[ARG_TTL] = PG_GETARG_DATUM(1);
 		consumer.window_us = idem_interval_us(PG_GETARG_INTERVAL_P(1), "ttl");
+		idem_settings_check_ttl(consumer.window_us, "ttl");
 	}
 	consumer.takes_late = parse_late(PG_ARGISNULL(2) ? NULL :
 									 PG_GETARG_TEXT_PP(2));

@@ -26,6 +26,7 @@
 #include "common/int.h"
 
 #include "base/error.h"
+#include "base/settings.h"
 #include "key/key_lock.h"
 #include "key/key_write.h"
 #include "key/lease.h"
@@ -126,7 +127,7 @@ write_back(IdemKey *key, const IdemKeyRow *row, bool new_response,
 /*
  * Until when to keep a response: for the time given with it, or else for as long
  * from now on as was meant at the claim, or longer where the lease was extended
- * beyond that.
+ * beyond that, but not for longer than idem.max_ttl.
  */
 static TimestampTz
 kept_until(const IdemKey *key, const IdemKeyRow *row)
@@ -136,7 +137,8 @@ kept_until(const IdemKey *key, const IdemKeyRow *row)
 	if (key->ttl != NULL)
 		return key->expires_at;
 	if (TIMESTAMP_NOT_FINITE(row->expires_at) ||
-		pg_add_s64_overflow(key->now, row->expires_at - row->created_at,
+		pg_add_s64_overflow(key->now,
+							idem_settings_cap_ttl(row->expires_at - row->created_at),
 							&until) ||
 		!IS_VALID_TIMESTAMP(until))
 		return row->expires_at;
