@@ -18,6 +18,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" idem.control
 MODULE_big = idem
 OBJS = \
 	src/base/apply_trigger.o \
+	src/base/argument.o \
 	src/base/catalog.o \
 	src/base/error.o \
 	src/base/fingerprint.o \
@@ -98,6 +99,7 @@ OBJS = \
 	src/table/column_sql.o \
 	src/table/jsonb_to_datum.o \
 	src/table/partition_root.o \
+	src/table/pk_argument.o \
 	src/table/pk_json.o \
 	src/table/pk_value.o \
 	src/table/row_to_jsonb.o \

@@ -25,6 +25,8 @@
 --                        idem_consume_batch, idem_seen, idem_advance, idem_offset
 --   Testing              idem_check
 --   Purging              idem_purge, idem_worker_start, idem_worker_stop
+--   Other types          the same functions for keys as uuid, for states as text
+--                        and as an enum
 --   Internal             what only idem's own statements and tables call
 --   Rights               who owns all this
 --
@@ -659,15 +661,16 @@ COMMENT ON COLUMN @extschema@.idem_transition_batch_result.to_state IS
 COMMENT ON COLUMN @extschema@.idem_transition_batch_result.version IS
 'version of the row';
 
+-- An array without a type is text[]; the library looks at the type of its elements.
 CREATE FUNCTION @extschema@.idem_transition_batch(
-	target regclass, ids jsonb[], to_state text,
+	target regclass, ids anycompatiblearray, to_state text,
 	expected_versions bigint[] DEFAULT NULL, key text DEFAULT NULL,
 	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
 RETURNS SETOF @extschema@.idem_transition_batch_result
 AS 'MODULE_PATHNAME', 'idem_transition_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_transition_batch(regclass, jsonb[], text,
-	bigint[], text, text, interval, jsonb) IS
+COMMENT ON FUNCTION @extschema@.idem_transition_batch(regclass, anycompatiblearray,
+	text, bigint[], text, text, interval, jsonb) IS
 'move all of the rows with these primary keys, or none, to a state of the machine that their table follows, once per key if one is given';
 
 --
@@ -1052,6 +1055,46 @@ AS 'MODULE_PATHNAME', 'idem_worker_stop'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
+
+--
+-- Other types: functions from above once more, for an argument of another type
+--
+
+-- They differ in nothing else: defaults, costs and comments are copied.  None makes
+-- a call ambiguous, since an argument without a type counts as text, and of each
+-- kind there is one that takes text.
+DO $$
+DECLARE
+	known CONSTANT text := pg_catalog.current_setting('search_path');
+	other record;
+BEGIN
+	SET LOCAL search_path = pg_catalog, pg_temp;
+	FOR other IN
+		SELECT regexp_replace(pg_get_functiondef(p.oid), '^CREATE OR REPLACE', 'CREATE') AS definition,
+			format('%s(%s)', p.oid::regproc, pg_get_function_identity_arguments(p.oid)) AS identity,
+			obj_description(p.oid, 'pg_proc') AS comment,
+			format('%s%I %s', a.before, a.name, a.type) AS argument,
+			format('%s%I %s', a.before, a.name, a.other) AS instead
+		FROM pg_extension AS e
+			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
+				AND d.refobjid = e.oid AND d.deptype = 'e'
+			JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+			JOIN (VALUES
+				(1, '(', 'key', 'text'::regtype, 'uuid'::regtype),
+				(3, ', ', 'new_status', '@extschema@.order_status', 'text'),
+				(3, ', ', 'to_state', 'text', 'anyenum')
+			) AS a (number, before, name, type, other)
+				ON p.proargnames[a.number] = a.name AND p.proargtypes[a.number - 1] = a.type
+		WHERE e.extname = 'idem'
+		ORDER BY p.oid
+	LOOP
+		EXECUTE replace(other.definition, other.argument, other.instead);
+		EXECUTE format('COMMENT ON FUNCTION %s IS %L',
+			replace(other.identity, other.argument, other.instead), other.comment);
+	END LOOP;
+	PERFORM set_config('search_path', known, true);
+END
+$$;
 
 --
 -- Internal: what only idem's own statements and tables call

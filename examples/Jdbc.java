@@ -60,7 +60,7 @@ class Jdbc {
             throws SQLException {
         return first(connection,
             r -> new Moved(r.getString(1), r.getBoolean(2), r.getString(3), r.getString(4), r.getLong(5)),
-            "SELECT * FROM order_transition('orders', ?, ?::order_status,"
+            "SELECT * FROM order_transition('orders', ?, ?,"
             + " expected_version => ?, key => ?)",
             id, status, version, key + "/" + status + "/" + version);
     }

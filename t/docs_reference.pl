@@ -52,6 +52,17 @@ sub first_column
 	return map { /`([^`]+)`/g } $section =~ /^\| (`[^|]*) \|/mg;
 }
 
+# The signatures that one stands for, in which {a | b} is a choice of types.
+sub each_type
+{
+	my ($signature) = @_;
+
+	return $signature unless $signature =~ /^(.*?)\{(.*?)\}(.*)$/;
+	my ($before, $types, $after) = ($1, $2, $3);
+
+	return map { each_type("$before$_$after") } split / \| /, $types;
+}
+
 my $node = PostgreSQL::Test::Cluster->new('reference');
 $node->init;
 $node->start;
@@ -97,14 +108,7 @@ foreach my $name (sort grep { exists $arguments{$_} } keys %$entries)
 	$signature =~ s/\s*→\s*/ -> /;
 	$signature =~ s/\s+/ /g;
 	$signature =~ s/ $//;
-	if ($signature =~ /^(.*)\{(.*)\}(.*)$/)
-	{
-		push @documented, map { "$1$_$3" } split / \| /, $2;
-	}
-	else
-	{
-		push @documented, $signature;
-	}
+	push @documented, each_type($signature);
 }
 is_same(\@documented, \@signatures, 'functions');
 

@@ -29,6 +29,7 @@
 #include "run/usercontext.h"
 #include "table/attachment.h"
 #include "table/partition_root.h"
+#include "table/pk_argument.h"
 #include "table/pk_value.h"
 #include "table/sql_name.h"
 #include "table/target_check.h"
@@ -210,5 +211,5 @@ read_history(FunctionCallInfo fcinfo, const IdemPkValue *id)
 Datum
 idem_history(PG_FUNCTION_ARGS)
 {
-	return read_history(fcinfo, idem_pk_value_argument(fcinfo, 1));
+	return read_history(fcinfo, idem_pk_argument_read(fcinfo, 1));
 }

@@ -20,10 +20,13 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
+#include "base/argument.h"
 #include "base/error.h"
 #include "base/interval.h"
 #include "base/settings.h"
@@ -60,6 +63,17 @@ check_writable(const char *function)
 				 errhint("Call it in a transaction that may write. In this one idem_lookup() tells how a key stands.")));
 }
 
+/* A key that an argument gives, which is declared as text or uuid. */
+static text *
+read_name(FunctionCallInfo fcinfo, int argument)
+{
+	Datum		value = PG_GETARG_DATUM(argument);
+
+	if (idem_argument_type(fcinfo, argument) == UUIDOID)
+		return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
+	return DatumGetTextPP(value);
+}
+
 /*
  * Takes a key from the arguments of a function, by their numbers.  A scope that is
  * null is that of the setting; a function that takes no ttl gives -1 for it.
@@ -80,7 +94,7 @@ idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 		check_writable(function);
 	if (PG_ARGISNULL(name))
 		idem_error_null("key");
-	key->key = PG_GETARG_TEXT_PP(name);
+	key->key = read_name(fcinfo, name);
 	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
 		PG_GETARG_TEXT_PP(scope);
 	check_length("key", key->key, 1);

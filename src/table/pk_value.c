@@ -38,9 +38,9 @@ idem_pk_value_clip(const char *text)
 	return psprintf("%.*s...", pg_mbcliplen(text, length, 77), text);
 }
 
-/* An id that is one value. */
-static IdemPkValue *
-make_value(const char *value)
+/* An id that is one value, which is kept as it is. */
+IdemPkValue *
+idem_pk_value_text(const char *value)
 {
 	IdemPkValue *id = palloc0(sizeof(IdemPkValue));
 
@@ -99,7 +99,7 @@ idem_pk_value_jsonb(Jsonb *json)
 	if (JB_ROOT_IS_SCALAR(json))
 	{
 		(void) JsonbExtractScalar(&json->root, &v);
-		id = make_value(scalar_text(&v));
+		id = idem_pk_value_text(scalar_text(&v));
 		id->strings[0] = (v.type == jbvString);
 		return id;
 	}
@@ -129,43 +129,6 @@ idem_pk_value_jsonb(Jsonb *json)
 		}
 	}
 	return id;
-}
-
-/*
- * The id that an argument of a function gives, which is declared as text, bigint,
- * uuid or jsonb.  Raises 22004 for a null, and what idem_pk_value_jsonb raises.
- */
-const IdemPkValue *
-idem_pk_value_argument(FunctionCallInfo fcinfo, int argument)
-{
-	Datum		value = fcinfo->args[argument].value;
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
-
-	if (fcinfo->args[argument].isnull)
-		idem_error_null("id");
-	if (!OidIsValid(type))
-	{
-		/* called by other means than an expression */
-		Oid		   *types;
-		int			ntypes;
-
-		(void) get_func_signature(fcinfo->flinfo->fn_oid, &types, &ntypes);
-		type = types[argument];
-	}
-	switch (type)
-	{
-		case TEXTOID:
-			return make_value(TextDatumGetCString(value));
-		case INT8OID:
-			return make_value(psprintf(INT64_FORMAT, DatumGetInt64(value)));
-		case UUIDOID:
-			return make_value(DatumGetCString(DirectFunctionCall1(uuid_out,
-																  value)));
-		case JSONBOID:
-			return idem_pk_value_jsonb(DatumGetJsonbP(value));
-	}
-	elog(ERROR, "an id cannot be of type %u", type);
-	return NULL;				/* keep compiler quiet */
 }
 
 /* The column of the primary key that a value of an id is for, if there is one. */
@@ -276,7 +239,7 @@ mismatch_error(const IdemPkValue *id, Relation rel, const IdemUniqueIndex *key)
 			 errdetail("The id is %s, the primary key consists of %s.",
 					   id->text, key_columns(rel, key)),
 			 key->ncolumns > 1 ?
-			 errhint("Give the id as jsonb, an object with a value for each of these columns.") : 0));
+			 errhint("Give the id as a JSON object with a value for each of these columns.") : 0));
 }
 
 /* The value that an id gives for a column of the key, or NULL. */

@@ -5,7 +5,6 @@
 #ifndef IDEM_PK_VALUE_H
 #define IDEM_PK_VALUE_H
 
-#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
@@ -24,9 +23,8 @@ typedef struct IdemPkValue
 } IdemPkValue;
 
 extern const char *idem_pk_value_clip(const char *text);
+extern IdemPkValue *idem_pk_value_text(const char *value);
 extern IdemPkValue *idem_pk_value_jsonb(Jsonb *id);
-extern const IdemPkValue *idem_pk_value_argument(FunctionCallInfo fcinfo,
-												 int argument);
 extern void idem_pk_value_fingerprint(const IdemPkValue *id, Oid relid,
 									  IdemFingerprint *fp);
 extern void idem_pk_value_bind(const IdemPkValue *id, Relation rel,

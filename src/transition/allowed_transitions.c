@@ -30,6 +30,7 @@
 #include "run/spi_caller.h"
 #include "run/usercontext.h"
 #include "table/attachment.h"
+#include "table/pk_argument.h"
 #include "table/pk_value.h"
 #include "table/row_version.h"
 #include "table/sql_name.h"
@@ -255,5 +256,5 @@ allowed(FunctionCallInfo fcinfo, const IdemPkValue *id)
 Datum
 idem_allowed(PG_FUNCTION_ARGS)
 {
-	return allowed(fcinfo, idem_pk_value_argument(fcinfo, 1));
+	return allowed(fcinfo, idem_pk_argument_read(fcinfo, 1));
 }

@@ -8,6 +8,7 @@
 #include "fmgr.h"
 
 #include "base/result_tuple.h"
+#include "table/pk_argument.h"
 #include "transition/transition_answer.h"
 #include "transition/transition_args.h"
 
@@ -15,10 +16,10 @@ PG_FUNCTION_INFO_V1(order_transition);
 PG_FUNCTION_INFO_V1(idem_transition);
 
 static const IdemTransitionKind of_order = {
-	"order_transition()", "order", "new_status", true
+	"order_transition()", "order", "new_status"
 };
 static const IdemTransitionKind of_any = {
-	"idem_transition()", NULL, "to_state", false
+	"idem_transition()", NULL, "to_state"
 };
 
 static pg_uuid_t
@@ -110,11 +111,11 @@ transit(FunctionCallInfo fcinfo, const IdemTransitionKind *kind,
 Datum
 order_transition(PG_FUNCTION_ARGS)
 {
-	return transit(fcinfo, &of_order, idem_pk_value_argument(fcinfo, 1));
+	return transit(fcinfo, &of_order, idem_pk_argument_read(fcinfo, 1));
 }
 
 Datum
 idem_transition(PG_FUNCTION_ARGS)
 {
-	return transit(fcinfo, &of_any, idem_pk_value_argument(fcinfo, 1));
+	return transit(fcinfo, &of_any, idem_pk_argument_read(fcinfo, 1));
 }

@@ -8,11 +8,26 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 
+#include "base/argument.h"
 #include "base/error.h"
 #include "transition/transition_args.h"
+
+/* A state that an argument gives, which is declared as text or an enum. */
+static const char *
+read_state(FunctionCallInfo fcinfo, int argument)
+{
+	Datum		value = PG_GETARG_DATUM(argument);
+	Oid			type = idem_argument_type(fcinfo, argument);
+
+	if (type != TEXTOID && (type == ANYENUMOID || type_is_enum(type)))
+		return DatumGetCString(DirectFunctionCall1(enum_out, value));
+	return TextDatumGetCString(value);
+}
 
 /*
  * Reads the arguments.  Raises 25006 where nothing may be written, 22004 for a
@@ -31,9 +46,7 @@ idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 	memset(call, 0, sizeof(IdemTransitionCall));
 	call->kind = kind;
 	call->target = PG_GETARG_OID(0);
-	call->to = kind->is_enum ?
-		DatumGetCString(DirectFunctionCall1(enum_out, PG_GETARG_DATUM(2))) :
-		text_to_cstring(PG_GETARG_TEXT_PP(2));
+	call->to = read_state(fcinfo, 2);
 	if (!PG_ARGISNULL(7))
 		call->args.note = PG_GETARG_JSONB_P(7);
 	if (!PG_ARGISNULL(4))

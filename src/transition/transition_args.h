@@ -20,7 +20,6 @@ typedef struct IdemTransitionKind
 	const char *function;		/* its name, for messages */
 	const char *machine;		/* that the table has to follow; NULL: any */
 	const char *state;			/* name of the argument with the state */
-	bool		is_enum;		/* is that of an enum type? else text */
 } IdemTransitionKind;
 
 typedef struct IdemTransitionCall

@@ -24,20 +24,21 @@
 #include "base/error.h"
 #include "base/result_tuple.h"
 #include "base/unique_index.h"
+#include "table/pk_argument.h"
 #include "transition/transition_answer.h"
 #include "transition/transition_args.h"
 
 PG_FUNCTION_INFO_V1(idem_transition_batch);
 
 static const IdemTransitionKind of_set = {
-	"idem_transition_batch()", NULL, "to_state", false
+	"idem_transition_batch()", NULL, "to_state"
 };
 
 /* A row of the set. */
 typedef struct Row
 {
 	int			number;			/* its place in the set */
-	Jsonb	   *json;			/* its id as it was given */
+	Jsonb	   *json;			/* its id, for the answer */
 	IdemTransitionArgs args;
 	Datum	   *key;			/* the id as the columns of the key have it */
 } Row;
@@ -59,7 +60,10 @@ typedef struct Order
 	Oid			collation[INDEX_MAX_KEYS];
 } Order;
 
-/* The elements of an array argument, which must have one dimension. */
+/*
+ * The elements of an array argument, which must have one dimension; type is what
+ * they are declared as, or InvalidOid where the array says it.
+ */
 static int
 elements(ArrayType *array, const char *name, Oid type, Datum **values,
 		 bool **nulls)
@@ -73,7 +77,9 @@ elements(ArrayType *array, const char *name, Oid type, Datum **values,
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("\"%s\" must have one dimension", name)));
-	if (ARR_ELEMTYPE(array) != type)
+	if (!OidIsValid(type))
+		type = ARR_ELEMTYPE(array);
+	else if (ARR_ELEMTYPE(array) != type)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("\"%s\" must be of type %s", name,
@@ -87,6 +93,8 @@ elements(ArrayType *array, const char *name, Oid type, Datum **values,
 static Row *
 read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 {
+	IdemPkTable table = {PG_GETARG_OID(0)};
+	ArrayType  *array;
 	Datum	   *ids;
 	Datum	   *versions;
 	bool	   *id_nulls;
@@ -95,8 +103,8 @@ read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 
 	if (PG_ARGISNULL(1))
 		idem_error_null("ids");
-	*count = elements(PG_GETARG_ARRAYTYPE_P(1), "ids", JSONBOID,
-					  &ids, &id_nulls);
+	array = PG_GETARG_ARRAYTYPE_P(1);
+	*count = elements(array, "ids", InvalidOid, &ids, &id_nulls);
 	if (!PG_ARGISNULL(3) &&
 		elements(PG_GETARG_ARRAYTYPE_P(3), "expected_versions", INT8OID,
 				 &versions, &version_nulls) != *count)
@@ -115,9 +123,9 @@ read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 		if (id_nulls[i])
 			idem_error_null("ids[]");
 		row->number = i;
-		row->json = DatumGetJsonbP(ids[i]);
 		row->args = *common;
-		row->args.id = idem_pk_value_jsonb(row->json);
+		row->args.id = idem_pk_argument_element(&table, ids[i],
+												ARR_ELEMTYPE(array), &row->json);
 		if (!PG_ARGISNULL(3))
 			row->args.expected = idem_row_version_value(versions[i],
 														version_nulls[i]);

@@ -17,6 +17,7 @@
 #include "base/result_tuple.h"
 #include "key/key.h"
 #include "table/column_sql.h"
+#include "table/pk_argument.h"
 #include "update/update_exec.h"
 
 PG_FUNCTION_INFO_V1(idem_update);
@@ -158,5 +159,5 @@ update(FunctionCallInfo fcinfo, const IdemPkValue *id)
 Datum
 idem_update(PG_FUNCTION_ARGS)
 {
-	return update(fcinfo, idem_pk_value_argument(fcinfo, 1));
+	return update(fcinfo, idem_pk_argument_read(fcinfo, 1));
 }
