@@ -116,7 +116,7 @@ write_constraints_sql(const void *state, int which)
 static void
 reset_constraints(void)
 {
-	static const char signature[] = "constraints";
+	static const char signature[] = {IDEM_PLAN_CONSTRAINTS};
 	static const IdemCallerStatement statement = {
 		.signature = {signature, sizeof(signature)},
 		.write_sql = write_constraints_sql, .looks = true

@@ -64,7 +64,7 @@ write_signature(StringInfo buf, const char *text)
 	ListCell   *lc;
 
 	initStringInfo(buf);
-	appendStringInfoChar(buf, 'x');
+	appendStringInfoChar(buf, IDEM_PLAN_EXECUTE);
 	appendStringInfoChar(buf, IDEM_STANDARD_STRINGS ? 's' : 'e');
 	appendBinaryStringInfo(buf, (char *) &user, sizeof(user));
 	appendBinaryStringInfo(buf, (char *) &schemas, sizeof(schemas));

@@ -113,7 +113,9 @@ static bool
 find_row(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
 		 Oid *types, Datum *values)
 {
-	IdemTableSignature signature = {'h', GetUserId(), RelationGetRelid(rel)};
+	IdemTableSignature signature = {
+		IDEM_PLAN_HISTORY, GetUserId(), RelationGetRelid(rel)
+	};
 	Target		target = {rel, attachment, key};
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature)},

@@ -12,8 +12,6 @@
 
 #include "access/relation.h"
 #include "catalog/objectaddress.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -170,40 +168,20 @@ check_rows(Relation rel, AttrNumber status, const char *name, List *states)
 				 errhint("Bring all rows into states of the machine first.")));
 }
 
-/*
- * Refuses a table with children that do not follow the machine themselves: an
- * update of the table changes their rows, too, and fires none of its triggers.
- */
+/* Refuses a table with children that do not follow the machine themselves. */
 static void
 check_children(Relation rel, const char *machine, const char *status)
 {
-	Oid			relid = RelationGetRelid(rel);
-	ListCell   *lc;
+	Oid			child = idem_attachment_find_stray(rel, machine, status);
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
-		return;
-	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
-	{
-		IdemAttachment attachment;
-		Relation	child;
-		bool		follows;
-
-		if (lfirst_oid(lc) == relid)
-			continue;
-		child = relation_open(lfirst_oid(lc), NoLock);
-		follows = idem_attachment_find(&attachment, child) &&
-			strcmp(attachment.machine, machine) == 0 &&
-			attachment.status == get_attnum(lfirst_oid(lc), status);
-		if (!follows)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("table \"%s\" cannot follow a state machine before its children do",
-							RelationGetRelationName(rel)),
-					 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
-							   idem_sql_name(child), RelationGetRelationName(rel)),
-					 errhint("Call idem_attach() for the children first, or make them partitions.")));
-		relation_close(child, NoLock);
-	}
+	if (OidIsValid(child))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("table \"%s\" cannot follow a state machine before its children do",
+						RelationGetRelationName(rel)),
+				 errdetail("Table %s inherits from it. Who updates \"%s\" updates rows of both, but triggers fire for its own rows only.",
+						   idem_sql_name_find(child), RelationGetRelationName(rel)),
+				 errhint("Call idem_attach() for the children first, or make them partitions.")));
 }
 
 /* Does a table follow that machine in those columns, but keep no history? */

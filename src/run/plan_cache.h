@@ -7,7 +7,19 @@
 
 #include "run/spi.h"
 
-/* What tells a statement from every other. */
+/* The kinds of statements, which signatures begin with. */
+typedef enum IdemPlanKind
+{
+	IDEM_PLAN_ALLOWED = 'a',	/* idem_allowed() */
+	IDEM_PLAN_CONSTRAINTS = 'c',	/* idem_check(), what can be deferred */
+	IDEM_PLAN_HISTORY = 'h',	/* idem_history() */
+	IDEM_PLAN_TRANSITION = 't', /* idem_transition() and its kin */
+	IDEM_PLAN_UPDATE = 'p',		/* idem_update() */
+	IDEM_PLAN_UPSERT = 'u',		/* idem_upsert() */
+	IDEM_PLAN_EXECUTE = 'x'		/* idem_execute() */
+} IdemPlanKind;
+
+/* What tells a statement from every other; the data begin with its kind. */
 typedef struct IdemPlanSignature
 {
 	const void *data;

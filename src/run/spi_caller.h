@@ -34,7 +34,7 @@ typedef struct IdemCallerStatement
  */
 typedef struct IdemTableSignature
 {
-	int			kind;
+	IdemPlanKind kind;
 	Oid			user;
 	Oid			table;
 } IdemTableSignature;

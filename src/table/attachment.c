@@ -10,7 +10,10 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "utils/fmgroids.h"
@@ -278,6 +281,42 @@ idem_attachment_need(IdemAttachment *attachment, Relation rel,
 				 errdetail("It follows state machine \"%s\".",
 						   attachment->machine) :
 				 errhint("%s", hint)));
+}
+
+/*
+ * A table that inherits from one that is open, and does not follow a machine itself:
+ * that machine, by a column of that name, where they are not NULL.  InvalidOid if
+ * there is none.  The children are locked from then on.
+ *
+ * An update of a table changes its children's rows, too, and fires none of its own
+ * triggers for them.  Partitions have the triggers of their parent.
+ */
+Oid
+idem_attachment_find_stray(Relation rel, const char *machine,
+						   const char *status)
+{
+	Oid			relid = RelationGetRelid(rel);
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || !rel->rd_rel->relhassubclass)
+		return InvalidOid;
+	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		IdemAttachment attachment;
+		Relation	child;
+		bool		follows;
+
+		if (lfirst_oid(lc) == relid)
+			continue;
+		child = relation_open(lfirst_oid(lc), NoLock);
+		follows = idem_attachment_find(&attachment, child) &&
+			(machine == NULL || strcmp(attachment.machine, machine) == 0) &&
+			(status == NULL || attachment.status == find_column(child, status));
+		relation_close(child, NoLock);
+		if (!follows)
+			return lfirst_oid(lc);
+	}
+	return InvalidOid;
 }
 
 /* Does a table keep a history, that is, has it a trigger that records it? */

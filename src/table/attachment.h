@@ -29,6 +29,8 @@ extern AttrNumber idem_attachment_read_version(Relation rel,
 											   const Trigger *trigger);
 extern AttrNumber idem_attachment_version(Relation rel);
 extern bool idem_attachment_find_any(IdemAttachment *attachment, Relation rel);
+extern Oid	idem_attachment_find_stray(Relation rel, const char *machine,
+									   const char *status);
 extern bool idem_attachment_records(Relation rel);
 
 #endif							/* IDEM_ATTACHMENT_H */

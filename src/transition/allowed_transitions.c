@@ -102,7 +102,9 @@ static Row
 read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
 		 bool whole)
 {
-	IdemTableSignature signature = {'a', GetUserId(), RelationGetRelid(rel)};
+	IdemTableSignature signature = {
+		IDEM_PLAN_ALLOWED, GetUserId(), RelationGetRelid(rel)
+	};
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
 										  attachment->status - 1);
 	IdemUniqueIndex key;

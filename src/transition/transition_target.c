@@ -8,10 +8,7 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "catalog/objectaddress.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -50,39 +47,20 @@ check_privilege(Oid relid)
 					   get_rel_name(relid));
 }
 
-/*
- * Rows of a table that inherits from this one are updated with it, and validated
- * by its own triggers only.
- */
+/* Refuses a table with children whose rows are updated with it, unvalidated. */
 static void
-check_heirs(Relation rel)
+check_children(Relation rel)
 {
-	ListCell   *lc;
+	Oid			child = idem_attachment_find_stray(rel, NULL, NULL);
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION ||
-		!rel->rd_rel->relhassubclass)
-		return;
-	foreach(lc, find_all_inheritors(RelationGetRelid(rel), NoLock, NULL))
-	{
-		Relation	heir;
-		IdemAttachment attachment;
-
-		if (lfirst_oid(lc) == RelationGetRelid(rel))
-			continue;
-		heir = try_relation_open(lfirst_oid(lc), AccessShareLock);
-		if (heir == NULL)
-			continue;
-		if (!idem_attachment_find(&attachment, heir))
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot make transitions in \"%s\"",
-							RelationGetRelationName(rel)),
-					 errdetail("Table \"%s\" inherits from it and does not follow a state machine, so UPDATE of \"%s\" changes its rows unseen.",
-							   RelationGetRelationName(heir),
-							   RelationGetRelationName(rel)),
-					 errhint("Call idem_attach() for that table, too, or use partitions.")));
-		relation_close(heir, NoLock);
-	}
+	if (OidIsValid(child))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot make transitions in \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("Table \"%s\" inherits from it and does not follow a state machine, so UPDATE of \"%s\" changes its rows unseen.",
+						   get_rel_name(child), RelationGetRelationName(rel)),
+				 errhint("Call idem_attach() for that table, too, or use partitions.")));
 }
 
 /* The machine must have the state. */
@@ -129,7 +107,7 @@ idem_transition_target_open(IdemTransitionTarget *target, Oid relid,
 
 	check_privilege(relid);
 	idem_target_open(&target->table, relid, IDEM_TARGET_TRANSITION, keyed);
-	check_heirs(target->table.rel);
+	check_children(target->table.rel);
 	idem_attachment_need(&target->attachment, target->table.rel, machine);
 	target->table.version = target->attachment.version;
 	idem_unique_index_need_primary(&target->table.key, target->table.rel);
@@ -235,7 +213,7 @@ idem_transition_target_run(IdemTransitionTarget *target,
 						   int64 *version)
 {
 	IdemTableSignature signature = {
-		't', GetUserId(), RelationGetRelid(target->table.rel)
+		IDEM_PLAN_TRANSITION, GetUserId(), RelationGetRelid(target->table.rel)
 	};
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature), which},

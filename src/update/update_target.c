@@ -237,7 +237,7 @@ plan_for(const IdemUpdateTarget *target, IdemUpdateStatement which)
 
 	/* Privileges shape the statements, hence the user. */
 	initStringInfo(&signature);
-	appendStringInfoChar(&signature, 'p');
+	appendStringInfoChar(&signature, IDEM_PLAN_UPDATE);
 	appendStringInfoChar(&signature, target->args->expected.exists ? 'v' : '-');
 	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
 	appendBinaryStringInfo(&signature, (char *) &relid, sizeof(Oid));

@@ -41,7 +41,7 @@ idem_upsert_run_init(IdemUpsertState *state, const IdemUpsert *upsert)
 	idem_conflict_row_init(&state->conflict);
 
 	initStringInfo(signature);
-	appendStringInfoChar(signature, 'u');
+	appendStringInfoChar(signature, IDEM_PLAN_UPSERT);
 	appendStringInfoChar(signature, spec->versioned ? 'v' : '-');
 	appendStringInfoChar(signature, spec->by_primary_key ? 'p' : '-');
 	appendStringInfoChar(signature, spec->keyed ? 'k' : '-');
