@@ -84,7 +84,8 @@ OBJS = \
 	src/purge/purge_worker.o \
 	src/run/committed_row.o \
 	src/run/definition.o \
-	src/run/internal_function.o \
+	src/run/named_objects.o \
+	src/run/own_names.o \
 	src/run/plan_cache.o \
 	src/run/planner_hook.o \
 	src/run/simple_dml.o \

@@ -32,7 +32,7 @@ _PG_init(void)
 	idem_settings_init();
 	idem_invalidation_init();
 	idem_catalog_init();
-	idem_internal_function_init();
+	idem_own_names_init();
 	idem_usercontext_init();
 	idem_planner_hook_init();
 	idem_guard_init();

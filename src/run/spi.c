@@ -16,7 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 
-#include "run/internal_function.h"
+#include "run/own_names.h"
 #include "run/spi.h"
 
 static void
@@ -61,24 +61,24 @@ text_of(const IdemPlan *plan)
 
 /* The same of a statement that may be idem's: if own is not NULL, own tells. */
 static SPIPlanPtr
-prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnText *own)
+prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnNames *own)
 {
-	IdemOwnText named = {NULL};
-	IdemOwnText outer;
+	IdemOwnNames named = {NULL};
+	IdemOwnNames outer;
 	volatile SPIPlanPtr plan = NULL;
 
 	if (own != NULL)
 		named = *own;
 	named.text = own != NULL ? sql : NULL;
 
-	outer = idem_internal_function_begin(&named);
+	outer = idem_own_names_begin(&named);
 	PG_TRY();
 	{
 		plan = prepare(sql, nargs, argtypes);
 	}
 	PG_FINALLY();
 	{
-		idem_internal_function_end(&outer);
+		idem_own_names_end(&outer);
 	}
 	PG_END_TRY();
 	return plan;
@@ -91,7 +91,7 @@ prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnText *own)
  */
 IdemPlan *
 idem_spi_prepare(const char *sql, int nargs, Oid *argtypes, Size data_size,
-				 const IdemOwnText *own)
+				 const IdemOwnNames *own)
 {
 	Size		size = MAXALIGN(sizeof(IdemPlan));
 	SPIPlanPtr	made;
@@ -260,17 +260,17 @@ static uint64
 run_plan(IdemPlan *plan, const IdemExecution *how)
 {
 	volatile uint64 rows;
-	IdemOwnText outer;
+	IdemOwnNames outer;
 
 	begin_running(plan);
-	outer = idem_internal_function_begin(&plan->own);
+	outer = idem_own_names_begin(&plan->own);
 	PG_TRY();
 	{
 		rows = how->dest != NULL ? send_rows(plan, how) : take_row(plan, how);
 	}
 	PG_FINALLY();
 	{
-		idem_internal_function_end(&outer);
+		idem_own_names_end(&outer);
 		end_running(plan);
 	}
 	PG_END_TRY();
@@ -319,20 +319,20 @@ uint64
 idem_spi_once(const char *sql, Oid table, int nargs, Oid *argtypes, Datum *args,
 			  int ncols, Datum *values, bool *isnull)
 {
-	IdemOwnText own = {sql, table, true};
-	IdemOwnText outer;
+	IdemOwnNames own = {sql, table, true};
+	IdemOwnNames outer;
 	uint64		rows;
 	volatile int rc = 0;
 
 	connect_spi();
-	outer = idem_internal_function_begin(&own);
+	outer = idem_own_names_begin(&own);
 	PG_TRY();
 	{
 		rc = SPI_execute_with_args(sql, nargs, argtypes, args, NULL, true, 0);
 	}
 	PG_FINALLY();
 	{
-		idem_internal_function_end(&outer);
+		idem_own_names_end(&outer);
 	}
 	PG_END_TRY();
 	if (rc < 0)

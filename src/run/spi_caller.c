@@ -113,7 +113,7 @@ idem_spi_caller_find(const IdemCallerStatement *statement)
 IdemPlan *
 idem_spi_caller_keep(const IdemCallerStatement *statement, const char *sql)
 {
-	IdemOwnText own = {NULL, statement->table, statement->looks};
+	IdemOwnNames own = {NULL, statement->table, statement->looks};
 	IdemPlan   *plan = idem_spi_prepare(sql, statement->nargs,
 										statement->argtypes,
 										statement->data_size,

@@ -58,7 +58,7 @@ static void
 ready(IdemStatement *statement, Oid table)
 {
 	const IdemCatalog *cat = idem_catalog();
-	IdemOwnText own = {NULL, table, true};
+	IdemOwnNames own = {NULL, table, true};
 	char	   *sql;
 	Oid			argtypes[IDEM_MAX_ARGS];
 	IdemPlan   *plan;

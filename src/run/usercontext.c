@@ -18,20 +18,16 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "utils/guc.h"
-#include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "run/named_objects.h"
 #include "run/usercontext.h"
 
 /* So deep may triggers of idem's tables call idem again. */
@@ -151,69 +147,18 @@ foreign_schema(void)
 	return schema;
 }
 
-pg_noreturn static void
-error_temporary(const char *name)
+/* Raises 42501 for an object in that schema that is not the current user's. */
+static void
+check_object(const IdemNamedObject *object, void *schema)
 {
+	if (object->schema != *(Oid *) schema || object->owner == GetUserId())
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for temporary object \"%s\"", name),
+			 errmsg("permission denied for temporary object \"%s\"", object->name),
 			 errdetail("A statement runs with the rights of role \"%s\" here, which does not own it.",
 					   GetUserNameFromId(GetUserId(), false)),
 			 errhint("Qualify the names in functions that triggers, checks and indexes of idem's tables call.")));
-}
-
-/* Raises 42501 for a relation in the schema that is not the current user's. */
-static void
-check_relation(Oid relid, Oid schema)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Form_pg_class form;
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	form = (Form_pg_class) GETSTRUCT(tuple);
-	if (form->relnamespace == schema && form->relowner != GetUserId())
-		error_temporary(pstrdup(NameStr(form->relname)));
-	ReleaseSysCache(tuple);
-}
-
-static void
-check_table(const RangeTblEntry *rte, Oid schema)
-{
-	/* a subquery that was a view has the view's OID */
-	if ((rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY) &&
-		OidIsValid(rte->relid))
-		check_relation(rte->relid, schema);
-}
-
-/* The same for all that a query names, in its subqueries, too. */
-static bool
-check_query(Node *node, void *schema)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		check_table((RangeTblEntry *) node, *(Oid *) schema);
-		return false;
-	}
-	if (IsA(node, CoerceToDomain))
-	{
-		Oid			type = ((CoerceToDomain *) node)->resulttype;
-		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-		Form_pg_type form = HeapTupleIsValid(tuple) ?
-			(Form_pg_type) GETSTRUCT(tuple) : NULL;
-
-		if (form != NULL && form->typnamespace == *(Oid *) schema &&
-			form->typowner != GetUserId())
-			error_temporary(pstrdup(NameStr(form->typname)));
-		if (form != NULL)
-			ReleaseSysCache(tuple);
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, check_query, schema,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, check_query, schema);
 }
 
 /* Raises 42501 for what a query that is about to be planned may not name. */
@@ -223,7 +168,8 @@ idem_usercontext_check(Query *query)
 	Oid			schema = foreign_schema();
 
 	if (OidIsValid(schema))
-		(void) check_query((Node *) query, &schema);
+		idem_named_objects_check(query, IDEM_NAMED_RELATION | IDEM_NAMED_DOMAIN,
+								 check_object, &schema);
 }
 
 static bool
@@ -235,7 +181,7 @@ check_perms(IDEM_CHECK_PERMS_ARGS)
 	if (OidIsValid(schema))
 	{
 		foreach(lc, rangeTable)
-			check_table(lfirst(lc), schema);
+			idem_named_objects_check_entry(lfirst(lc), check_object, &schema);
 	}
 	return next_check_perms == NULL || next_check_perms(IDEM_CHECK_PERMS_PASS);
 }
@@ -249,7 +195,7 @@ object_accessed(ObjectAccessType access, Oid class, Oid object, int column,
 		Oid			schema = foreign_schema();
 
 		if (OidIsValid(schema))
-			check_relation(object, schema);
+			idem_named_objects_check_relation(object, check_object, &schema);
 	}
 	if (next_access != NULL)
 		next_access(access, class, object, column, arg);

@@ -1,6 +1,6 @@
 /*
- * internal_function.c
- *	  What idem's own statements name: functions of idem's, and one table.
+ * own_names.c
+ *	  What statements that idem writes may name: functions of idem's, and one table.
  *
  * Statements call functions by their names, and of functions of one name the server
  * takes the one that fits the arguments best: for the row of a table, one that is
@@ -24,151 +24,98 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
-#include "run/internal_function.h"
+#include "run/named_objects.h"
+#include "run/own_names.h"
 
 #define PREFIX	"_idem_"
 
 /* The innermost statement of idem's that is being made or run. */
-static IdemOwnText current = {NULL, InvalidOid, false};
+static IdemOwnNames current = {NULL, InvalidOid, false};
 
 static post_parse_analyze_hook_type next_analyze = NULL;
 
 /*
  * Begins a statement of idem's, or of another's, and returns what is to be given to
- * idem_internal_function_end(), also on an error.  Statements are known by where
+ * idem_own_names_end(), also on an error.  Statements are known by where
  * their text is: those that triggers and functions run have another.
  */
-IdemOwnText
-idem_internal_function_begin(const IdemOwnText *own)
+IdemOwnNames
+idem_own_names_begin(const IdemOwnNames *own)
 {
-	IdemOwnText outer = current;
+	IdemOwnNames outer = current;
 
 	current = *own;
 	return outer;
 }
 
 void
-idem_internal_function_end(const IdemOwnText *outer)
+idem_own_names_end(const IdemOwnNames *outer)
 {
 	current = *outer;
 }
 
 /* Raises 42501 for a function that passes for one of idem's. */
 static void
-check_function(Oid function, Oid schema)
+check_internal(const IdemNamedObject *function)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc form;
-
-	if (!HeapTupleIsValid(tuple))
+	if (strncmp(function->name, PREFIX, strlen(PREFIX)) != 0 ||
+		(function->schema == idem_catalog()->schema_oid &&
+		 function->owner == BOOTSTRAP_SUPERUSERID))
 		return;
-	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (strncmp(NameStr(form->proname), PREFIX, strlen(PREFIX)) == 0 &&
-		(form->pronamespace != schema ||
-		 form->proowner != BOOTSTRAP_SUPERUSERID))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("function \"%s\" is not one of extension \"idem\"",
-						NameStr(form->proname)),
-				 errdetail("It would be called in the place of one that is."),
-				 errhint("Drop it: names that begin with \"%s\" are idem's there.",
-						 PREFIX)));
-	ReleaseSysCache(tuple);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("function \"%s\" is not one of extension \"idem\"",
+					function->name),
+			 errdetail("It would be called in the place of one that is."),
+			 errhint("Drop it: names that begin with \"%s\" are idem's there.",
+					 PREFIX)));
 }
 
 /* Raises 42501 for code of others in a statement that only looks. */
 static void
-check_code(const char *name, Oid owner)
+check_code(const IdemNamedObject *code)
 {
-	if (owner == GetUserId() || superuser_arg(owner))
+	if (!current.looks || code->owner == GetUserId() ||
+		superuser_arg(code->owner))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied to run \"%s\" of role \"%s\" as role \"%s\"",
-					name, GetUserNameFromId(owner, true),
+					code->name, GetUserNameFromId(code->owner, true),
 					GetUserNameFromId(GetUserId(), true)),
 			 errdetail("A statement of idem's that only looks at a table runs no code of others.")));
 }
 
-static bool
-check_code_of_function(Oid function, void *context)
-{
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
-
-		check_code(NameStr(form->proname), form->proowner);
-		ReleaseSysCache(tuple);
-	}
-	return false;
-}
-
-static void
-check_code_of_domain(Oid type)
-{
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
-
-		check_code(NameStr(form->typname), form->typowner);
-		ReleaseSysCache(tuple);
-	}
-}
-
 /* Raises 40001 for a table that is not the one that the statement is about. */
 static void
-check_table(Oid relid)
+check_table(const IdemNamedObject *table)
 {
-	if (relid == current.table || get_rel_namespace(relid) == PG_CATALOG_NAMESPACE)
+	if (table->oid == current.table || table->schema == PG_CATALOG_NAMESPACE)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("table \"%s\" has come into the place of another during the call",
-					get_rel_name(relid)),
+					table->name),
 			 errdetail("A schema or a table has been renamed."),
 			 errhint("Call again.")));
 }
 
-static bool
-check_names(Node *node, void *schema)
+static void
+check_object(const IdemNamedObject *object, void *context)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		const RangeTblEntry *rte = (const RangeTblEntry *) node;
-
-		if (rte->rtekind == RTE_RELATION)
-			check_table(rte->relid);
-		return false;
-	}
-	if (IsA(node, FuncExpr))
-		check_function(((FuncExpr *) node)->funcid, *(Oid *) schema);
-	if (current.looks && IsA(node, CoerceToDomain))
-		check_code_of_domain(((CoerceToDomain *) node)->resulttype);
-	if (current.looks)
-		(void) check_functions_in_node(node, check_code_of_function, NULL);
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, check_names, schema,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, check_names, schema);
+	if (object->kind == IDEM_NAMED_RELATION)
+		check_table(object);
+	if (object->kind == IDEM_NAMED_FUNCTION)
+		check_internal(object);
+	if (object->kind != IDEM_NAMED_RELATION)
+		check_code(object);
 }
 
 /* Raises 42501 or 40001 where a statement of idem's names what it does not mean. */
@@ -176,18 +123,15 @@ static void
 analyzed(ParseState *pstate, Query *query, IDEM_JUMBLE_STATE *jstate)
 {
 	if (current.text != NULL && pstate->p_sourcetext == current.text)
-	{
-		Oid			schema = idem_catalog()->schema_oid;
-
-		(void) check_names((Node *) query, &schema);
-	}
+		idem_named_objects_check(query, IDEM_NAMED_RELATION | IDEM_NAMED_DOMAIN |
+								 IDEM_NAMED_FUNCTION, check_object, NULL);
 	if (next_analyze != NULL)
 		next_analyze(pstate, query, jstate);
 }
 
 /* Watches what is analysed.  To be called once, from _PG_init. */
 void
-idem_internal_function_init(void)
+idem_own_names_init(void)
 {
 	next_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = analyzed;
