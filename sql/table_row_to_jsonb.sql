@@ -138,6 +138,16 @@ RESET extra_float_digits;
 RESET bytea_output;
 RESET TimeZone;
 
+-- The way back, as documented: a typed row.  These columns are not what they were,
+-- in these rows: the object does not hold how json is spelled, the bounds of an array,
+-- which null it was, or that a zero is negative.  What has a cast to json of its own does not come back by itself.
+CREATE VIEW returned AS
+SELECT e.what, e AS before, jsonb_populate_record(NULL::every, _idem_row_jsonb(e) - '{spoken_,spokens}'::text[]) AS after FROM every AS e;
+SELECT string_agg(format('SELECT %L AS column_, what, left((before).%I::text, 30) AS before, left((after).%I::text, 30) AS after
+	FROM returned WHERE record_image_ne(ROW((before).%I), ROW((after).%I))', attname, attname, attname, attname, attname), ' UNION ALL ' ORDER BY attnum) AS query
+FROM pg_attribute WHERE attrelid = 'every'::regclass AND attnum > 0 AND NOT attisdropped AND attname !~ '^spoken' \gset
+:query ORDER BY 1, 2;
+
 -- Rows that a statement returned are written in the same way.
 BEGIN;
 SELECT e.result = (SELECT jsonb_agg(to_jsonb(r) ORDER BY what) FROM every AS r) AS same,

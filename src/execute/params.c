@@ -36,14 +36,18 @@ tell_parameter(void *arg)
 	errcontext("parameter $%d", *(int *) arg);
 }
 
-/* Raises 22023 for an array or object where the type has no use for it. */
+/*
+ * Raises 22023 for an array or object where the type has no use for it; for bytes
+ * that is done where the value is read.
+ */
 static void
 check_structure(const JsonbValue *v, int number, Oid type)
 {
 	Oid			base = getBaseType(type);
 	bool		array;
 
-	if (v->type != jbvBinary || base == JSONOID || base == JSONBOID)
+	if (v->type != jbvBinary || base == JSONOID || base == JSONBOID ||
+		base == BYTEAOID)
 		return;
 	array = JsonContainerIsArray(v->val.binary.data);
 	if (array ? !OidIsValid(get_element_type(base)) :

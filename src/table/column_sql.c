@@ -78,10 +78,14 @@ field_type(Oid relid, const char *name)
 	return type;
 }
 
-/* Is any of the fields spelled otherwise than its column would do it? */
+/*
+ * Is any of the fields spelled otherwise than its column would do it?  Raises 22023
+ * for one that is nothing of its column's type.
+ */
 static bool
 varies(Jsonb *object, Oid relid, const IdemSpelling *spelling)
 {
+	bool		result = false;
 	ListCell   *lc;
 
 	foreach(lc, spelling->names)
@@ -90,18 +94,20 @@ varies(Jsonb *object, Oid relid, const IdemSpelling *spelling)
 		Oid			type = field_type(relid, name);
 		JsonbValue	v;
 
-		if (OidIsValid(type) &&
+		if (!OidIsValid(type) ||
 			getKeyJsonValueFromContainer(&object->root, name, strlen(name),
-										 &v) != NULL &&
-			idem_jsonb_to_datum_varies(&v, type))
-			return true;
+										 &v) == NULL)
+			continue;
+		idem_jsonb_to_datum_check(&v, name, type);
+		result = result || idem_jsonb_to_datum_varies(&v, type);
 	}
-	return false;
+	return result;
 }
 
 /*
  * The object with its values in the spelling that the columns of a table, which
  * its fields name, would give them.  A value that is no column's stays as it is.
+ * Raises 22023 for an object or array where the column is of bytes.
  */
 Jsonb *
 idem_column_sql_spell(Jsonb *object, Oid relid, const IdemSpelling *spelling)

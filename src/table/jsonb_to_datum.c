@@ -138,6 +138,15 @@ is_structured(Oid base)
 		get_typtype(base) == TYPTYPE_COMPOSITE;
 }
 
+/* Is this an array for a type of arrays, or an object for a composite type? */
+static bool
+is_fitting(JsonbContainer *container, Oid base)
+{
+	return JsonContainerIsArray(container) ?
+		OidIsValid(get_element_type(base)) :
+		get_typtype(base) == TYPTYPE_COMPOSITE;
+}
+
 /* May a value of this type have another spelling than the type's? */
 bool
 idem_jsonb_to_datum_varies(JsonbValue *v, Oid type)
@@ -176,12 +185,65 @@ field_type(TupleDesc desc, const JsonbValue *name)
 	return InvalidOid;
 }
 
+/* The type of an element of an array in JSON, which may be a row of the array. */
+static Oid
+element_type(const JsonbValue *part, Oid array)
+{
+	return part->type == jbvBinary &&
+		JsonContainerIsArray(part->val.binary.data) ?
+		array : get_element_type(array);
+}
+
+/*
+ * Raises 22023 where a JSON object or array is given for bytes, also within a value
+ * of this type: what they would be is its text, which nobody means.
+ */
+void
+idem_jsonb_to_datum_check(const JsonbValue *v, const char *name, Oid type)
+{
+	Oid			base;
+	JsonbContainer *container;
+	TupleDesc	desc = NULL;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	part;
+	Oid			of_part = InvalidOid;
+
+	if (v->type != jbvBinary || !OidIsValid(type))
+		return;
+	base = getBaseType(type);
+	container = v->val.binary.data;
+	if (base == BYTEAOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("bytes of \"%s\" cannot be given as a JSON %s", name,
+						JsonContainerIsArray(container) ? "array" : "object"),
+				 errhint("Give them as a string of hexadecimal digits: \"\\\\x00ff\" in JSON.")));
+	if (!is_fitting(container, base))
+		return;
+
+	check_stack_depth();
+	if (!JsonContainerIsArray(container))
+		desc = lookup_rowtype_tupdesc_copy(base, -1);
+	it = JsonbIteratorInit(container);
+	(void) JsonbIteratorNext(&it, &part, true);
+	while ((token = JsonbIteratorNext(&it, &part, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			of_part = field_type(desc, &part);
+		else if (token == WJB_VALUE)
+			idem_jsonb_to_datum_check(&part, name, of_part);
+		else if (token == WJB_ELEM)
+			idem_jsonb_to_datum_check(&part, name, element_type(&part, base));
+	}
+}
+
 /* Pushes the elements of an array, or the fields of an object. */
 static void
 push_parts(IdemJsonbState *state, JsonbContainer *container, Oid type)
 {
 	bool		array = JsonContainerIsArray(container);
-	Oid			element = array ? get_element_type(type) : InvalidOid;
+	Oid			field = InvalidOid;
 	TupleDesc	desc = array ? NULL : lookup_rowtype_tupdesc_copy(type, -1);
 	JsonbIterator *it = JsonbIteratorInit(container);
 	JsonbIteratorToken token;
@@ -194,17 +256,14 @@ push_parts(IdemJsonbState *state, JsonbContainer *container, Oid type)
 	{
 		if (token == WJB_KEY)
 		{
-			element = field_type(desc, &part);
+			field = field_type(desc, &part);
 			idem_jsonb_push(state, WJB_KEY, &part);
 		}
 		else if (token == WJB_VALUE)
-			idem_jsonb_to_datum_push(state, WJB_VALUE, &part, element);
+			idem_jsonb_to_datum_push(state, WJB_VALUE, &part, field);
 		else if (token == WJB_ELEM)
-			/* the type of an array is that of its rows, too */
 			idem_jsonb_to_datum_push(state, WJB_ELEM, &part,
-									 part.type == jbvBinary &&
-									 JsonContainerIsArray(part.val.binary.data) ?
-									 type : element);
+									 element_type(&part, type));
 	}
 	idem_jsonb_push(state, array ? WJB_END_ARRAY : WJB_END_OBJECT, NULL);
 }
@@ -235,9 +294,7 @@ idem_jsonb_to_datum_push(IdemJsonbState *state, JsonbIteratorToken token,
 		}
 	}
 	else if (v->type == jbvBinary && OidIsValid(base) &&
-			 (JsonContainerIsArray(v->val.binary.data) ?
-			  OidIsValid(get_element_type(base)) :
-			  get_typtype(base) == TYPTYPE_COMPOSITE))
+			 is_fitting(v->val.binary.data, base))
 	{
 		push_parts(state, v->val.binary.data, base);
 		return;
@@ -310,8 +367,9 @@ convert_json(JsonbValue *v, const char *name, Oid type, int32 typmod,
 }
 
 /*
- * A JSON value as one of this type; null is NULL.  Raises what the type's input
- * function raises; name is what errors in structured values call it.
+ * A JSON value as one of this type; null is NULL.  Raises 22023 for an object or
+ * array where bytes are wanted, and what the type's input function raises; name is
+ * what errors in structured values call it.
  */
 Datum
 idem_jsonb_to_datum_read(JsonbValue *v, const char *name, Oid type,
@@ -335,6 +393,7 @@ idem_jsonb_to_datum_read(JsonbValue *v, const char *name, Oid type,
 		}
 	}
 
+	idem_jsonb_to_datum_check(v, name, type);
 	*isnull = (v->type == jbvNull);
 	structured = v->type == jbvBinary && is_structured(base);
 	if (structured && has_varying_part(v))

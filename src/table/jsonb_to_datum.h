@@ -11,6 +11,8 @@
 
 extern bool idem_jsonb_to_datum_may_vary(const JsonbValue *v);
 extern bool idem_jsonb_to_datum_varies(JsonbValue *v, Oid type);
+extern void idem_jsonb_to_datum_check(const JsonbValue *v, const char *name,
+									  Oid type);
 extern const char *idem_jsonb_to_datum_uuid(const char *text, int length);
 extern void idem_jsonb_to_datum_push(IdemJsonbState *state,
 									 JsonbIteratorToken token, JsonbValue *v,
