@@ -147,6 +147,12 @@ BEGIN
 	INSERT INTO strange VALUES (1);
 END $$;
 SELECT * FROM checked('SELECT reach()');
+-- Catalogs are the server's own affair.
+CREATE FUNCTION hold() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	LOCK TABLE pg_catalog.pg_description IN ROW EXCLUSIVE MODE;
+END $$;
+SELECT * FROM checked('SELECT hold()');
 DROP TABLE strange;
 DROP ACCESS METHOD idem_test_check_heap;
 DROP FOREIGN DATA WRAPPER idem_test_check_far CASCADE;

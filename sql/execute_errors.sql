@@ -86,6 +86,8 @@ SELECT type, param, try('SELECT $1::' || type, jsonb_build_array(param), 'execut
 \set SHOW_CONTEXT always
 SELECT idem_execute('execute-errors', 'INSERT INTO t VALUES ($2, $1)', '["a", "b"]');
 SELECT idem_execute('execute-errors', 'INSERT INTO t VALUES ($2, $1::int[])', '[{"a": 1}, 1]');
+-- also where the server does not say in which place
+SELECT idem_execute('execute-errors', 'SELECT count(*) FROM t FOR UPDATE');
 \set SHOW_CONTEXT never
 SELECT idem_execute('execute-errors', 'SELECT $1::int4range', '[[1, 2]]');
 

@@ -29,6 +29,7 @@ SELECT (idem_claim('a')).outcome;
 SELECT (idem_claim('a')).*;
 SELECT outcome, fence > 1 AS again, upper(outcome::text) FROM idem_claim('a') WHERE fence IS NOT NULL ORDER BY fence LIMIT 1;
 SELECT count(*) FROM idem_claim('a');
+SELECT upper(outcome) FROM (SELECT outcome::text FROM idem_claim('a') OFFSET 0) AS claim;
 SELECT key, outcome FROM (VALUES ('a'), ('b')) AS k (key), idem_claim(key);
 SELECT outcome FROM idem_claim(work('a'));
 SELECT count(*) FROM idem_key WHERE scope = 'claim_block';

@@ -106,6 +106,25 @@ UPDATE revised SET status = 'lost';
 INSERT INTO b VALUES (2, 'pending');
 INSERT INTO b VALUES (2, NULL);
 UPDATE revised SET status = NULL;
+-- nor without a version, though the column would take it
+BEGIN;
+ALTER TABLE revised ALTER revision DROP NOT NULL;
+SAVEPOINT s;
+INSERT INTO revised (id, revision) VALUES (40, NULL);
+ROLLBACK TO s;
+ALTER TABLE revised DISABLE TRIGGER USER;
+UPDATE revised SET revision = NULL;
+ALTER TABLE revised ENABLE TRIGGER USER;
+UPDATE revised SET status = 'PROCESSING';
+ROLLBACK;
+-- one that has none, since the triggers were off, may still begin
+BEGIN;
+ALTER TABLE b DISABLE TRIGGER USER;
+INSERT INTO b VALUES (40, NULL, 1);
+ALTER TABLE b ENABLE TRIGGER USER;
+SELECT * FROM order_transition('b', 40, 'PENDING', key => 'begins', scope => 'test_lifecycle');
+SELECT * FROM order_transition('b', 40, 'PENDING', key => 'begins', scope => 'test_lifecycle');
+ROLLBACK;
 
 -- A restore or a replica brings rows as they are.
 ALTER TABLE b DISABLE TRIGGER USER;

@@ -120,6 +120,8 @@ SELECT idem_machine_define('test odd', 'PENDING', '{"PENDING": ["SHIPED"], "SHIP
 SELECT idem_machine_graph('order');
 SELECT idem_machine_define('test odd', 'in "transit"', '{"in \"transit\"": ["x;y", "<b>"], "x;y": ["note", "in \"transit\""], "note": ["Note_2", "100%"]}', true);
 SELECT idem_machine_graph('test odd');
+SELECT idem_machine_define('test odd', 'End', '{"End": ["root_1"], "root_1": ["stateDiagram", "Root"]}', true);
+SELECT idem_machine_graph('test odd');
 SELECT idem_machine_graph('test none');
 SELECT idem_machine_drop('test odd');
 

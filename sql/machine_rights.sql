@@ -383,6 +383,22 @@ SELECT idem_allowed('lure', 1);
 UPDATE lure SET status = 'b';
 RESET ROLE;
 DROP TABLE lure;
+-- Of a partition it takes the owner, and that of the partitioned table.
+CREATE TABLE split (id int PRIMARY KEY, status text DEFAULT 'a', version int NOT NULL DEFAULT 1) PARTITION BY LIST (id);
+CREATE TABLE split_1 PARTITION OF split DEFAULT;
+ALTER TABLE split OWNER TO regress_idem_eve;
+ALTER TABLE split_1 OWNER TO regress_idem_ann;
+SELECT idem_machine_define('test anns', 'a', '{"a": [{"to": "b", "guard": "test_machine_guards.small"}], "b": ["a"]}');
+GRANT CREATE ON SCHEMA test_machine_guards TO regress_idem_bob;
+ALTER FUNCTION test_machine_guards.small OWNER TO regress_idem_bob;
+GRANT regress_idem_bob TO regress_idem_ann;
+SELECT idem_attach('split', 'test anns');
+INSERT INTO split VALUES (1);
+UPDATE split SET status = 'b';
+UPDATE split_1 SET status = 'b';
+REVOKE regress_idem_bob FROM regress_idem_ann;
+REVOKE CREATE ON SCHEMA test_machine_guards FROM regress_idem_bob;
+DROP TABLE split;
 SELECT idem_machine_drop('test anns');
 
 -- Where eve may write triggers, her guard is as good as one.

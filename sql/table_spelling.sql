@@ -20,6 +20,9 @@ SELECT outcome FROM idem_upsert('spelling-2', 't', '{"id": 1.000, "n": 2e0, "d":
 SELECT outcome, result -> 'n' AS n FROM idem_update('t', 1, '{"n": 5.0, "list": [1.0]}');
 SELECT outcome, result -> 'n' AS n FROM idem_upsert(NULL, 't', '{"id": 1.0, "n": 6.0}', merge => '{"n": "max"}');
 SELECT result FROM idem_execute('spelling-3', 'SELECT $1::int AS i, $2::int[] AS a, $3::numeric AS n, $4::text AS t', '[1.0, [2.0, 3], 4.0, 5.0]');
+-- A field that the type has not is left out, whatever it is.
+SELECT result FROM idem_upsert('spelling-5', 't', '{"id": 5, "note": true, "pair": {"a": 9.0, "none": 1.0}}');
+SELECT replayed, result FROM idem_upsert('spelling-5', 't', '{"id": 5, "note": true, "pair": {"a": 9, "none": 1.0}}');
 -- What is not an integer is none.
 SELECT idem_upsert('spelling-4', 't', '{"id": 1.5}');
 \echo :LAST_ERROR_SQLSTATE

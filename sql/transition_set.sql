@@ -30,6 +30,8 @@ SELECT * FROM idem_transition_batch('orders', '{1,2,3}'::jsonb[], 'SHIPPED', '{2
 SELECT * FROM idem_transition_batch('orders', '{1,2,3}'::jsonb[], 'SHIPPED', '{2,2,3}');
 SELECT * FROM idem_transition_batch('orders', '{1,2,3}'::jsonb[], 'SHIPPED', '{2,2}');
 SELECT * FROM idem_transition_batch('orders', '{}'::jsonb[], 'SHIPPED', '{2}');
+SELECT * FROM idem_transition_batch('orders', '{{1,2},{3,4}}'::jsonb[], 'SHIPPED');
+SELECT * FROM idem_transition_batch('orders', '{1,2}'::jsonb[], 'SHIPPED', '{{1},{2}}');
 
 -- what one row is refused, all are; the error tells which row it is
 SELECT * FROM idem_transition_batch('orders', '{7,6,99}'::jsonb[], 'PROCESSING');

@@ -34,6 +34,10 @@ CREATE UNIQUE INDEX tag_plain ON tag (name);
 SELECT outcome, result - 'id' AS result FROM idem_upsert('conflict-15', 'tag', '{"name": "Red", "n": 4}', '{name}');
 SELECT outcome, result - 'id' AS result FROM idem_upsert('conflict-16', 'tag', '{"name": "red", "n": 5}', '{name}');
 SELECT outcome, result - 'id' AS result FROM idem_upsert('conflict-17', 'tag', '{"name": "rED"}', '{name}');
+DROP INDEX tag_blind;
+CREATE UNIQUE INDEX tag_again ON tag (name);
+CREATE UNIQUE INDEX tag_blind ON tag (name COLLATE blind);
+SELECT outcome, result - 'id' AS result FROM idem_upsert('conflict-18', 'tag', '{"name": "red", "n": 6}', '{name}');
 DROP TABLE tag;
 
 -- Where the index takes nulls for equal, a null tells a repeat.

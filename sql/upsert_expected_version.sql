@@ -95,6 +95,15 @@ SELECT * FROM idem_upsert('version-35', 'unversioned', '{"id": 1, "v": 1}', expe
 SELECT * FROM idem_upsert('version-35', 'unversioned', '{"id": 1}', expected_version => 0);
 SELECT * FROM idem_upsert('version-36', 'unversioned', '{"id": 1, "v": 1}');
 
+-- Where a null is the same as another, it tells which row is meant.
+CREATE TABLE seat (hall text, n int, v int, version int NOT NULL DEFAULT 1, UNIQUE NULLS NOT DISTINCT (hall, n));
+INSERT INTO seat VALUES (NULL, 1, 10, 3), ('a', 1, 10, 7);
+SELECT * FROM idem_upsert('version-37', 'seat', '{"hall": null, "n": 1, "v": 11}', '{hall,n}', expected_version => 2);
+SELECT * FROM idem_upsert('version-37', 'seat', '{"hall": null, "n": 1, "v": 11}', '{hall,n}', expected_version => 3);
+SELECT * FROM idem_upsert('version-38', 'seat', '{"hall": null, "n": 1}', '{hall,n}', expected_version => 4);
+SELECT * FROM idem_upsert('version-39', 'seat', '{"hall": null, "n": 2, "v": 1}', '{hall,n}', expected_version => 1);
+SELECT * FROM seat ORDER BY hall;
+
 -- Without such a column there is nothing to expect.
 CREATE TABLE bare (id int PRIMARY KEY, v int);
 SELECT * FROM idem_upsert('version-40', 'bare', '{"id": 1, "v": 1}', expected_version => 1);
