@@ -60,6 +60,7 @@ OBJS = \
 	src/key/key_write.o \
 	src/key/lease.o \
 	src/key/lease_claim.o \
+	src/key/refusal.o \
 	src/key/scope.o \
 	src/lifecycle/attach.o \
 	src/lifecycle/departure.o \

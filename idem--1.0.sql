@@ -98,6 +98,7 @@ CREATE TABLE @extschema@.idem_key (
 	key text COLLATE "C" NOT NULL,
 	response jsonb,
 	request jsonb,
+	sqlstate text COLLATE "C",
 	-- the key first, which tells more: most comparisons end there
 	CONSTRAINT idem_key_pkey PRIMARY KEY (key, scope)
 ) WITH (
@@ -123,6 +124,8 @@ COMMENT ON COLUMN @extschema@.idem_key.fence IS
 'how often the key was claimed anew before its row was purged, counted from 1';
 COMMENT ON COLUMN @extschema@.idem_key.request IS
 'what a claim under a lease was made for';
+COMMENT ON COLUMN @extschema@.idem_key.sqlstate IS
+'of the error that a call is remembered to have failed with; null for all else';
 COMMENT ON COLUMN @extschema@.idem_key.claimed_by IS
 'role that used the key, whose members may know of it';
 COMMENT ON COLUMN @extschema@.idem_key.created_at IS
@@ -230,18 +233,19 @@ COMMENT ON COLUMN @extschema@.idem_upsert_result.outcome IS
 COMMENT ON COLUMN @extschema@.idem_upsert_result.replayed IS
 'whether the call was made before, and this is the answer it got then';
 COMMENT ON COLUMN @extschema@.idem_upsert_result.result IS
-'the row as it then was';
+'the row as it then was; or the error that is remembered';
 
 CREATE FUNCTION @extschema@.idem_upsert(
 	key text, target regclass, data jsonb,
 	conflict text[] DEFAULT NULL, expected_version bigint DEFAULT NULL,
 	scope text DEFAULT NULL, ttl interval DEFAULT NULL,
-	merge jsonb DEFAULT NULL)
+	merge jsonb DEFAULT NULL, remember_errors text[] DEFAULT NULL,
+	wait boolean DEFAULT true, store_response boolean DEFAULT true)
 RETURNS @extschema@.idem_upsert_result
 AS 'MODULE_PATHNAME', 'idem_upsert'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
-	bigint, text, interval, jsonb) IS
+	bigint, text, interval, jsonb, text[], boolean, boolean) IS
 'insert or update a row of a table once per key, and replay the result';
 
 --
@@ -316,18 +320,20 @@ COMMENT ON COLUMN @extschema@.idem_execute_result.outcome IS
 COMMENT ON COLUMN @extschema@.idem_execute_result.replayed IS
 'whether the call was made before, and this is the answer it got then';
 COMMENT ON COLUMN @extschema@.idem_execute_result.result IS
-'the rows of the statement; null if it returns none';
+'the rows of the statement, null if it returns none; or the error that is remembered';
 COMMENT ON COLUMN @extschema@.idem_execute_result.processed IS
-'number of rows that the command processed';
+'number of rows that the command processed; null if it was not run, or that is not kept';
 
 CREATE FUNCTION @extschema@.idem_execute(
 	key text, command text, params jsonb DEFAULT '[]',
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL,
+	remember_errors text[] DEFAULT NULL, wait boolean DEFAULT true,
+	store_response boolean DEFAULT true)
 RETURNS @extschema@.idem_execute_result
 AS 'MODULE_PATHNAME', 'idem_execute'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
-	interval) IS
+	interval, text[], boolean, boolean) IS
 'run a statement once per key, and replay its rows';
 
 --

@@ -9,6 +9,9 @@
 
 #include "base/error.h"
 
+/* The class of "snapshot too old", which there is no more from 17 on. */
+#define SNAPSHOT_FAILURE	MAKE_SQLSTATE('7', '2', '0', '0', '0')
+
 /*
  * Has a function add to the context of errors, until idem_error_pop_context() or
  * an error: it is called with arg.
@@ -40,10 +43,13 @@ idem_error_is_circumstance(int sqlstate)
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
 		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
 		case ERRCODE_TRANSACTION_ROLLBACK:
 		case ERRCODE_INSUFFICIENT_RESOURCES:
 		case ERRCODE_OPERATOR_INTERVENTION:
 		case ERRCODE_SYSTEM_ERROR:
+		case SNAPSHOT_FAILURE:
+		case ERRCODE_FDW_ERROR:
 		case ERRCODE_INTERNAL_ERROR:
 			return true;
 		default:

@@ -35,6 +35,7 @@ int			idem_lose_seed = 0;
 static char *ttl;				/* idem.ttl, as it was set */
 static int64 ttl_us;			/* what that says; 0: nothing */
 static int	max_ttl_s = 0;		/* idem.max_ttl: seconds, or 0 */
+static int	max_response = 0;	/* idem.max_response: bytes, or 0 */
 static bool defining = false;	/* are the parameters being defined? */
 
 /*
@@ -115,6 +116,23 @@ idem_settings_check_ttl(int64 us, const char *name)
 			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
 }
 
+/*
+ * Raises 54000 for what a key is to remember, called name, if it takes more bytes
+ * than idem.max_response.
+ */
+void
+idem_settings_check_response(Size size, const char *name)
+{
+	if (max_response == 0 || size <= (Size) max_response)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("\"%s\" must not be longer than idem.max_response", name),
+			 errdetail("It has %zu bytes as jsonb, idem.max_response is %d.",
+					   size, max_response),
+			 errhint("Have less remembered, or have a superuser raise idem.max_response.")));
+}
+
 /* Defines what concerns calls. */
 static void
 define_for_calls(void)
@@ -148,6 +166,15 @@ define_for_calls(void)
 							&max_ttl_s,
 							0, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.max_response",
+							"Size of the longest answer that a key may remember.",
+							"Also of a claim's request and checkpoints, each as jsonb before it is compressed. "
+							"A call that would store more raises an error. Zero sets no limit.",
+							&max_response,
+							0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_BYTE,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("idem.wait_timeout",

@@ -54,6 +54,7 @@ static const Shape shapes[] = {
 			{.name = "key", .type = TEXTOID, .not_null = true, .key = 1},
 			{.name = "response", .type = JSONBOID},
 			{.name = "request", .type = JSONBOID},
+			{.name = "sqlstate", .type = TEXTOID},
 		},
 	},
 	[IDEM_TABLE_SCOPE] = {

@@ -71,7 +71,36 @@ run_command(void *state, IdemAnswer *answer)
 }
 
 /*
- * idem_execute(key text, command text, params jsonb, scope text, ttl interval)
+ * What came of a command, as the last two columns of a row: result and processed.
+ * All that there is of one that was refused is the error, and of one that another
+ * transaction runs, or whose response was not to be kept, nothing.
+ */
+static void
+read_answer(const IdemAnswer *answer, bool replayed, Datum *values, bool *isnull)
+{
+	IdemAnswerPart response;
+	Jsonb	   *rows;
+
+	if (answer->outcome == IDEM_IN_PROGRESS ||
+		(replayed && idem_answer_is_withheld(answer)))
+		return;
+	idem_answer_object(answer, "a command", &response);
+	if (answer->outcome == IDEM_FAILED)
+	{
+		values[0] = answer->response;
+		isnull[0] = false;
+		return;
+	}
+	rows = idem_answer_value(&response, "rows");
+	values[0] = JsonbPGetDatum(rows);
+	isnull[0] = (rows == NULL);
+	values[1] = Int64GetDatum(idem_answer_int8(&response, "processed", NULL));
+	isnull[1] = false;
+}
+
+/*
+ * idem_execute(key text, command text, params jsonb, scope text, ttl interval,
+ *				remember_errors text[], wait boolean, store_response boolean)
  *		-> outcome idem_outcome, replayed boolean, result jsonb,
  *		   processed bigint
  *
@@ -86,12 +115,11 @@ idem_execute(PG_FUNCTION_ARGS)
 	IdemAnswer	answer = {0};
 	Call		call;
 	Datum		values[4];
-	bool		nulls[4] = {false};
+	bool		nulls[4] = {false, false, true, true};
 	bool		replayed;
-	IdemAnswerPart response;
-	Jsonb	   *rows;
 
 	idem_key_init(&key, fcinfo, "idem_execute()", 0, 3, 4);
+	idem_key_init_work(&key, fcinfo, 5);
 	if (PG_ARGISNULL(1))
 		idem_error_null("command");
 	if (PG_ARGISNULL(2))
@@ -104,10 +132,6 @@ idem_execute(PG_FUNCTION_ARGS)
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);
-	idem_answer_object(&answer, "a command", &response);
-	rows = idem_answer_value(&response, "rows");
-	values[2] = JsonbPGetDatum(rows);
-	nulls[2] = (rows == NULL);
-	values[3] = Int64GetDatum(idem_answer_int8(&response, "processed", NULL));
+	read_answer(&answer, replayed, values + 2, nulls + 2);
 	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }

@@ -24,6 +24,28 @@ idem_answer_set(IdemAnswer *answer, IdemOutcome outcome, Jsonb *response)
 	answer->response_isnull = false;
 }
 
+/*
+ * What stands for a response that is not to be kept.  It is JSON's null, as where a
+ * claim is completed with none: SQL's may have come from anywhere.
+ */
+Datum
+idem_answer_withheld(void)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum("null"));
+}
+
+/* Is a response that, or none, rather than one to be read? */
+bool
+idem_answer_is_withheld(const IdemAnswer *answer)
+{
+	JsonbValue	v;
+
+	return !answer->response_isnull &&
+		JB_ROOT_IS_SCALAR(DatumGetJsonbP(answer->response)) &&
+		JsonbExtractScalar(&DatumGetJsonbP(answer->response)->root, &v) &&
+		v.type == jbvNull;
+}
+
 /* Raises XX001: the key does not hold what such a call has written. */
 void
 idem_answer_error(const char *of)

@@ -16,6 +16,8 @@ typedef struct IdemAnswer
 	IdemOutcome outcome;
 	Datum		response;		/* jsonb, in the caller's memory */
 	bool		response_isnull;
+	const char *refused;		/* SQLSTATE of the error that it is; NULL: of
+								 * none, or a replay */
 } IdemAnswer;
 
 /* An object or an array in a stored answer, while it is read. */
@@ -28,6 +30,8 @@ typedef struct IdemAnswerPart
 
 extern void idem_answer_set(IdemAnswer *answer, IdemOutcome outcome,
 							Jsonb *response);
+extern Datum idem_answer_withheld(void);
+extern bool idem_answer_is_withheld(const IdemAnswer *answer);
 extern void idem_answer_object(const IdemAnswer *answer, const char *of,
 							   IdemAnswerPart *object);
 extern void idem_answer_array(const IdemAnswer *answer, const char *of,

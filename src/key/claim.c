@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "base/result_tuple.h"
+#include "base/settings.h"
 #include "key/lease.h"
 #include "key/lease_claim.h"
 #include "run/sole_call.h"
@@ -76,6 +77,9 @@ idem_claim(PG_FUNCTION_ARGS)
 		Jsonb	   *request = PG_GETARG_JSONB_P(1);
 
 		key.request = JsonbPGetDatum(request);
+		/* without a lease it is not kept */
+		if (!PG_ARGISNULL(2))
+			idem_settings_check_response(VARSIZE(request), "request");
 		key.fingerprint = fingerprint(request);
 	}
 	key.lease = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2);
@@ -114,9 +118,10 @@ end_claim(FunctionCallInfo fcinfo, const char *function, IdemOutcome outcome)
 	Datum		response;
 
 	idem_key_init(&key, fcinfo, function, 0, 3, 4);
-	response = PG_ARGISNULL(1) ?
-		DirectFunctionCall1(jsonb_in, CStringGetDatum("null")) :
+	response = PG_ARGISNULL(1) ? idem_answer_withheld() :
 		JsonbPGetDatum(PG_GETARG_JSONB_P(1));
+	idem_settings_check_response(VARSIZE(DatumGetPointer(response)),
+								 outcome == IDEM_FAILED ? "error" : "response");
 	return idem_lease_end(&key, PG_ARGISNULL(2) ? NULL : &fence, outcome,
 						  response);
 }
@@ -217,16 +222,17 @@ Datum
 idem_checkpoint(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
+	Datum		checkpoint;
 
 	idem_key_init(&key, fcinfo, "idem_checkpoint()", 0, 4, -1);
 	if (PG_ARGISNULL(1))
 		idem_error_null("fence");
 	if (PG_ARGISNULL(2))
 		idem_error_null("name");
-	idem_lease_checkpoint(&key, PG_GETARG_INT64(1),
-						  make_checkpoint(PG_GETARG_TEXT_PP(2),
-										  PG_ARGISNULL(3) ? NULL :
-										  PG_GETARG_JSONB_P(3)));
+	checkpoint = make_checkpoint(PG_GETARG_TEXT_PP(2),
+								 PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
+	idem_settings_check_response(VARSIZE(DatumGetPointer(checkpoint)), "data");
+	idem_lease_checkpoint(&key, PG_GETARG_INT64(1), checkpoint);
 	PG_RETURN_VOID();
 }
 

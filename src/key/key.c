@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -109,6 +110,24 @@ idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 							   VARSIZE_ANY_EXHDR(key->scope), 0);
 	key->hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(key->key),
 									VARSIZE_ANY_EXHDR(key->key), hash);
+}
+
+/*
+ * Takes from three arguments of a function, by the number of the first, how its work
+ * is to be done: remember_errors, wait, store_response.  Raises 22004 for a null
+ * that says neither yes nor no, and what idem_refusal_list raises.
+ */
+void
+idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first)
+{
+	if (!PG_ARGISNULL(first))
+		key->refusals = idem_refusal_list(PG_GETARG_ARRAYTYPE_P(first));
+	if (PG_ARGISNULL(first + 1))
+		idem_error_null("wait");
+	key->no_wait = !PG_GETARG_BOOL(first + 1);
+	if (PG_ARGISNULL(first + 2))
+		idem_error_null("store_response");
+	key->withheld = !PG_GETARG_BOOL(first + 2);
 }
 
 /* The moment so long after the clock. */
@@ -274,22 +293,37 @@ idem_key_probe(IdemKey *key, IdemKeyRow *row)
 	return found == IDEM_KEY_BUSY && row->leaving ? IDEM_KEY_EXPIRED : found;
 }
 
+/* How the work of a key stands. */
+typedef enum Work
+{
+	TO_BE_DONE,
+	UNDER_WAY,					/* in another transaction */
+	DONE
+} Work;
+
 /*
- * Begins the work of a key, whose lock is held on return.  True if it has been
- * done: then answer is what came of it, and the lock is not held.
+ * Begins the work of a key, whose lock is held on return.  If it has been done, or
+ * others are doing it and the call does not wait, answer is what came of it, and the
+ * lock is not held.
  */
-static bool
+static Work
 begin(IdemKey *key, IdemAnswer *answer)
 {
 	IdemKeyRow	row;
-	IdemKeyState found = idem_key_find(key, true, &row);
+	IdemKeyState found = idem_key_find(key, !key->no_wait, &row);
 
-	Assert(found != IDEM_KEY_BUSY);
+	if (found == IDEM_KEY_BUSY)
+	{
+		Assert(key->no_wait);
+		answer->outcome = IDEM_IN_PROGRESS;
+		answer->response_isnull = true;
+		return UNDER_WAY;
+	}
 	key->expired = (found == IDEM_KEY_EXPIRED);
 	if (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED)
 	{
 		idem_current_key_begin(key);
-		return false;
+		return TO_BE_DONE;
 	}
 
 	idem_key_table_check_owner(&row, key->name);
@@ -299,7 +333,7 @@ begin(IdemKey *key, IdemAnswer *answer)
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
-	return true;
+	return DONE;
 }
 
 /*
@@ -322,14 +356,25 @@ finish(IdemKey *key, const IdemAnswer *answer)
 {
 	IdemKeyRow	row = {0};
 
-	/* the outcome alone says which rows are those of claims (outcome.c) */
-	Assert(!idem_outcome_is_claim(answer->outcome));
+	/* what says which rows are those of claims (idem_key_table_is_claim) */
+	Assert(!idem_outcome_is_claim(answer->outcome) || answer->refused != NULL);
 	Assert(answer->outcome != IDEM_CLAIMED);
 	idem_current_key_end(key);
 	row.outcome = answer->outcome;
 	row.fingerprint = key->fingerprint;
 	row.response = answer->response;
 	row.response_isnull = answer->response_isnull;
+	if (key->withheld)
+	{
+		row.response = idem_answer_withheld();
+		row.response_isnull = false;
+	}
+	else if (!row.response_isnull)
+		idem_settings_check_response(toast_raw_datum_size(row.response),
+									 "result");
+	row.refused = (answer->refused != NULL);
+	if (row.refused)
+		row.sqlstate = CStringGetTextDatum(answer->refused);
 	row.fence = 1;
 	row.claimed_by = key->role;
 	row.request_isnull = true;
@@ -346,23 +391,31 @@ finish(IdemKey *key, const IdemAnswer *answer)
 /*
  * Runs a call under its key: does the work, unless the key remembers that it has
  * been done.  In either case answer is what came of it.  Waits, as any lock does,
- * for another session that works under the same key.
+ * for another session that works under the same key, unless the call does not want
+ * to: then answer is that the work is in progress.
  *
  * Returns whether the call is a replay.  Every call that does its work itself goes
  * through here, so this is where replays are to be counted; claims, whose work is
  * done elsewhere, have lease_claim.c and lease.c.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
- * different request, what idem_key_find does, and whatever the work raises; 40001
+ * different request, what idem_key_find does, and whatever the work raises, unless
+ * that is to be remembered; 54000 when the response is too long to be kept, 40001
  * when another session renewed an expired key without taking the lock, 27000 when
  * a trigger or a rule on the table of keys keeps the row out.
  */
 bool
 idem_key_run(IdemKey *key, IdemKeyWork work, void *call, IdemAnswer *answer)
 {
-	if (begin(key, answer))
-		return true;
-	work(call, answer);
-	finish(key, answer);
-	return false;
+	Work		stands = begin(key, answer);
+
+	if (stands == TO_BE_DONE)
+	{
+		if (key->refusals == NULL)
+			work(call, answer);
+		else
+			idem_refusal_run(key->refusals, work, call, answer);
+		finish(key, answer);
+	}
+	return stands == DONE;
 }

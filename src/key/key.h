@@ -11,6 +11,7 @@
 
 #include "key/answer.h"
 #include "key/key_table.h"
+#include "key/refusal.h"
 
 /* A key as one call uses it. */
 typedef struct IdemKey
@@ -26,6 +27,10 @@ typedef struct IdemKey
 	Interval   *lease;			/* how long to hold a claim; NULL: no lease */
 	Datum		request;		/* of a claim, jsonb; unless
 								 * fingerprint_isnull */
+	const IdemRefusals *refusals;	/* errors of the work to remember; NULL:
+									 * none */
+	bool		no_wait;		/* for another transaction that has the key */
+	bool		withheld;		/* is the response not to be kept? */
 	/* set by finding how the key stands */
 	TimestampTz now;			/* the clock then */
 	TimestampTz expires_at;		/* until when the result is kept */
@@ -40,11 +45,9 @@ typedef struct IdemKey
 	IdemKeyVersion missed;
 } IdemKey;
 
-/* Does the work of a key, and makes the answer of what came of it. */
-typedef void (*IdemKeyWork) (void *call, IdemAnswer *answer);
-
 extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
 						  const char *function, int name, int scope, int ttl);
+extern void idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first);
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);

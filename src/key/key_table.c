@@ -59,6 +59,7 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->claimed_by = DatumGetObjectId(values[IDEM_KEY_COLUMN_CLAIMED_BY - 1]);
 	row->response_isnull = isnull[IDEM_KEY_COLUMN_RESPONSE - 1];
 	row->request_isnull = isnull[IDEM_KEY_COLUMN_REQUEST - 1];
+	row->refused = !isnull[IDEM_KEY_COLUMN_SQLSTATE - 1];
 	if ((options & IDEM_WITH_VALUES) != 0 && row->expires_at > now)
 	{
 		if (!row->response_isnull)
@@ -229,6 +230,16 @@ idem_key_table_check_request(const IdemKeyRow *row, const char *key, bool same)
 					   idem_key_table_claimer(row),
 					   idem_outcome_name(row->outcome)),
 			 errhint("Send exactly the same request to retry it, or use a new key for a new request.")));
+}
+
+/*
+ * Is a row that of a claim?  A claim that failed and work that was refused have one
+ * outcome.
+ */
+bool
+idem_key_table_is_claim(const IdemKeyRow *row)
+{
+	return idem_outcome_is_claim(row->outcome) && !row->refused;
 }
 
 /* Is a row that of a request with this fingerprint? */

@@ -25,7 +25,8 @@ enum
 	IDEM_KEY_COLUMN_KEY,
 	IDEM_KEY_COLUMN_RESPONSE,
 	IDEM_KEY_COLUMN_REQUEST,
-	IDEM_KEY_COLUMNS = IDEM_KEY_COLUMN_REQUEST
+	IDEM_KEY_COLUMN_SQLSTATE,
+	IDEM_KEY_COLUMNS = IDEM_KEY_COLUMN_SQLSTATE
 };
 
 /* What is found of a key, as of a moment. */
@@ -60,12 +61,14 @@ typedef struct IdemKeyRow
 	bool		fingerprint_isnull;
 	bool		response_isnull;
 	bool		request_isnull;
+	bool		refused;		/* is it an error of the work's? */
 	IdemOutcome outcome;
 	Oid			claimed_by;		/* role */
 	int64		fence;
 	pg_uuid_t	fingerprint;
 	Datum		response;		/* jsonb; only if asked for */
 	Datum		request;		/* jsonb; only if asked for */
+	Datum		sqlstate;		/* text, if refused; only to be written */
 	/* set by finding */
 	IdemKeyVersion version;		/* the one that was found */
 	bool		ours;			/* written by the current transaction */
@@ -82,6 +85,7 @@ extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 extern void idem_key_table_check_owner(const IdemKeyRow *row, const char *key);
 extern void idem_key_table_check_request(const IdemKeyRow *row, const char *key,
 										 bool same);
+extern bool idem_key_table_is_claim(const IdemKeyRow *row);
 extern bool idem_key_table_is_of(const IdemKeyRow *row,
 								 const pg_uuid_t *fingerprint);
 extern const char *idem_key_table_claimer(const IdemKeyRow *row);

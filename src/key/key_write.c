@@ -32,17 +32,18 @@ enum
 	ARG_EXPIRES_AT,
 	ARG_LEASE_UNTIL,
 	ARG_REQUEST,
+	ARG_SQLSTATE,
 	ROW_ARGS
 };
 
 #define ROW_ARGTYPES \
 	InvalidOid, UUIDOID, JSONBOID, INT8OID, OIDOID, TIMESTAMPTZOID, \
-	TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID
+	TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, TEXTOID
 
 #define KEY_VALUES \
 	" (outcome, fingerprint, response, fence, claimed_by, created_at," \
-	" expires_at, lease_until, request, scope, key)" \
-	" VALUES ($1, $2, $3, $4, $5::@.idem_role, $6, $7, $8, $9, $10, $11)"
+	" expires_at, lease_until, request, sqlstate, scope, key)" \
+	" VALUES ($1, $2, $3, $4, $5::@.idem_role, $6, $7, $8, $9, $10, $11, $12)"
 
 /*
  * The row of a key that has none, where the table is not as it was installed.
@@ -65,7 +66,7 @@ static IdemStatement renew_row = {
 	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
 	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
 	" expires_at = excluded.expires_at, lease_until = excluded.lease_until,"
-	" request = excluded.request"
+	" request = excluded.request, sqlstate = excluded.sqlstate"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
 	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
@@ -104,11 +105,11 @@ static IdemStatement lock_row = {
 /* A value that stays is not copied, which for a long one would cost. */
 static IdemStatement replace_row = {
 	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
-	" response = CASE WHEN $10 THEN $3 ELSE k.response END, fence = $4,"
+	" response = CASE WHEN $11 THEN $3 ELSE k.response END, fence = $4,"
 	" claimed_by = $5::@.idem_role, created_at = $6, expires_at = $7,"
 	" lease_until = $8,"
-	" request = CASE WHEN $11 THEN $9 ELSE k.request END"
-	IS_FOUND("$12", "$13", "$14", "$15"),
+	" request = CASE WHEN $12 THEN $9 ELSE k.request END, sqlstate = $10"
+	IS_FOUND("$13", "$14", "$15", "$16"),
 	.nargs = ROW_ARGS + 2 + FOUND_ARGS,
 	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES},
 	.table = offsetof(IdemCatalog, key_table),
@@ -140,6 +141,8 @@ bind_row(const IdemKeyRow *row, Datum *args, bool *isnull)
 	isnull[ARG_LEASE_UNTIL] = !row->leased;
 	args[ARG_REQUEST] = row->request;
 	isnull[ARG_REQUEST] = row->request_isnull;
+	args[ARG_SQLSTATE] = row->sqlstate;
+	isnull[ARG_SQLSTATE] = !row->refused;
 }
 
 static uint64
@@ -210,6 +213,8 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 	isnull[IDEM_KEY_COLUMN_RESPONSE - 1] = row->response_isnull;
 	values[IDEM_KEY_COLUMN_REQUEST - 1] = row->request;
 	isnull[IDEM_KEY_COLUMN_REQUEST - 1] = row->request_isnull;
+	values[IDEM_KEY_COLUMN_SQLSTATE - 1] = row->sqlstate;
+	isnull[IDEM_KEY_COLUMN_SQLSTATE - 1] = !row->refused;
 
 	if (!idem_simple_dml_insert(idem_catalog()->key_table, IDEM_KEY_COLUMNS, values,
 								isnull) &&
@@ -254,6 +259,8 @@ idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row,
 	bool		isnull[ROW_ARGS + 2 + FOUND_ARGS] = {false};
 
 	Assert(row->fence >= row->version.fence);
+	/* which no claim is, and what is not written was not read */
+	Assert(!row->refused);
 	bind_row(row, args, isnull);
 	isnull[ARG_RESPONSE] |= !new_response;
 	isnull[ARG_REQUEST] |= !new_request;

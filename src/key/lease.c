@@ -69,7 +69,7 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 				 errdetail("It was never claimed in this scope, or has expired."),
 				 errhint("Roll back what was written under the claim, then claim the key again; a ttl should be longer than the work ever takes.")));
 	idem_key_table_check_owner(row, key->name);
-	if (!idem_outcome_is_claim(row->outcome))
+	if (!idem_key_table_is_claim(row))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("key \"%s\" is not that of a claim", key->name),

@@ -18,7 +18,7 @@ check_request(const IdemKey *key, const IdemKeyRow *row)
 {
 	idem_key_table_check_owner(row, key->name);
 	idem_key_table_check_request(row, key->name,
-								 idem_outcome_is_claim(row->outcome) &&
+								 idem_key_table_is_claim(row) &&
 								 (row->fingerprint_isnull ||
 								  key->fingerprint_isnull ||
 								  idem_key_table_is_of(row, &key->fingerprint)));
@@ -45,6 +45,7 @@ begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
 		row->fingerprint_isnull = true;
 		row->response_isnull = true;
 		row->request_isnull = true;
+		row->refused = false;
 		row->leased = false;
 	}
 	if (!key->fingerprint_isnull)

@@ -91,6 +91,17 @@ check_conflict_values(const IdemUpsert *upsert)
 	}
 }
 
+/* Without a key there is nothing to remember an error by. */
+static void
+check_unremembered(FunctionCallInfo fcinfo)
+{
+	if (!PG_ARGISNULL(8))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"key\" must not be null"),
+				 errdetail("\"remember_errors\" remembers errors under the key.")));
+}
+
 /* A call, as far as its work needs it. */
 typedef struct Call
 {
@@ -116,7 +127,8 @@ upsert_row(void *state, IdemAnswer *answer)
 
 /*
  * idem_upsert(key text, target regclass, data jsonb, conflict text[],
- *			   expected_version bigint, scope text, ttl interval, merge jsonb)
+ *			   expected_version bigint, scope text, ttl interval, merge jsonb,
+ *			   remember_errors text[], wait boolean, store_response boolean)
  *		-> outcome idem_outcome, replayed boolean, result jsonb
  *
  * Inserts data into target, or updates the row that is there, and remembers
@@ -138,9 +150,15 @@ idem_upsert(PG_FUNCTION_ARGS)
 
 	upsert->spec.keyed = !PG_ARGISNULL(0) || PG_ARGISNULL(7);
 	if (!upsert->spec.keyed)
+	{
 		PreventCommandIfReadOnly("idem_upsert()");
+		check_unremembered(fcinfo);
+	}
 	else
+	{
 		idem_key_init(&key, fcinfo, "idem_upsert()", 0, 5, 6);
+		idem_key_init_work(&key, fcinfo, 8);
+	}
 	if (PG_ARGISNULL(1))
 		idem_error_null("target");
 	if (PG_ARGISNULL(2))
@@ -178,7 +196,8 @@ idem_upsert(PG_FUNCTION_ARGS)
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
 	values[1] = BoolGetDatum(replayed);
 	values[2] = answer.response;
-	nulls[2] = answer.response_isnull;
+	nulls[2] = answer.response_isnull ||
+		(replayed && idem_answer_is_withheld(&answer));
 	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values,
 										   nulls));
 }

@@ -27,6 +27,13 @@ sub set_catalog
 sub pick { return $_[ rand @_ ] }
 sub one_in { return rand($_[0]) < 1 }
 
+# What a call may say of errors, of others, and of its answer.
+sub guarded
+{
+	return pick('', '', ", remember_errors => '{" . pick('22,23,42,0A,P0,ID', 'P0001', '40', 'x') . "}'") .
+		pick('', '', ', wait => false') . pick('', '', ', store_response => false');
+}
+
 sub quote
 {
 	my ($text) = @_;
@@ -364,7 +371,7 @@ my @direct = (
 		' AS f), y AS (INSERT INTO fuzz.plain (status) SELECT \'A\' FROM x RETURNING id) SELECT * FROM x, y' },
 	sub { 'SELECT * FROM ROWS FROM (' . call(@_) . ', ' . call(pick(@functions)) . ') WITH ORDINALITY' },
 	sub { my $f = call(@_); "SELECT * FROM public.idem_execute(" . pick(@keys) . ', ' . quote("SELECT $f") .
-		')' },
+		guarded() . ')' },
 	sub { my $f = call(@_); "SELECT * FROM public.idem_check(" . quote("SELECT * FROM $f") . ')' },
 	sub {
 		my ($function) = @_;
@@ -384,7 +391,7 @@ my @direct = (
 			pick("SELECT * FROM public.idem_upsert(" . pick(@keys) . ", '$target', '" .
 				pick('{"id": 1, "status": "B"}', '{"id": 1}', '{"id": 77, "status": "A", "amount": 1}',
 					'{"id": 1, "amount": ' . int(rand 9) . '}') .
-				"', merge => " . pick('NULL', "'{}'", q('{"amount": "max"}')) . ')',
+				"', merge => " . pick('NULL', "'{}'", q('{"amount": "max"}')) . guarded() . ')',
 				"SELECT * FROM public.idem_transition('$target', " . pick(1, "'1'", q('{"id": 1}'), "'2'") .
 					", " . pick("'B'", "'A'", "'C'") . ')',
 				"SELECT * FROM public.idem_transition_batch('$target', ARRAY['1', '2']::jsonb[], 'B')",
@@ -392,7 +399,7 @@ my @direct = (
 					"SELECT * FROM public.idem_history('$target', 1)",
 				"SELECT * FROM public.idem_update('$target', 1, '{\"amount\": " . int(rand 9) . "}')",
 				"SELECT * FROM public.idem_execute(" . pick(@keys) .
-					", 'UPDATE $target SET amount = amount + 1 RETURNING *')",
+					", 'UPDATE $target SET amount = amount + 1 RETURNING *'" . guarded() . ')',
 				"SELECT * FROM public.idem_check('INSERT INTO $target (status) VALUES (''A'')')");
 	},
 );
@@ -600,7 +607,7 @@ my @definitions = (
 
 # What changes the tables and settings under idem's feet.
 my @changes = (
-	sub { 'SET idem.' . pick('ttl', 'scope', 'history_retention', 'purge_batch_size', 'worker', 'max_ttl',
+	sub { 'SET idem.' . pick('ttl', 'scope', 'history_retention', 'purge_batch_size', 'worker', 'max_ttl', 'max_response',
 		'wait_timeout', 'nonsense') . ' = ' . pick("'1 day'", 0, -1, "''", "'x'", 2147483647, "'infinity'") },
 	sub { 'RESET ALL' },
 	sub { 'SET search_path = ' . pick('fuzz, public', 'public', 'pg_temp, fuzz, public', "''",
