@@ -1,6 +1,7 @@
 -- What a call costs inside the server: microseconds and bytes of WAL, for a
--- new key and for a replay, against what a user would write in plpgsql and
--- against the two bare inserts that nobody can do without.
+-- new key, for a replay, and where errors are remembered, against what a user
+-- would write in plpgsql and against the two bare inserts that nobody can do
+-- without.
 --
 --   psql -X -f bench/cost.sql          (needs the extension's files installed)
 --
@@ -24,7 +25,7 @@ CREATE TABLE orders (
 	id bigint PRIMARY KEY,
 	customer text NOT NULL,
 	status text NOT NULL,
-	total numeric(12,2) NOT NULL,
+	total numeric(12,2) NOT NULL CHECK (total >= 0),
 	placed_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -66,6 +67,42 @@ BEGIN
 END;
 $$;
 
+-- The same, with an error of the work remembered as its answer.
+CREATE FUNCTION try_order(the_key text, data jsonb,
+	OUT replayed boolean, OUT result jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+	earlier idem_bench.request;
+	message text;
+	violated text;
+BEGIN
+	INSERT INTO idem_bench.request (key, request, expires_at)
+	VALUES (the_key, data, clock_timestamp() + interval '24 hours')
+	ON CONFLICT (key) DO NOTHING;
+	replayed := NOT FOUND;
+	IF replayed THEN
+		SELECT * INTO earlier FROM idem_bench.request WHERE key = the_key;
+		IF earlier.request <> data THEN
+			RAISE EXCEPTION 'key % was used for a different request', the_key;
+		END IF;
+		result := earlier.response;
+		RETURN;
+	END IF;
+	BEGIN
+		INSERT INTO idem_bench.orders AS o (id, customer, status, total)
+		VALUES ((data->>'id')::bigint, data->>'customer', data->>'status',
+			(data->>'total')::numeric)
+		ON CONFLICT (id) DO UPDATE SET customer = excluded.customer,
+			status = excluded.status, total = excluded.total
+		RETURNING to_jsonb(o.*) INTO result;
+	EXCEPTION WHEN check_violation THEN
+		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, violated = CONSTRAINT_NAME;
+		result := jsonb_build_object('sqlstate', SQLSTATE, 'message', message, 'constraint', violated);
+	END;
+	UPDATE idem_bench.request SET response = result WHERE key = the_key;
+END;
+$$;
+
 -- The floor: the row and a finished key row, with nothing learned or checked.
 CREATE FUNCTION two_inserts(the_key text, data jsonb, OUT result jsonb)
 LANGUAGE plpgsql AS $$
@@ -80,17 +117,22 @@ $$;
 
 CREATE TABLE contestant (
 	name text PRIMARY KEY,
+	kind text,		-- what it is compared with: the one in plpgsql
 	ordinal int,
-	call text,		-- with a key k, and data d
+	call text,		-- with a key k, data d, and data r that is refused
 	base bigint		-- where its ids begin
 );
 INSERT INTO contestant VALUES
-	('nothing', 1, 'k', 0),
-	('two bare inserts', 2, 'two_inserts(k, d)', 100000000),
-	('plpgsql, new key', 3, 'place_order(k, d)', 200000000),
-	('idem, new key', 4, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'')', 300000000),
-	('plpgsql, replay', 5, 'place_order(k, d)', 200000000),
-	('idem, replay', 6, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'')', 300000000);
+	('nothing', NULL, 1, 'k', 0),
+	('two bare inserts', 'new key', 2, 'two_inserts(k, d)', 100000000),
+	('plpgsql, new key', 'new key', 3, 'place_order(k, d)', 200000000),
+	('idem, new key', 'new key', 4, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'')', 300000000),
+	('plpgsql, replay', 'replay', 5, 'place_order(k, d)', 200000000),
+	('idem, replay', 'replay', 6, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'')', 300000000),
+	('plpgsql, in a block', 'in a block', 7, 'try_order(k, d)', 400000000),
+	('idem, in a block', 'in a block', 8, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'', remember_errors => ''{23514}'')', 500000000),
+	('plpgsql, refused', 'refused', 9, 'try_order(k, r)', 600000000),
+	('idem, refused', 'refused', 10, 'idem_upsert(k, ''orders'', r, scope => ''idem_bench'', remember_errors => ''{23514}'')', 700000000);
 
 CREATE TABLE measured (contestant text, us float8, wal float8);
 
@@ -105,7 +147,9 @@ BEGIN
 			SELECT %s AS answer FROM (
 				SELECT 'key-' || i AS k, jsonb_build_object('id', i,
 					'customer', 'VINET', 'status', 'PENDING',
-					'total', 440.00) AS d
+					'total', 440.00) AS d,
+					jsonb_build_object('id', i, 'customer', 'VINET',
+					'status', 'PENDING', 'total', -1) AS r
 				FROM generate_series($1 + 1, $1 + $2) AS i OFFSET 0) AS request
 			OFFSET 0) AS call
 		$sql$, c.call) USING base, loops;
@@ -139,12 +183,13 @@ $$;
 
 \pset footer off
 WITH median AS (
-	SELECT contestant,
+	SELECT name AS contestant, kind, ordinal,
 		percentile_cont(0.5) WITHIN GROUP (ORDER BY us) AS us,
 		percentile_cont(0.5) WITHIN GROUP (ORDER BY wal) AS wal
-	FROM measured GROUP BY contestant
+	FROM measured JOIN contestant ON name = measured.contestant
+	GROUP BY name, kind, ordinal
 ), net AS (
-	SELECT m.contestant, m.us - n.us AS us, m.wal - n.wal AS wal
+	SELECT m.contestant, m.kind, m.ordinal, m.us - n.us AS us, m.wal - n.wal AS wal
 	FROM median AS m, median AS n
 	WHERE n.contestant = 'nothing' AND m.contestant <> 'nothing'
 )
@@ -153,9 +198,8 @@ SELECT n.contestant, round(n.us::numeric, 2) AS microseconds,
 	round((n.us / p.us)::numeric, 2) AS "time / plpgsql",
 	round((n.wal / nullif(p.wal, 0))::numeric, 2) AS "wal / plpgsql"
 FROM net AS n
-LEFT JOIN net AS p
-	ON p.contestant = 'plpgsql, ' || CASE WHEN n.contestant LIKE '%replay' THEN 'replay' ELSE 'new key' END
-ORDER BY n.contestant LIKE '%replay', n.us;
+LEFT JOIN net AS p ON p.contestant = 'plpgsql, ' || n.kind
+ORDER BY n.ordinal;
 
 DELETE FROM idem_key WHERE scope = 'idem_bench';
 DROP SCHEMA idem_bench CASCADE;
