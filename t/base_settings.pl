@@ -75,8 +75,48 @@ foreach my $preloaded (0, 1)
 	is(answer("SET idem.ttl = '4d'; RESET idem.ttl; $kept", user => 'app'), '72', "$how: RESET");
 }
 
+# A bad one in the file takes nothing down: neither the server that reads it, preloaded
+# or not, on reload or as it starts, nor the worker.  Calls that need it raise an error.
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL; ALTER ROLE app RESET ALL');
+sub postmaster { return (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0] }
+foreach my $preloaded (0, 1)
+{
+	my $how = $preloaded ? 'preloaded' : 'not preloaded';
+
+	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', $preloaded ? "'idem'" : "''");
+	$node->adjust_conf('postgresql.conf', 'idem.ttl', "'2 days'");
+	$node->restart;
+	my ($postmaster, $started) = (postmaster(), $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'));
+	foreach my $bad ('soon', '', '-1 day', '1 fortnight', ('9' x 300) . ' years', "\xff\xfe")
+	{
+		my $log = -s $node->logfile;
+
+		$node->append_conf('postgresql.conf', "idem.ttl = '$bad'");
+		$node->reload;
+		$node->wait_for_log(qr/received SIGHUP/, $log);
+		is(answer('SELECT pg_postmaster_start_time()'), $started, "$how: the server is there after a reload");
+	}
+	is(postmaster(), $postmaster, "$how: it is the same one");
+	# a library that is there to refuse it leaves the one before
+	is(answer($kept), $preloaded ? '48' : 'ERROR:  22023', "$how: what calls make of it");
+	is(answer($need_none), "claimed\n0", "$how: those that need none");
+
+	$node->adjust_conf('postgresql.conf', 'idem.ttl', "'soon'");
+	$node->restart;
+	is(answer($kept), 'ERROR:  22023', "$how: a server that starts with a bad one is there");
+	is(answer($need_none), "claimed\n0", "$how: and answers calls that need none");
+	if ($preloaded)
+	{
+		$node->safe_psql('postgres', q{UPDATE idem_key SET expires_at = now()});
+		ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM idem_key'), "$how: the worker purges");
+	}
+	$node->adjust_conf('postgresql.conf', 'idem.ttl', "'3 days'");
+	$node->reload;
+	$node->poll_query_until('postgres', q{SELECT current_setting('idem.ttl') = '3 days'}) or die;
+	is(answer($kept), '72', "$how: it is mended by a reload");
+}
+
 # A bad one in the file does not take the place of the one before.
-$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
 $node->append_conf('postgresql.conf', q{idem.ttl = '5 days'});
 $node->reload;
 $node->poll_query_until('postgres', q{SELECT current_setting('idem.ttl') = '5 days'}) or die;

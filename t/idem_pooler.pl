@@ -90,6 +90,30 @@ is(ask(q{SELECT idem_complete('card-1', '{"charge": "ch_1"}', 1)}),
 is(ask(q{SELECT outcome, response FROM idem_lookup('card-1')}),
 	'completed|{"charge": "ch_1"}', 'and looked up in yet another');
 
+# A setting made by SET is the server session's, which the pooler lends to whoever
+# comes next: it takes the session that was given back last.  SET LOCAL goes with its
+# transaction, and an argument with its call.
+my $pid = ask(q{SET idem.scope = 'tenant a'; SELECT pg_backend_pid()});
+is(ask(q{SELECT pg_backend_pid(), outcome FROM idem_execute('scope-1', 'SELECT 1')}),
+	"$pid|executed", 'the next client is served by the same session');
+is($node->safe_psql('postgres', q{SELECT scope FROM idem_key WHERE key = 'scope-1'}),
+	'tenant a', 'and uses a key of the scope that the former has set');
+ask(q{RESET idem.scope});
+is(ask(q{BEGIN; SET LOCAL idem.scope = 'tenant a'; SELECT outcome FROM idem_execute('scope-2', 'SELECT 1'); COMMIT}),
+	'executed', 'SET LOCAL');
+is(ask(q{SELECT pg_backend_pid(), outcome FROM idem_execute('scope-2', 'SELECT 1')}),
+	"$pid|executed", 'the next client, served by the same session');
+is(ask(q{SELECT outcome, replayed FROM idem_execute('scope-2', 'SELECT 1', scope => 'tenant a')}),
+	'executed|t', 'and one that names the scope');
+is($node->safe_psql('postgres', q{SELECT string_agg(quote_literal(scope), ' ' ORDER BY scope) FROM idem_key WHERE key = 'scope-2'}),
+	q{'' 'tenant a'}, 'have each the scope that they mean');
+
+# Work that is refused, and what is not to be kept, in any session.
+is(ask(q{SELECT outcome, replayed, result->>'sqlstate' FROM idem_execute('refused', 'SELECT 1/0', remember_errors => '{22012}')}),
+	'failed|f|22012', 'an error is remembered');
+is(ask(q{SELECT outcome, replayed, result->>'sqlstate' FROM idem_execute('refused', 'SELECT 1/0')}),
+	'failed|t|22012', 'for all clients');
+
 # The same under load, in as many ways as the pooler lets statements be sent.
 my $script = "$place/script.sql";
 append_to_file($script, <<'SQL');
