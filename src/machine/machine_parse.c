@@ -7,7 +7,10 @@
  *
  *		{"A": ["B", {"to": "C", "guard": "may_c"}], "B": []}
  *
- * A state that is only led to need not be listed, and leads nowhere.
+ * A state that is only led to need not be listed, and leads nowhere.  "*" stands
+ * for every state: what it leads to, each of the others leads to, final ones
+ * included, unless that is said for itself.  A state leads to itself only where
+ * that is said.  Such transitions are written down one by one.
  */
 #include "postgres.h"
 
@@ -20,6 +23,9 @@
 
 /* As long as a key may be, so that an edge fits into an index entry. */
 #define MAX_NAME	255
+
+/* What stands for every state. */
+#define EVERY		"*"
 
 static void
 shape_error(const char *state, const JsonbValue *v)
@@ -50,6 +56,18 @@ check_name(const char *what, const char *name)
 				 errmsg("name of a %s is too long", what),
 				 errdetail("It has %zu bytes, at most %d are possible.",
 						   strlen(name), MAX_NAME)));
+}
+
+/* A state that is led to, or begun with, is one. */
+static void
+check_state(const char *name)
+{
+	check_name("state", name);
+	if (strcmp(name, EVERY) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"*\" is not the name of a state"),
+				 errhint("It stands for every state, in \"transitions\", to say what all of them lead to.")));
 }
 
 /* A state while the description is read. */
@@ -123,12 +141,13 @@ read_edge(const char *from, JsonbValue *v)
 	return edge;
 }
 
-/* Reads the array of a state, and adds what it leads to. */
-static void
-read_edges(IdemMachineDefinition *definition, HTAB *states, const char *from,
-		   JsonbValue *v)
+/*
+ * Reads the array of a state, or of "*", and adds what it leads to to a list; to
+ * the states, too, what there is of them.
+ */
+static List *
+read_edges(List *edges, HTAB *states, const char *from, JsonbValue *v)
 {
-	State	   *leaving = need_state(states, from);
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
@@ -146,7 +165,7 @@ read_edges(IdemMachineDefinition *definition, HTAB *states, const char *from,
 		if (token != WJB_ELEM)
 			continue;
 		edge = read_edge(from, &element);
-		check_name("state", edge->to);
+		check_state(edge->to);
 		state = need_state(states, edge->to);
 		/* the same string, since each state has one array */
 		if (state->origin == from)
@@ -155,7 +174,43 @@ read_edges(IdemMachineDefinition *definition, HTAB *states, const char *from,
 					 errmsg("state \"%s\" leads to \"%s\" twice",
 							from, edge->to)));
 		state->origin = from;
-		leaving->edges = lappend(leaving->edges, edge);
+		edges = lappend(edges, edge);
+	}
+	return edges;
+}
+
+/* Reads the array of a state. */
+static void
+read_state(IdemMachineDefinition *definition, HTAB *states, const char *from,
+		   JsonbValue *v)
+{
+	State	   *state = need_state(states, from);
+
+	state->edges = read_edges(state->edges, states, from, v);
+	/* the list itself, which may grow, is the state's */
+	definition->edges = list_concat(definition->edges, state->edges);
+}
+
+/* Adds to the edges of a state those that every state has, unless it has them. */
+static void
+add_everywhere(IdemMachineDefinition *definition, HTAB *states, State *state,
+			   List *everywhere)
+{
+	ListCell   *lc;
+
+	foreach(lc, state->edges)
+		need_state(states, ((IdemEdge *) lfirst(lc))->to)->origin = state->name;
+	foreach(lc, everywhere)
+	{
+		State	   *to = need_state(states, ((IdemEdge *) lfirst(lc))->to);
+		IdemEdge   *edge;
+
+		CHECK_FOR_INTERRUPTS();
+		if (to == state || to->origin == state->name)
+			continue;
+		edge = memcpy(palloc(sizeof(IdemEdge)), lfirst(lc), sizeof(IdemEdge));
+		edge->from = state->name;
+		state->edges = lappend(state->edges, edge);
 		definition->edges = lappend(definition->edges, edge);
 	}
 }
@@ -246,6 +301,7 @@ idem_machine_parse(const char *name, const char *initial, Jsonb *transitions)
 	IdemMachineDefinition *definition = palloc0(sizeof(IdemMachineDefinition));
 	HTAB	   *states = make_states();
 	List	   *listed = NIL;
+	List	   *everywhere = NIL;
 	const char *state = NULL;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -268,16 +324,28 @@ idem_machine_parse(const char *name, const char *initial, Jsonb *transitions)
 		{
 			state = string_of(&v);
 			check_name("state", state);
-			listed = lappend(listed, unconstify(char *, state));
+			if (strcmp(state, EVERY) != 0)
+				listed = lappend(listed, unconstify(char *, state));
 		}
+		else if (token == WJB_VALUE && strcmp(state, EVERY) == 0)
+			everywhere = read_edges(NIL, states, state, &v);
 		else if (token == WJB_VALUE)
-			read_edges(definition, states, state, &v);
+			read_state(definition, states, state, &v);
 	}
 	if (strlen(initial) > MAX_NAME ||
 		hash_search(states, initial, HASH_FIND, NULL) == NULL)
 		initial_error(definition, states, listed);
+	if (everywhere != NIL)
+	{
+		HASH_SEQ_STATUS scan;
+		State	   *each;
+
+		/* all states are known by now; their names last as long as the table */
+		hash_seq_init(&scan, states);
+		while ((each = hash_seq_search(&scan)) != NULL)
+			add_everywhere(definition, states, each, everywhere);
+	}
 	order_states(definition, states, listed);
-	hash_destroy(states);
 	return definition;
 }
 
