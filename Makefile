@@ -63,6 +63,7 @@ OBJS = \
 	src/key/refusal.o \
 	src/key/scope.o \
 	src/lifecycle/attach.o \
+	src/lifecycle/attach_ddl.o \
 	src/lifecycle/departure.o \
 	src/lifecycle/lifecycle_trigger.o \
 	src/lifecycle/row_movement.o \
@@ -98,6 +99,7 @@ OBJS = \
 	src/run/usercontext.o \
 	src/session/lose_ack.o \
 	src/table/attachment.o \
+	src/table/attachment_choice.o \
 	src/table/column_sql.o \
 	src/table/jsonb_to_datum.o \
 	src/table/partition_root.o \

@@ -509,20 +509,21 @@ AS 'MODULE_PATHNAME', 'idem_attach'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_attach(regclass, text, name, name,
 	boolean) IS
-'let a table follow a state machine';
+'let a table follow a state machine, by a column that does not follow one yet';
 
-CREATE FUNCTION @extschema@.idem_detach(target regclass)
+CREATE FUNCTION @extschema@.idem_detach(
+	target regclass, status name DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'idem_detach'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
-COMMENT ON FUNCTION @extschema@.idem_detach(regclass) IS
-'let a table no longer follow a state machine';
+COMMENT ON FUNCTION @extschema@.idem_detach(regclass, name) IS
+'let a table no longer follow the state machine of a column, or any';
 
 CREATE FUNCTION @extschema@.idem_lifecycle() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_lifecycle'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_lifecycle() IS
-'trigger that validates changes of state, raises the version of each updated row, and after updates records transitions; its arguments are the state machine, the column with the state, and the column with the version';
+'trigger that validates changes of state, raises the version of each updated row, and where a history is kept records transitions and the state that rows begin in; its arguments are the state machine, the column with the state, and the column with the version';
 
 CREATE FUNCTION @extschema@.idem_version() RETURNS trigger
 AS 'MODULE_PATHNAME', 'idem_version'
@@ -531,22 +532,30 @@ COMMENT ON FUNCTION @extschema@.idem_version() IS
 'trigger that raises the version of each updated row; its argument is the column with the version';
 
 -- One for each type that an id may have.
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id text) RETURNS SETOF text
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id text,
+	note jsonb DEFAULT NULL, status name DEFAULT NULL)
+RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
-COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, text) IS
-'states that a row may go to now';
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id bigint) RETURNS SETOF text
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, text, jsonb, name) IS
+'states that a row may go to now, by all machines that its table follows or by the one whose column is named';
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id bigint,
+	note jsonb DEFAULT NULL, status name DEFAULT NULL)
+RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
-COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, bigint) IS
-'states that a row may go to now';
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id uuid) RETURNS SETOF text
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, bigint, jsonb, name) IS
+'states that a row may go to now, by all machines that its table follows or by the one whose column is named';
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id uuid,
+	note jsonb DEFAULT NULL, status name DEFAULT NULL)
+RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
-COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, uuid) IS
-'states that a row may go to now';
-CREATE FUNCTION @extschema@.idem_allowed(target regclass, id jsonb) RETURNS SETOF text
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, uuid, jsonb, name) IS
+'states that a row may go to now, by all machines that its table follows or by the one whose column is named';
+CREATE FUNCTION @extschema@.idem_allowed(target regclass, id jsonb,
+	note jsonb DEFAULT NULL, status name DEFAULT NULL)
+RETURNS SETOF text
 AS 'MODULE_PATHNAME', 'idem_allowed' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 3;
-COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb) IS
-'states that a row may go to now';
+COMMENT ON FUNCTION @extschema@.idem_allowed(regclass, jsonb, jsonb, name) IS
+'states that a row may go to now, by all machines that its table follows or by the one whose column is named';
 
 --
 -- Transitions
@@ -576,72 +585,80 @@ COMMENT ON COLUMN @extschema@.idem_transition_result.version IS
 CREATE FUNCTION @extschema@.order_transition(target regclass, id text,
 	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
 	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
-	note jsonb DEFAULT NULL)
+	note jsonb DEFAULT NULL, expected_state text DEFAULT NULL,
+	status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, text,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+	@extschema@.order_status, bigint, text, text, interval, jsonb, text, name) IS
 'move an order to its next state, once per key if one is given';
 CREATE FUNCTION @extschema@.order_transition(target regclass, id bigint,
 	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
 	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
-	note jsonb DEFAULT NULL)
+	note jsonb DEFAULT NULL, expected_state text DEFAULT NULL,
+	status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, bigint,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+	@extschema@.order_status, bigint, text, text, interval, jsonb, text, name) IS
 'move an order to its next state, once per key if one is given';
 CREATE FUNCTION @extschema@.order_transition(target regclass, id uuid,
 	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
 	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
-	note jsonb DEFAULT NULL)
+	note jsonb DEFAULT NULL, expected_state text DEFAULT NULL,
+	status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, uuid,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+	@extschema@.order_status, bigint, text, text, interval, jsonb, text, name) IS
 'move an order to its next state, once per key if one is given';
 CREATE FUNCTION @extschema@.order_transition(target regclass, id jsonb,
 	new_status @extschema@.order_status, expected_version bigint DEFAULT NULL,
 	key text DEFAULT NULL, scope text DEFAULT NULL, ttl interval DEFAULT NULL,
-	note jsonb DEFAULT NULL)
+	note jsonb DEFAULT NULL, expected_state text DEFAULT NULL,
+	status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'order_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.order_transition(regclass, jsonb,
-	@extschema@.order_status, bigint, text, text, interval, jsonb) IS
+	@extschema@.order_status, bigint, text, text, interval, jsonb, text, name) IS
 'move the order with this primary key to its next state, once per key if one is given';
 
 -- One for each type that an id may have.
 CREATE FUNCTION @extschema@.idem_transition(target regclass, id text, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	expected_state text DEFAULT NULL, status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, text, text, bigint, text,
-	text, interval, jsonb) IS
+	text, interval, jsonb, text, name) IS
 'move a row to a state of the machine that its table follows, once per key if one is given';
 CREATE FUNCTION @extschema@.idem_transition(target regclass, id bigint, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	expected_state text DEFAULT NULL, status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, bigint, text, bigint, text,
-	text, interval, jsonb) IS
+	text, interval, jsonb, text, name) IS
 'move a row to a state of the machine that its table follows, once per key if one is given';
 CREATE FUNCTION @extschema@.idem_transition(target regclass, id uuid, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	expected_state text DEFAULT NULL, status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, uuid, text, bigint, text,
-	text, interval, jsonb) IS
+	text, interval, jsonb, text, name) IS
 'move a row to a state of the machine that its table follows, once per key if one is given';
 CREATE FUNCTION @extschema@.idem_transition(target regclass, id jsonb, to_state text,
 	expected_version bigint DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	expected_state text DEFAULT NULL, status name DEFAULT NULL)
 RETURNS @extschema@.idem_transition_result AS 'MODULE_PATHNAME', 'idem_transition'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition(regclass, jsonb, text, bigint, text,
-	text, interval, jsonb) IS
+	text, interval, jsonb, text, name) IS
 'move the row with this primary key to a state of the machine that its table follows, once per key if one is given';
 
 CREATE TYPE @extschema@.idem_transition_batch_result AS (
@@ -671,12 +688,13 @@ COMMENT ON COLUMN @extschema@.idem_transition_batch_result.version IS
 CREATE FUNCTION @extschema@.idem_transition_batch(
 	target regclass, ids anycompatiblearray, to_state text,
 	expected_versions bigint[] DEFAULT NULL, key text DEFAULT NULL,
-	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL)
+	scope text DEFAULT NULL, ttl interval DEFAULT NULL, note jsonb DEFAULT NULL,
+	expected_state text DEFAULT NULL, status name DEFAULT NULL)
 RETURNS SETOF @extschema@.idem_transition_batch_result
 AS 'MODULE_PATHNAME', 'idem_transition_batch'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_transition_batch(regclass, anycompatiblearray,
-	text, bigint[], text, text, interval, jsonb) IS
+	text, bigint[], text, text, interval, jsonb, text, name) IS
 'move all of the rows with these primary keys, or none, to a state of the machine that their table follows, once per key if one is given';
 
 --
@@ -767,6 +785,7 @@ CREATE TABLE @extschema@.idem_history (
 	key text COLLATE "C",
 	note jsonb,
 	partition @extschema@.idem_table,
+	status_column text COLLATE "C" NOT NULL,
 	CONSTRAINT idem_history_pkey PRIMARY KEY (changed_at, id)
 ) WITH (
 	-- may grow large, and is purged in its order
@@ -775,7 +794,7 @@ CREATE TABLE @extschema@.idem_history (
 CREATE INDEX idem_history_row_idx ON @extschema@.idem_history
 	(@extschema@._idem_history_place(target, row_key));
 COMMENT ON TABLE @extschema@.idem_history IS
-'transitions of the rows of tables that keep a history';
+'transitions of the rows of tables that keep a history, and the states that they began in';
 COMMENT ON COLUMN @extschema@.idem_history.changed_at IS
 'when the transition was made';
 COMMENT ON COLUMN @extschema@.idem_history.id IS
@@ -787,7 +806,7 @@ COMMENT ON COLUMN @extschema@.idem_history.target IS
 COMMENT ON COLUMN @extschema@.idem_history.row_key IS
 'primary key of the row, without the columns that hold state and version';
 COMMENT ON COLUMN @extschema@.idem_history.from_state IS
-'state that the row left; null if it had none';
+'state that the row left; null if it had none, or was inserted';
 COMMENT ON COLUMN @extschema@.idem_history.to_state IS
 'state that the row went to';
 COMMENT ON COLUMN @extschema@.idem_history.changed_by IS
@@ -800,6 +819,8 @@ COMMENT ON COLUMN @extschema@.idem_history.note IS
 'what the call said of it';
 COMMENT ON COLUMN @extschema@.idem_history.partition IS
 'partition that the row was in then; null where the table was none';
+COMMENT ON COLUMN @extschema@.idem_history.status_column IS
+'column of the table that holds the state';
 COMMENT ON SEQUENCE @extschema@.idem_history_id_seq IS
 'tells transitions of one moment apart';
 REVOKE ALL ON TABLE @extschema@.idem_history FROM PUBLIC;
@@ -815,14 +836,15 @@ CREATE TYPE @extschema@.idem_history_entry AS (
 	changed_by text,
 	scope text,
 	key text,
-	note jsonb
+	note jsonb,
+	status_column text
 );
 COMMENT ON TYPE @extschema@.idem_history_entry IS
-'a transition that a row has made';
+'a transition that a row has made, or the state that it began in';
 COMMENT ON COLUMN @extschema@.idem_history_entry.version IS
 'version of the row';
 COMMENT ON COLUMN @extschema@.idem_history_entry.from_state IS
-'state that the row left';
+'state that the row left; null if it had none, or was inserted';
 COMMENT ON COLUMN @extschema@.idem_history_entry.to_state IS
 'state that the row is in';
 COMMENT ON COLUMN @extschema@.idem_history_entry.changed_at IS
@@ -835,6 +857,8 @@ COMMENT ON COLUMN @extschema@.idem_history_entry.key IS
 'idempotency key of the call that made it';
 COMMENT ON COLUMN @extschema@.idem_history_entry.note IS
 'what the call said of it';
+COMMENT ON COLUMN @extschema@.idem_history_entry.status_column IS
+'column that holds the state';
 
 -- One for each type that an id may have.
 CREATE FUNCTION @extschema@.idem_history(target regclass, id text)

@@ -183,11 +183,11 @@ SELECT encode(_idem_table_send('renamed'::regclass::idem_table), 'escape');
 -- What the name of led to no table, waits for one of that name
 --
 
-INSERT INTO idem_history (changed_at, version, target, row_key, to_state, changed_by, partition)
-VALUES ('2026-01-01', 2, 'test_history_tables.later', '{"id": 1}', 'PROCESSING', 'somebody', NULL),
-	('2026-01-02', 3, 'test_history_tables.whole', '{"id": 1}', 'SHIPPED', 'somebody', 'test_history_tables.later'),
-	('2026-01-03', 4, 'test_history_tables.whole', '{"id": 1}', 'DELIVERED', 'somebody', 'test_history_tables.another'),
-	('2026-01-01', 9, 'test_history_tables.else', '{"id": 1}', 'PROCESSING', 'somebody', NULL);
+INSERT INTO idem_history (changed_at, version, target, row_key, to_state, changed_by, partition, status_column)
+VALUES ('2026-01-01', 2, 'test_history_tables.later', '{"id": 1}', 'PROCESSING', 'somebody', NULL, 'status'),
+	('2026-01-02', 3, 'test_history_tables.whole', '{"id": 1}', 'SHIPPED', 'somebody', 'test_history_tables.later', 'status'),
+	('2026-01-03', 4, 'test_history_tables.whole', '{"id": 1}', 'DELIVERED', 'somebody', 'test_history_tables.another', 'status'),
+	('2026-01-01', 9, 'test_history_tables.else', '{"id": 1}', 'PROCESSING', 'somebody', NULL, 'status');
 CREATE TABLE later (id int PRIMARY KEY);
 SELECT version, to_state FROM idem_history('later', 1);
 

@@ -148,9 +148,9 @@ SELECT id, jsonb_typeof(id), replayed FROM idem_transition_batch('orders', ARRAY
 
 -- Made into other things, by anybody.
 \set VERBOSITY sqlstate
-CREATE AGGREGATE moved(anycompatiblearray, text, bigint[], text, text, interval, jsonb) (SFUNC = idem_transition_batch, STYPE = regclass);
+CREATE AGGREGATE moved(anycompatiblearray, text, bigint[], text, text, interval, jsonb, text, name) (SFUNC = idem_transition_batch, STYPE = regclass);
 CREATE AGGREGATE moved(int, anyenum) (SFUNC = idem_transition, STYPE = regclass);
-CREATE AGGREGATE moved(bigint, anyenum, bigint, text, text, interval, jsonb) (SFUNC = idem_transition, STYPE = idem_transition_result);
+CREATE AGGREGATE moved(bigint, anyenum, bigint, text, text, interval, jsonb, text, name) (SFUNC = idem_transition, STYPE = idem_transition_result);
 CREATE OPERATOR ?> (LEFTARG = regclass, RIGHTARG = uuid, FUNCTION = idem_history);
 SELECT count(*) FROM (SELECT 'paired'::regclass ?> uuid 'abcdef01-2345-6789-abcd-ef0123456790') AS h;
 CREATE OPERATOR ?> (LEFTARG = regclass, RIGHTARG = text, FUNCTION = idem_history);

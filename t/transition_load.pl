@@ -102,7 +102,8 @@ is( $node->safe_psql(
 			SELECT id::text, state::text, version, key FROM answers
 			WHERE outcome = 'applied' AND NOT replayed) AS a
 		FULL JOIN (
-			SELECT row_key->>'id' AS id, to_state, version, key FROM idem_history) AS h
+			SELECT row_key->>'id' AS id, to_state, version, key FROM idem_history
+			WHERE from_state IS NOT NULL) AS h
 		ON (h.id, h.to_state, h.version) = (a.id, a.state, a.version)
 			AND h.key IS NOT DISTINCT FROM a.key
 		WHERE a.id IS NULL OR h.id IS NULL}),
@@ -115,8 +116,8 @@ is( $node->safe_psql(
 				lag(version, 1, 1::bigint) OVER w AS left_version,
 				lag(changed_at, 1, '-infinity') OVER w AS left_at
 			FROM idem_history WINDOW w AS (PARTITION BY row_key ORDER BY id)) AS h
-		WHERE from_state <> left_state OR version <= left_version
-			OR changed_at <= left_at}),
+		WHERE from_state IS NOT NULL AND (from_state <> left_state
+			OR version <= left_version OR changed_at <= left_at)}),
 	'0',
 	'in the order in which they were made');
 is( $node->safe_psql(
@@ -176,10 +177,9 @@ $node->safe_psql('restored', q{
 	UPDATE orders SET status = 'PROCESSING' WHERE id = 1000});
 is( $node->safe_psql(
 		'restored', q{
-		SELECT h.id = max(o.id) AS last
-		FROM idem_history AS h, idem_history AS o
-		WHERE h.row_key->>'id' = '1000' GROUP BY h.id}),
-	't',
+		SELECT max(id) = (SELECT max(id) FROM idem_history) AS last, count(*)
+		FROM idem_history WHERE row_key->>'id' = '1000'}),
+	't|2',
 	'restored history goes on where it was');
 my ($rc, $out, $err) =
   $node->psql('restored', q{UPDATE lamps SET status = 'broken'});

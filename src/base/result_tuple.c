@@ -45,7 +45,7 @@ column_type(const char *name, Oid outcome_type)
 		{"created_at", TIMESTAMPTZOID}, {"expires_at", TIMESTAMPTZOID},
 		{"lease_until", TIMESTAMPTZOID}, {"changed_at", TIMESTAMPTZOID},
 		{"from_state", TEXTOID}, {"to_state", TEXTOID}, {"changed_by", TEXTOID},
-		{"scope", TEXTOID}, {"key", TEXTOID},
+		{"scope", TEXTOID}, {"key", TEXTOID}, {"status_column", TEXTOID},
 	};
 
 	if (strcmp(name, "outcome") == 0)

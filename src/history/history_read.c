@@ -2,10 +2,10 @@
  * history_read.c
  *	  SQL: idem_history(), the states that a row has been in.
  *
- * A row's history is for those who may read the row.  So the row is looked for
- * first, by a statement of the caller's.  Where there is none, it has been
- * deleted, or row security hides it; a caller for whom row security holds does
- * not learn which.
+ * A row's history is for those who may read the row, and that of a column for those
+ * who may read the column.  So the row is looked for first, by a statement of the
+ * caller's.  Where there is none, it has been deleted, or row security hides it; a
+ * caller for whom row security holds does not learn which.
  */
 #include "postgres.h"
 
@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -36,7 +37,7 @@
 
 PG_FUNCTION_INFO_V1(idem_history);
 
-#define COLUMNS		8			/* of the result */
+#define COLUMNS		9			/* of the result */
 
 /* The table, or that of which a partition is named, to be closed by the caller. */
 static Relation
@@ -68,20 +69,19 @@ append_column(StringInfo buf, Relation rel, AttrNumber number)
 typedef struct Target
 {
 	Relation	rel;
-	const IdemAttachment *attachment;	/* NULL: it follows no machine */
+	List	   *attachments;	/* NIL: it follows no machine */
 	const IdemUniqueIndex *key;
 } Target;
 
 /*
- * What it takes to see a row's history: its key, state and version; the whole
- * row where the table no longer follows a machine.
+ * What it takes to see a row's history, beside a state: its key and version; the
+ * whole row where the table no longer follows a machine.
  */
 static const char *
 write_sql(const void *state, int which)
 {
 	const Target *target = state;
 	Relation	rel = target->rel;
-	const IdemAttachment *attachment = target->attachment;
 	const IdemUniqueIndex *key = target->key;
 	StringInfoData columns;
 	StringInfoData sql;
@@ -89,11 +89,9 @@ write_sql(const void *state, int which)
 	initStringInfo(&columns);
 	for (int i = 0; i < key->ncolumns; i++)
 		append_column(&columns, rel, key->columns[i]);
-	if (attachment != NULL)
-	{
-		append_column(&columns, rel, attachment->status);
-		append_column(&columns, rel, attachment->version);
-	}
+	if (target->attachments != NIL)
+		append_column(&columns, rel,
+					  ((const IdemAttachment *) linitial(target->attachments))->version);
 	else
 		appendStringInfoString(&columns, ", idem_row.*");
 
@@ -110,13 +108,13 @@ write_sql(const void *state, int which)
  * table.
  */
 static bool
-find_row(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *key,
+find_row(Relation rel, List *attachments, const IdemUniqueIndex *key,
 		 Oid *types, Datum *values)
 {
 	IdemTableSignature signature = {
 		IDEM_PLAN_HISTORY, GetUserId(), RelationGetRelid(rel)
 	};
-	Target		target = {rel, attachment, key};
+	Target		target = {rel, attachments, key};
 	IdemCallerStatement statement = {
 		.signature = {&signature, sizeof(signature)},
 		.write_sql = write_sql, .state = &target,
@@ -133,11 +131,65 @@ find_row(Relation rel, const IdemAttachment *attachment, const IdemUniqueIndex *
 	return true;
 }
 
+static bool
+may_read_all(Relation rel)
+{
+	return pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_SELECT) ==
+		ACLCHECK_OK;
+}
+
+static bool
+may_read_column(Relation rel, AttrNumber number)
+{
+	return may_read_all(rel) ||
+		pg_attribute_aclcheck(RelationGetRelid(rel), number, GetUserId(),
+							  ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Raises 42501 unless the caller may read a state that a machine gives a row. */
+static void
+check_states(Relation rel, List *attachments)
+{
+	ListCell   *lc;
+
+	foreach(lc, attachments)
+	{
+		if (may_read_column(rel, ((const IdemAttachment *) lfirst(lc))->status))
+			return;
+	}
+	if (attachments != NIL)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   RelationGetRelationName(rel));
+}
+
+/*
+ * The columns (char *) whose history the caller may read; NIL: all that there have
+ * been.
+ */
+static List *
+readable_columns(Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	List	   *columns = NIL;
+
+	if (may_read_all(rel))
+		return NIL;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && may_read_column(rel, att->attnum))
+			columns = lappend(columns, NameStr(att->attname));
+	}
+	Assert(columns != NIL);		/* the key at least */
+	return columns;
+}
+
 /* Raises 55000 where no history is kept of a table, nor ever was. */
 static void
 need_history(Relation rel, const IdemHistoryTables *tables)
 {
-	if (idem_attachment_records(rel) || idem_history_select_any(tables))
+	if (idem_attachment_records(rel, NULL) || idem_history_select_any(tables))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -167,7 +219,7 @@ return_history(ReturnSetInfo *result, const IdemHistoryTables *tables)
  * idem_history(target regclass, id)
  *		-> setof (version bigint, from_state text, to_state text,
  *		   changed_at timestamptz, changed_by text, scope text, key text,
- *		   note jsonb)
+ *		   note jsonb, status_column text)
  *
  * The transitions of a row, oldest first; none if the caller may not know of
  * it.  Errors: 42P01 and 42809 for what is not a table, 42P10 for want of a
@@ -179,8 +231,7 @@ static Datum
 read_history(FunctionCallInfo fcinfo, const IdemPkValue *id)
 {
 	Relation	rel;
-	IdemAttachment attachment;
-	const IdemAttachment *followed;
+	List	   *attachments;
 	IdemUniqueIndex key;
 	IdemHistoryTables tables;
 	Oid			types[INDEX_MAX_KEYS];
@@ -198,11 +249,13 @@ read_history(FunctionCallInfo fcinfo, const IdemPkValue *id)
 	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
 	idem_pk_value_bind(id, rel, &key, types, values);
 	idem_usercontext_leave(&caller);
-	followed = idem_attachment_find_any(&attachment, rel) ? &attachment : NULL;
-	visible = find_row(rel, followed, &key, types, values) ||
+	attachments = idem_attachment_all(rel, false);
+	visible = find_row(rel, attachments, &key, types, values) ||
 		check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED;
-	idem_history_select_tables(rel, PG_GETARG_OID(0), followed, &key, values,
-							   &tables);
+	check_states(rel, attachments);
+	idem_history_select_tables(rel, PG_GETARG_OID(0), idem_attachment_columns(rel),
+							   &key, values, &tables);
+	idem_history_select_columns(&tables, readable_columns(rel));
 	if (!visible ||
 		!return_history((ReturnSetInfo *) fcinfo->resultinfo, &tables))
 		need_history(rel, &tables);

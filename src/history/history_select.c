@@ -38,7 +38,8 @@
 	" h.to_state::pg_catalog.text AS to_state," \
 	" h.changed_by::pg_catalog.text AS changed_by," \
 	" h.scope::pg_catalog.text AS scope, h.key::pg_catalog.text AS key," \
-	" h.note::pg_catalog.jsonb AS note"
+	" h.note::pg_catalog.jsonb AS note," \
+	" h.status_column::pg_catalog.text AS status_column"
 
 /* Is a table one of those of these OIDs, or of these names that led to none? */
 #define AMONG(x, oids, names) \
@@ -59,7 +60,8 @@
 	" FROM recorded AS r WHERE r.place IS NOT NULL)"
 
 /*
- * What is recorded of a row, by the keys $4, of some tables: of those themselves,
+ * What is recorded of a row, by the keys $4, in the columns $6, or in all if
+ * $7 says so, of some tables: of those themselves,
  * where its places are $1; under their names $3, which led to no table when it
  * came here, at the places $5; and of tables that they were partitions of, all up
  * to when the row was last in one of those.
@@ -81,7 +83,8 @@ static IdemStatement select_history = {
 	" FROM @.idem_history AS h WHERE " PLACE EQUAL "o.place"
 	OF_ROW " AND " AMONG("h.partition", "$2", "$3") " OFFSET 0) AS h"
 	" WHERE h.place OPERATOR(pg_catalog.<>) ALL ($1) GROUP BY h.place, h.name)"
-	" SELECT version, from_state, to_state, changed_at, changed_by, scope, key, note FROM ("
+	" SELECT version, from_state, to_state, changed_at, changed_by, scope, key, note,"
+	" status_column FROM ("
 	"SELECT h.* FROM pg_catalog.unnest($1) AS t (place)"
 	" CROSS JOIN LATERAL (SELECT " ENTRY " FROM @.idem_history AS h"
 	" WHERE " PLACE EQUAL "t.place" OF_ROW " OFFSET 0) AS h"
@@ -93,12 +96,13 @@ static IdemStatement select_history = {
 	" WHERE " PLACE EQUAL "f.place" OF_ROW
 	" AND h.changed_at OPERATOR(pg_catalog.<=) f.until"
 	" AND (f.name IS NULL OR h.target::pg_catalog.text" EQUAL "f.name) OFFSET 0) AS h) AS a"
+	" WHERE $7 OR status_column" EQUAL "ANY ($6)"
 	" ORDER BY changed_at, id",
-	.nargs = 5,
+	.nargs = 7,
 	.table = offsetof(IdemCatalog, history_table),
 	.reads = true,
 	.argtypes = {INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
-	INT8ARRAYOID}
+	INT8ARRAYOID, TEXTARRAYOID, BOOLOID}
 };
 
 /* Is anything recorded of these tables, or in them? */
@@ -124,25 +128,28 @@ array_of(Datum *elements, int count, Oid type)
 }
 
 /*
- * The keys that a row can have been recorded by.  Of a table that follows no
- * machine any more, nothing says whether a column of its key was the state, which
- * is left out: so each that can have been is, too.
+ * The keys that a row can have been recorded by.  Columns of the key that hold
+ * states are left out, but which those were then, nothing says.  So each that can
+ * have been another then than now is taken for that, too.
  */
 static List *
-find_keys(Relation rel, const IdemAttachment *followed, const IdemUniqueIndex *key,
+find_keys(Relation rel, const Bitmapset *managed, const IdemUniqueIndex *key,
 		  const Datum *values)
 {
-	List	   *keys = list_make1(idem_pk_json_form(rel, followed, key, values));
+	List	   *keys = list_make1(idem_pk_json_form(rel, managed, key, values));
 
-	for (int i = 0;
-		 followed == NULL && key->ncolumns > 1 && i < key->ncolumns; i++)
+	for (int i = 0; key->ncolumns > 1 && i < key->ncolumns; i++)
 	{
-		IdemAttachment former = {0};
+		AttrNumber	column = key->columns[i];
+		Bitmapset  *former;
 
-		former.status = key->columns[i];
-		if (idem_state_column_possible(TupleDescAttr(RelationGetDescr(rel),
-													 former.status - 1)))
-			keys = lappend(keys, idem_pk_json_form(rel, &former, key, values));
+		if (!idem_state_column_possible(TupleDescAttr(RelationGetDescr(rel),
+													  column - 1)))
+			continue;
+		former = bms_is_member(column, managed) ?
+			bms_del_member(bms_copy(managed), column) :
+			bms_add_member(bms_copy(managed), column);
+		keys = lappend(keys, idem_pk_json_form(rel, former, key, values));
 	}
 	return keys;
 }
@@ -153,11 +160,11 @@ find_keys(Relation rel, const IdemAttachment *followed, const IdemUniqueIndex *k
  */
 void
 idem_history_select_tables(Relation rel, Oid asked,
-						   const IdemAttachment *followed,
+						   const Bitmapset *managed,
 						   const IdemUniqueIndex *key, const Datum *values,
 						   IdemHistoryTables *tables)
 {
-	List	   *keys = find_keys(rel, followed, key, values);
+	List	   *keys = find_keys(rel, managed, key, values);
 	List	   *relids = list_make1_oid(RelationGetRelid(rel));
 	Datum	   *oids;
 	Datum	   *names;
@@ -206,6 +213,20 @@ idem_history_select_tables(Relation rel, Oid asked,
 	tables->unknown = array_of(unknown, keyed, INT8OID);
 }
 
+/* What is wanted is the history in these columns (char *); NIL: in all. */
+void
+idem_history_select_columns(IdemHistoryTables *tables, List *names)
+{
+	Datum	   *columns = palloc(sizeof(Datum) * Max(list_length(names), 1));
+	int			count = 0;
+	ListCell   *lc;
+
+	foreach(lc, names)
+		columns[count++] = CStringGetTextDatum(lfirst(lc));
+	tables->columns = array_of(columns, count, TEXTOID);
+	tables->all = BoolGetDatum(names == NIL);
+}
+
 /* Is anything recorded of these tables? */
 bool
 idem_history_select_any(const IdemHistoryTables *tables)
@@ -228,8 +249,8 @@ idem_history_select_rows(const IdemHistoryTables *tables, DestReceiver *dest)
 		{"jit", "off"},
 		{"plan_cache_mode", "force_generic_plan"},
 	};
-	Datum		args[5] = {tables->places, tables->oids, tables->names,
-	tables->rows, tables->unknown};
+	Datum		args[7] = {tables->places, tables->oids, tables->names,
+	tables->rows, tables->unknown, tables->columns, tables->all};
 	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
 
 	idem_spi_own_send(&select_history, args, dest);

@@ -1,7 +1,7 @@
 /*
  * history_write.c
  *	  The record of what state rows have been in: one row of idem_history for
- *	  each transition, in its transaction.
+ *	  each transition, and for the state that a row begins in, in its transaction.
  *
  * Whether a table keeps one is said by a trigger of its own, like the machine
  * that it follows.  Rows of partitions are recorded as those of the table that
@@ -32,13 +32,13 @@
 
 static IdemStatement insert_history = {
 	.text = "INSERT INTO @.idem_history (changed_at, version, target, row_key,"
-	" from_state, to_state, changed_by, scope, key, note, partition)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-	.nargs = 11,
+	" from_state, to_state, changed_by, scope, key, note, partition, status_column)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	.nargs = 12,
 	/* with idem_table filled in for each generation of the catalog */
 	.argtypes = {TIMESTAMPTZOID, INT8OID, InvalidOid, JSONBOID,
 		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID,
-	InvalidOid},
+	InvalidOid, TEXTOID},
 	.table = offsetof(IdemCatalog, history_table)
 };
 
@@ -141,10 +141,10 @@ void
 idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 {
 	const IdemKey *key = entry->key == NULL ? idem_current_key() : NULL;
-	Datum		args[11];
-	bool		isnull[11] = {false};
+	Datum		args[12];
+	bool		isnull[12] = {false};
 
-	Assert(entry->row != NULL && entry->to != NULL);
+	Assert(entry->row != NULL && entry->to != NULL && entry->column != NULL);
 	Assert(insert_history.nargs == lengthof(args));
 	check_key(rel, entry->row);
 	if (!known.valid || known.relid != RelationGetRelid(rel) ||
@@ -176,6 +176,7 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 	isnull[9] = (entry->note == NULL);
 	args[9] = JsonbPGetDatum(entry->note);
 	args[10] = copy_or_null(known.partition, &isnull[10]);
+	args[11] = CStringGetTextDatum(entry->column);
 	if (idem_spi_own(&insert_history, args, isnull, 0, NULL, NULL) == 0)
 		idem_error_prevented("idem_history");
 }

@@ -12,7 +12,8 @@
 typedef struct IdemHistoryEntry
 {
 	Jsonb	   *row;			/* its primary key, as of pk_json.h */
-	const char *from;			/* state; NULL: it had none */
+	const char *column;			/* with the state */
+	const char *from;			/* state; NULL: it had none, or is new */
 	const char *to;
 	int64		version;		/* that it has from then on */
 	bool		recorded;		/* does the table keep a history of it? */

@@ -1,7 +1,7 @@
 /*
  * attach.c
  *	  SQL: idem_attach() and idem_detach(), the triggers by which a table
- *	  follows a state machine.
+ *	  follows state machines.
  *
  * They run CREATE TRIGGER and DROP TRIGGER as the caller, so that the triggers
  * are what plain DDL would have made: dumped, dropped and passed on to
@@ -12,7 +12,6 @@
 
 #include "access/relation.h"
 #include "catalog/objectaddress.h"
-#include "catalog/pg_trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -20,10 +19,10 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/error.h"
 #include "base/unique_index.h"
+#include "lifecycle/attach_ddl.h"
 #include "machine/guard.h"
 #include "machine/machine.h"
 #include "machine/state_counts.h"
@@ -36,24 +35,6 @@
 
 PG_FUNCTION_INFO_V1(idem_attach);
 PG_FUNCTION_INFO_V1(idem_detach);
-
-/*
- * Triggers fire by name, byte for byte.  Before an update ours comes late, to
- * have the last word on the row.  Afterwards it comes before any letter or
- * digit, since a trigger of the user's may bring the row into its next state,
- * and history tells in order.
- */
-#define BEFORE_TRIGGER	"zz_idem_lifecycle"
-#define AFTER_TRIGGER	"!idem_lifecycle"
-
-/* What a table is to follow, as the caller of idem_attach() says. */
-typedef struct Attachment
-{
-	const char *machine;
-	const char *status;			/* column with the state */
-	const char *version;		/* column with the version */
-	bool		history;		/* are its transitions to be recorded? */
-} Attachment;
 
 /*
  * Opens a table of the caller's, with the lock that CREATE TRIGGER takes, so
@@ -76,23 +57,6 @@ open_own_table(Oid relid)
 
 	idem_target_check_kind(rel, IDEM_TARGET_ATTACH);
 	return rel;
-}
-
-/* The names (char *) of the triggers by which a table follows a machine. */
-static List *
-trigger_names(Relation rel)
-{
-	/* first: the look-up may rebuild the triggers of an open relation */
-	Oid			function = idem_catalog()->lifecycle;
-	TriggerDesc *triggers = rel->trigdesc;
-	List	   *names = NIL;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		if (triggers->triggers[i].tgfoid == function)
-			names = lappend(names, pstrdup(triggers->triggers[i].tgname));
-	}
-	return names;
 }
 
 /* The column of that name; definition is how the hint would add it. */
@@ -184,23 +148,55 @@ check_children(Relation rel, const char *machine, const char *status)
 				 errhint("Call idem_attach() for the children first, or make them partitions.")));
 }
 
-/* Does a table follow that machine in those columns, but keep no history? */
+/*
+ * Raises 42710 if the column has its machine already, unless that is the one wanted
+ * and only lacks the history that is wanted, too: then true.
+ */
 static bool
-lacks_history(Relation rel, const Attachment *wanted)
+check_attached(Relation rel, const IdemAttachWish *wanted)
 {
-	IdemAttachment attachment;
-	Oid			relid = RelationGetRelid(rel);
+	const IdemAttachment *attachment;
 
-	return idem_attachment_find(&attachment, rel) &&
-		strcmp(attachment.machine, wanted->machine) == 0 &&
-		attachment.status == get_attnum(relid, wanted->status) &&
-		attachment.version == get_attnum(relid, wanted->version) &&
-		!idem_attachment_records(rel);
+	if (idem_attach_ddl_triggers(rel, wanted->status) == NIL)
+		return false;
+	attachment = idem_attachment_by(idem_attachment_all(rel, true),
+									wanted->status);
+	if (!wanted->history || attachment == NULL ||
+		strcmp(attachment->machine, wanted->machine) != 0 ||
+		attachment->version != get_attnum(RelationGetRelid(rel), wanted->version) ||
+		idem_attachment_records(rel, wanted->status))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("column \"%s\" of table \"%s\" follows a state machine already",
+						wanted->status, RelationGetRelationName(rel)),
+				 errhint("Call idem_detach() first, or name another column.")));
+	return true;
+}
+
+/* All machines of a table share its version: raises 42P16 for another column. */
+static void
+check_one_version(Relation rel, const IdemAttachWish *wanted)
+{
+	List	   *attachments = idem_attachment_all(rel, false);
+	const char *version;
+
+	if (attachments == NIL)
+		return;
+	version = get_attname(RelationGetRelid(rel),
+						  ((const IdemAttachment *) linitial(attachments))->version,
+						  false);
+	if (strcmp(version, wanted->version) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("the version of \"%s\" is in column \"%s\"",
+						RelationGetRelationName(rel), version),
+				 errdetail("All state machines that a table follows share its version."),
+				 errhint("Say version => %s.", quote_literal_cstr(version))));
 }
 
 /* Refuses a table that could not live under the machine. */
 static void
-check_table(Relation rel, const Attachment *wanted)
+check_table(Relation rel, const IdemAttachWish *wanted)
 {
 	const IdemMachine *machine = idem_machine_find(wanted->machine);
 	char	   *initial = pstrdup(idem_machine_initial(machine));
@@ -209,6 +205,7 @@ check_table(Relation rel, const Attachment *wanted)
 	Form_pg_attribute att;
 	AttrNumber	column;
 
+	check_one_version(rel, wanted);
 	check_children(rel, wanted->machine, wanted->status);
 	att = need_column(rel, wanted->status,
 					  psprintf("text NOT NULL DEFAULT %s",
@@ -221,40 +218,18 @@ check_table(Relation rel, const Attachment *wanted)
 	check_rows(rel, column, wanted->machine, states);
 }
 
-/* Creates a trigger; event says when it fires. */
 static void
-create_trigger(const char *name, const char *event, const char *call)
+run_commands(List *commands)
 {
-	idem_spi_command(psprintf("CREATE TRIGGER %s %s %s",
-							  quote_identifier(name), event, call));
-}
+	ListCell   *lc;
 
-/*
- * Has a table, of that name, follow a machine by triggers, and keep a history;
- * attached says that it follows the machine already.
- */
-static void
-create_triggers(const char *table, const Attachment *wanted, bool attached)
-{
-	const char *call = psprintf("ON %s FOR EACH ROW"
-								" EXECUTE FUNCTION %s.idem_lifecycle(%s, %s, %s)",
-								table, idem_catalog()->schema,
-								quote_literal_cstr(wanted->machine),
-								quote_literal_cstr(wanted->status),
-								quote_literal_cstr(wanted->version));
-
-	if (!attached)
-	{
-		create_trigger(BEFORE_TRIGGER "_update", "BEFORE UPDATE", call);
-		create_trigger(AFTER_TRIGGER "_insert", "AFTER INSERT", call);
-	}
-	if (wanted->history)
-		create_trigger(AFTER_TRIGGER "_history", "AFTER UPDATE", call);
+	foreach(lc, commands)
+		idem_spi_command(lfirst(lc));
 }
 
 /* Reads the arguments of idem_attach(). */
 static void
-read_arguments(FunctionCallInfo fcinfo, Attachment *wanted)
+read_arguments(FunctionCallInfo fcinfo, IdemAttachWish *wanted)
 {
 	static const char *const arguments[] = {
 		"target", "machine", "status", "version", "history"
@@ -276,18 +251,18 @@ read_arguments(FunctionCallInfo fcinfo, Attachment *wanted)
  *			   history boolean) -> void
  *
  * Lets a table follow a machine, or one that does so already also keep a
- * history. Raises 42501 unless the caller owns the table, 42809 for what is not
- * a table, or has children that do not follow the machine, 42710 if it follows
- * one already, 42704 for a machine that does not exist, 42P10 for want of a
- * primary key, 42703, 42804 and 42P16 for columns that cannot serve, 42883 and
- * 42804 for guards that do not take its rows, 23514 for rows that are in no
- * state of the machine.
+ * history; or a further machine, by another column.  Raises 42501 unless the caller
+ * owns the table, 42809 for what is not a table, or has children that do not follow
+ * the machine, 42710 if the column follows one already, 42704 for a machine that
+ * does not exist, 42P10 for want of a primary key, 42703, 42804 and 42P16 for
+ * columns that cannot serve, 42883 and 42804 for guards that do not take its rows,
+ * 23514 for rows that are in no state of the machine.
  */
 Datum
 idem_attach(PG_FUNCTION_ARGS)
 {
-	Attachment	wanted;
-	const char *table;
+	IdemAttachWish wanted;
+	List	   *commands;
 	IdemUniqueIndex key;
 	Relation	rel;
 	bool		attached;
@@ -297,54 +272,46 @@ idem_attach(PG_FUNCTION_ARGS)
 	/* Against a change of the machine until our triggers can be seen. */
 	idem_machine_lock(wanted.machine, ShareLock);
 	rel = open_own_table(PG_GETARG_OID(0));
-	attached = trigger_names(rel) != NIL;
-	if (attached && !(wanted.history && lacks_history(rel, &wanted)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("table \"%s\" follows a state machine already",
-						RelationGetRelationName(rel)),
-				 errhint("Call idem_detach() first.")));
+	attached = check_attached(rel, &wanted);
 
 	(void) idem_machine_find(wanted.machine);
 	idem_unique_index_need_primary(&key, rel);
 	if (!attached)
 		check_table(rel, &wanted);
 
-	table = idem_sql_name(rel);
+	commands = idem_attach_ddl_create(rel, &wanted, attached);
 	relation_close(rel, NoLock);	/* CREATE TRIGGER wants it unused */
-	create_triggers(table, &wanted, attached);
+	run_commands(commands);
 	PG_RETURN_VOID();
 }
 
 /*
- * idem_detach(target regclass) -> void
+ * idem_detach(target regclass, status name) -> void
  *
- * Undoes idem_attach.  Raises 42501 unless the caller owns the table, 42704 if
- * it does not follow a machine.
+ * Undoes idem_attach, for the column named, or all.  Raises 42501 unless the caller
+ * owns the table, 42704 if it does not follow a machine, by that column.
  */
 Datum
 idem_detach(PG_FUNCTION_ARGS)
 {
+	const char *column = PG_ARGISNULL(1) ? NULL : NameStr(*PG_GETARG_NAME(1));
 	Relation	rel;
-	const char *table;
-	List	   *names;
-	ListCell   *lc;
+	List	   *commands;
 
 	if (PG_ARGISNULL(0))
 		idem_error_null("target");
 
 	rel = open_own_table(PG_GETARG_OID(0));
-	names = trigger_names(rel);
-	if (names == NIL)
+	commands = idem_attach_ddl_drop(rel, column);
+	if (commands == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 column == NULL ?
 				 errmsg("table \"%s\" does not follow a state machine",
-						RelationGetRelationName(rel))));
-	table = idem_sql_name(rel);
+						RelationGetRelationName(rel)) :
+				 errmsg("column \"%s\" of table \"%s\" does not follow a state machine",
+						column, RelationGetRelationName(rel))));
 	relation_close(rel, NoLock);	/* DROP TRIGGER wants it unused */
-
-	foreach(lc, names)
-		idem_spi_command(psprintf("DROP TRIGGER %s ON %s",
-								  quote_identifier(lfirst(lc)), table));
+	run_commands(commands);
 	PG_RETURN_VOID();
 }

@@ -71,6 +71,7 @@ idem_departure_forget(IdemDeparture *departure)
 	if (dlist_is_empty(&departure->stop->departures))
 		hash_search(places, &departure->place, HASH_REMOVE, NULL);
 	free_if_any(entry->row);
+	free_if_any(entry->column);
 	free_if_any(entry->from);
 	free_if_any(entry->to);
 	free_if_any(entry->scope);
@@ -161,6 +162,7 @@ idem_departure_copy_entry(const IdemHistoryEntry *entry)
 
 	*copy = *entry;
 	copy->row = copy_json(entry->row);
+	copy->column = copy_text(entry->column);
 	copy->from = copy_text(entry->from);
 	copy->to = copy_text(entry->to);
 	copy->scope = copy_text(entry->scope);

@@ -4,10 +4,14 @@
  *
  * BEFORE UPDATE it validates the change of state, asks the guard of it, and
  * raises the version; AFTER INSERT it sees to it that the row begins in the
- * machine's initial state.  Not BEFORE INSERT, which also fires for an upsert
- * that ends as an update.  AFTER UPDATE, where a table keeps a history, it has
- * the transition recorded; since no trigger can change the row any more, it
- * validates it once again.
+ * machine's initial state, and has that recorded where a table keeps a history.
+ * Not BEFORE INSERT, which also fires for an upsert that ends as an update.  AFTER
+ * UPDATE, where a table keeps a history, it has the transition recorded; since no
+ * trigger can change the row any more, it validates it once again.
+ *
+ * Where a table follows several machines, it has these triggers for each, and each
+ * is about the column with that machine's state alone.  All raise the one version
+ * to the same number.
  *
  * It runs with the rights of the role that writes, and like any ordinary
  * trigger not under session_replication_role = replica: what a replica or a
@@ -80,11 +84,24 @@ version_of(HeapTuple tuple, Relation rel, AttrNumber number)
 	return version;
 }
 
+/* The row with its version set, which another trigger of ours may have done. */
+static HeapTuple
+set_version(HeapTuple row, Relation rel, AttrNumber number, int64 version)
+{
+	bool		isnull;
+
+	if (idem_row_version_get(row, rel, number, &isnull) == version && !isnull)
+		return row;
+	return idem_row_version_set(row, rel, number, version);
+}
+
 /* What a trigger keeps for the statement that fires it, as its flinfo lives. */
 typedef struct TriggerCache
 {
 	IdemPartitionCheck *check;	/* where rows of the partition belong */
 	IdemGuards *guards;
+	Bitmapset  *columns;		/* of all states, and the version; NULL: not
+								 * known yet */
 	bool		asked;			/* was it found out whether it */
 	bool		overruled;		/* is followed by a trigger that may move
 								 * rows? */
@@ -114,6 +131,36 @@ check_of(Relation rel, FmgrInfo *flinfo)
 	return kept(flinfo)->check;
 }
 
+/*
+ * The primary key of a row as it is known by through its changes: without what
+ * triggers of machines set or validate.
+ */
+static Jsonb *
+key_of(Relation rel, const IdemAttachment *attachment, HeapTuple row, bool stored,
+	   FmgrInfo *flinfo)
+{
+	TriggerCache *mine = kept(flinfo);
+
+	if (mine->columns == NULL)
+	{
+		MemoryContext former = MemoryContextSwitchTo(flinfo->fn_mcxt);
+
+		mine->columns = bms_add_member(idem_attachment_columns(rel),
+									   attachment->status);
+		mine->columns = bms_add_member(mine->columns, attachment->version);
+		MemoryContextSwitchTo(former);
+	}
+	return idem_pk_json_read(rel, mine->columns, row, stored);
+}
+
+/* Is it one of ours, of another machine, which raises the same version? */
+static bool
+is_fellow(const Trigger *trigger, const Trigger *mine)
+{
+	return trigger->tgfoid == mine->tgfoid && trigger->tgnargs == 3 &&
+		strcmp(trigger->tgargs[2], mine->tgargs[2]) == 0;
+}
+
 /* May another trigger change the row after this one? */
 static bool
 is_overruled(const TriggerData *trigdata, FmgrInfo *flinfo)
@@ -128,7 +175,8 @@ is_overruled(const TriggerData *trigdata, FmgrInfo *flinfo)
 
 		if (TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW,
 								 TRIGGER_TYPE_BEFORE, TRIGGER_TYPE_UPDATE) &&
-			strcmp(trigger->tgname, trigdata->tg_trigger->tgname) > 0)
+			strcmp(trigger->tgname, trigdata->tg_trigger->tgname) > 0 &&
+			!is_fellow(trigger, trigdata->tg_trigger))
 			mine->overruled = true;
 	}
 	mine->asked = true;
@@ -136,16 +184,23 @@ is_overruled(const TriggerData *trigdata, FmgrInfo *flinfo)
 }
 
 static IdemGuards *
-guards_of(Relation rel, FmgrInfo *flinfo)
+guards_of(Relation rel, const IdemAttachment *attachment, FmgrInfo *flinfo)
 {
 	if (kept(flinfo)->guards == NULL)
 	{
 		MemoryContext former = MemoryContextSwitchTo(flinfo->fn_mcxt);
 
-		kept(flinfo)->guards = idem_guard_make(rel);
+		kept(flinfo)->guards = idem_guard_make(rel, attachment->column);
 		MemoryContextSwitchTo(former);
 	}
 	return kept(flinfo)->guards;
+}
+
+/* The change that a call makes by the update of a row version, or NULL. */
+static IdemTransitionContext *
+context_of(Relation rel, HeapTuple old)
+{
+	return idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
 }
 
 /*
@@ -164,8 +219,8 @@ is_transition(Relation rel, const IdemAttachment *attachment,
 	char	   *from;
 	char	   *to;
 
-	if (!changed &&
-		idem_transition_context_find(RelationGetRelid(rel), &old->t_self) == NULL)
+	if (!changed && !idem_transition_context_means(context_of(rel, old),
+												   attachment->column))
 		return false;
 
 	from = state_of(old, rel, attachment->status);
@@ -188,13 +243,13 @@ is_transition(Relation rel, const IdemAttachment *attachment,
 /* What an update makes of a row that has a state. */
 static IdemHistoryEntry
 entry_of(Relation rel, const IdemAttachment *attachment,
-		 HeapTuple old, HeapTuple new, bool stored)
+		 HeapTuple old, HeapTuple new, bool stored, FmgrInfo *flinfo)
 {
-	const IdemTransitionContext *context =
-		idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
+	const IdemTransitionContext *context = context_of(rel, old);
 	IdemHistoryEntry entry = {0};
 
-	entry.row = idem_pk_json_read(rel, attachment, new, stored);
+	entry.row = key_of(rel, attachment, new, stored, flinfo);
+	entry.column = attachment->column;
 	entry.from = state_of(old, rel, attachment->status);
 	entry.to = state_of(new, rel, attachment->status);
 	entry.version = version_of(new, rel, attachment->version);
@@ -214,22 +269,21 @@ before_update(const TriggerData *trigdata, const IdemAttachment *attachment,
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
 	HeapTuple	new = trigdata->tg_newtuple;
-	IdemTransitionContext *context =
-		idem_transition_context_find(RelationGetRelid(rel), &old->t_self);
+	IdemTransitionContext *context = context_of(rel, old);
 	const IdemEdge *guarded = NULL;
 	int64		version;
 	bool		transition;
 
-	if (context != NULL)
+	if (idem_transition_context_means(context, attachment->column))
 		context->watched = true;
 
 	version = idem_row_version_next(rel, attachment->version,
 									version_of(old, rel, attachment->version));
 	transition = is_transition(rel, attachment, old, new, &guarded);
 	Assert(version > version_of(old, rel, attachment->version));
-	new = idem_row_version_set(new, rel, attachment->version, version);
+	new = set_version(new, rel, attachment->version, version);
 	if (guarded != NULL)
-		idem_guard_require(guards_of(rel, flinfo), attachment->machine, guarded,
+		idem_guard_require(guards_of(rel, attachment, flinfo), attachment->machine, guarded,
 						   new, context != NULL ? context->note : NULL);
 
 	if (rel->rd_rel->relispartition)
@@ -239,9 +293,11 @@ before_update(const TriggerData *trigdata, const IdemAttachment *attachment,
 
 		if (leaves || is_overruled(trigdata, flinfo))
 		{
-			IdemHistoryEntry entry = entry_of(rel, attachment, old, new, false);
+			IdemHistoryEntry entry = entry_of(rel, attachment, old, new, false,
+											  flinfo);
 
-			entry.recorded = transition && idem_attachment_records(rel);
+			entry.recorded = transition &&
+				idem_attachment_records(rel, attachment->column);
 			if (leaves)
 				idem_row_movement_add(check, rel, &old->t_self, &entry);
 			else
@@ -253,7 +309,8 @@ before_update(const TriggerData *trigdata, const IdemAttachment *attachment,
 }
 
 static void
-after_update(const TriggerData *trigdata, const IdemAttachment *attachment)
+after_update(const TriggerData *trigdata, const IdemAttachment *attachment,
+			 FmgrInfo *flinfo)
 {
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	old = trigdata->tg_trigtuple;
@@ -261,7 +318,8 @@ after_update(const TriggerData *trigdata, const IdemAttachment *attachment)
 
 	if (is_transition(rel, attachment, old, new, NULL))
 	{
-		IdemHistoryEntry entry = entry_of(rel, attachment, old, new, true);
+		IdemHistoryEntry entry = entry_of(rel, attachment, old, new, true,
+										  flinfo);
 
 		idem_history_write(rel, &entry);
 	}
@@ -273,21 +331,17 @@ after_update(const TriggerData *trigdata, const IdemAttachment *attachment)
  */
 static bool
 receive(Relation rel, const IdemAttachment *attachment, HeapTuple row,
-		const char *state, int64 version, FmgrInfo *flinfo)
+		IdemHistoryEntry *arrived, FmgrInfo *flinfo)
 {
-	IdemHistoryEntry arrived = {0};
 	IdemHistoryEntry *entry;
 
 	if (!rel->rd_rel->relispartition || !idem_row_movement_underway())
 		return false;
-	arrived.row = idem_pk_json_read(rel, attachment, row, false);
-	arrived.to = state;
-	arrived.version = version;
-	entry = idem_row_movement_take(check_of(rel, flinfo), rel, row,
-								   &arrived);
+	arrived->row = key_of(rel, attachment, row, false, flinfo);
+	entry = idem_row_movement_take(check_of(rel, flinfo), rel, row, arrived);
 	if (entry != NULL && entry->recorded)
 	{
-		entry->row = idem_pk_json_read(rel, attachment, row, true);
+		entry->row = key_of(rel, attachment, row, true, flinfo);
 		idem_history_write(rel, entry);
 	}
 	return entry != NULL;
@@ -299,18 +353,24 @@ after_insert(const TriggerData *trigdata, const IdemAttachment *attachment,
 {
 	Relation	rel = trigdata->tg_relation;
 	HeapTuple	row = trigdata->tg_trigtuple;
-	char	   *state = state_of(row, rel, attachment->status);
-	int64		version = version_of(row, rel, attachment->version);
+	IdemHistoryEntry entry = {.column = attachment->column};
 	const IdemMachine *machine;
 
-	if (state == NULL)
+	entry.to = state_of(row, rel, attachment->status);
+	entry.version = version_of(row, rel, attachment->version);
+	if (entry.to == NULL)
 		null_error(rel, attachment->status);
-	if (receive(rel, attachment, row, state, version, flinfo))
+	if (receive(rel, attachment, row, &entry, flinfo))
 		return;
 
 	machine = idem_machine_find(attachment->machine);
-	if (!idem_machine_allows(machine, NULL, state))
-		idem_machine_error_transition(machine, rel, NULL, state);
+	if (!idem_machine_allows(machine, NULL, entry.to))
+		idem_machine_error_transition(machine, rel, NULL, entry.to);
+	if (idem_attachment_records(rel, attachment->column))
+	{
+		entry.row = key_of(rel, attachment, row, true, flinfo);
+		idem_history_write(rel, &entry);
+	}
 }
 
 /*
@@ -354,7 +414,7 @@ idem_lifecycle(PG_FUNCTION_ARGS)
 		after_insert(trigdata, &attachment, fcinfo->flinfo);
 	else if (TRIGGER_FIRED_AFTER(trigdata->tg_event) &&
 			 TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-		after_update(trigdata, &attachment);
+		after_update(trigdata, &attachment, fcinfo->flinfo);
 	else
 		protocol_error("must be fired before or after update, or after insert");
 	return PointerGetDatum(NULL);

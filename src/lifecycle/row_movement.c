@@ -16,6 +16,9 @@
  * A row that has left and not arrived has been dropped or given another key by a
  * trigger on its way, which is found out when the transaction is to commit.
  *
+ * A table that follows several machines has triggers for each.  Each notes for
+ * itself that the row leaves, and has it arrive, by the column with the state.
+ *
  * A BEFORE trigger that comes after ours may move a row which we had thought
  * would stay.  Where there is such a trigger, every row is suspected to leave
  * until the next one of the statement is updated, since by then it has left or
@@ -320,29 +323,45 @@ lost_error(const IdemDeparture *departure)
 			 errhint("A trigger drops it on its way, moves it or gives it another primary key, or the trigger of the state machine is disabled there.")));
 }
 
+/* Is a departure about that column with a state? */
+static bool
+is_about(const IdemDeparture *departure, const IdemHistoryEntry *arrived)
+{
+	return strcmp(departure->entry->column, arrived->column) == 0;
+}
+
 /* Is a departure of a row with the primary key of one that was inserted? */
 static bool
 is_of(const IdemDeparture *departure, Oid root, const IdemHistoryEntry *arrived)
 {
-	return departure->root == root &&
+	return departure->root == root && is_about(departure, arrived) &&
 		idem_row_to_jsonb_same(departure->entry->row, arrived->row);
 }
 
 /*
  * The last of the departures from a place that a row can have made, which has
- * arrived as it left: nothing else is left of that place.
+ * arrived as it left: no other about that column can take place from there.
  */
 static IdemHistoryEntry *
 settle(IdemPlace place, Oid root, const IdemHistoryEntry *arrived)
 {
 	IdemHistoryEntry *entry = NULL;
-	dlist_head *departures;
+	List	   *settled = NIL;
+	ListCell   *lc;
+	dlist_iter	iter;
 
-	/* the list goes with its last departure */
-	while ((departures = idem_departure_from(&place)) != NULL)
+	/* first, since the list goes with its last departure */
+	dlist_foreach(iter, idem_departure_from(&place))
 	{
-		IdemDeparture *departure = dlist_head_element(IdemDeparture, same_place,
-													  departures);
+		IdemDeparture *departure = dlist_container(IdemDeparture, same_place,
+												   iter.cur);
+
+		if (is_about(departure, arrived))
+			settled = lappend(settled, departure);
+	}
+	foreach(lc, settled)
+	{
+		IdemDeparture *departure = lfirst(lc);
 
 		if (entry == NULL && is_of(departure, root, arrived) &&
 			same_state(departure->entry, arrived))

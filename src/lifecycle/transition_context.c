@@ -80,3 +80,11 @@ idem_transition_context_find(Oid relid, ItemPointer tid)
 	}
 	return NULL;
 }
+
+/* Is a change, which may be NULL, one of the state in that column? */
+bool
+idem_transition_context_means(const IdemTransitionContext *context,
+							  const char *column)
+{
+	return context != NULL && strcmp(context->column, column) == 0;
+}

@@ -11,7 +11,9 @@
 /* A change under way.  It lives in the frame of the function that makes it. */
 typedef struct IdemTransitionContext
 {
-	/* to be set before it begins; NULL: there is none */
+	/* to be set before it begins */
+	const char *column;			/* with the state that is changed */
+	/* NULL: there is none */
 	const char *scope;			/* of the key */
 	const char *key;			/* that remembers the change */
 	Jsonb	   *note;			/* for guards and for the history */
@@ -22,7 +24,7 @@ typedef struct IdemTransitionContext
 	 */
 	Oid			relid;			/* InvalidOid: none was met yet */
 	ItemPointerData tid;
-	/* set by the trigger that validates the change of that row version */
+	/* set by the trigger of the column, for the change of that row version */
 	bool		watched;
 	/* private to transition_context.c */
 	struct IdemTransitionContext *outer;	/* the change that this one is
@@ -34,5 +36,7 @@ extern void idem_transition_context_set_tuple(Oid relid, ItemPointer tid);
 extern void idem_transition_context_pop(IdemTransitionContext *context);
 extern IdemTransitionContext *idem_transition_context_find(Oid relid,
 														   ItemPointer tid);
+extern bool idem_transition_context_means(const IdemTransitionContext *context,
+										  const char *column);
 
 #endif							/* IDEM_TRANSITION_CONTEXT_H */

@@ -197,12 +197,12 @@ idem_guard_accept(Relation rel, List *edges)
 }
 
 static IdemGuards *
-make(Relation rel, bool looking)
+make(Relation rel, const char *column, bool looking)
 {
 	IdemGuards *guards = palloc0(sizeof(IdemGuards));
 
 	guards->rel = rel;
-	guards->origin = idem_attachment_origin(rel);
+	guards->origin = idem_attachment_origin(rel, column);
 	guards->shown = get_rel_type_id(guards->origin);
 	guards->looking = looking;
 	guards->context = CurrentMemoryContext;
@@ -217,20 +217,21 @@ make(Relation rel, bool looking)
 }
 
 /*
- * Nothing made ready yet, for rows of a table that stays open.  It is allocated
- * in the current memory context, and good as long as that is.
+ * Nothing made ready yet, for rows of a table that stays open, and that follows the
+ * machine by that column.  It is allocated in the current memory context, and good
+ * as long as that is.
  */
 IdemGuards *
-idem_guard_make(Relation rel)
+idem_guard_make(Relation rel, const char *column)
 {
-	return make(rel, false);
+	return make(rel, column, false);
 }
 
 /* The same for the sake of who only looks, and changes no row. */
 IdemGuards *
-idem_guard_make_looking(Relation rel)
+idem_guard_make_looking(Relation rel, const char *column)
 {
-	return make(rel, true);
+	return make(rel, column, true);
 }
 
 static Oid

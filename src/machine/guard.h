@@ -16,8 +16,9 @@ typedef struct IdemGuards IdemGuards;
 
 extern void idem_guard_init(void);
 extern void idem_guard_accept(Relation rel, List *edges);
-extern IdemGuards *idem_guard_make(Relation rel);
-extern IdemGuards *idem_guard_make_looking(Relation rel);
+extern IdemGuards *idem_guard_make(Relation rel, const char *column);
+extern IdemGuards *idem_guard_make_looking(Relation rel,
+										   const char *column);
 extern bool idem_guard_ask(IdemGuards *guards, const IdemEdge *edge,
 						   HeapTuple row, Jsonb *note, bool *isnull);
 extern void idem_guard_require(IdemGuards *guards, const char *machine,

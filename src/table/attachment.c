@@ -1,6 +1,6 @@
 /*
  * attachment.c
- *	  Which state machine a table follows, and which column holds the version.
+ *	  Which state machines a table follows, and which column holds the version.
  *
  * The arguments of the table's own triggers say so, which the relation cache
  * holds: there is no registry, and what says it is dumped, dropped and
@@ -88,6 +88,7 @@ idem_attachment_read(IdemAttachment *attachment, Relation rel,
 				 errhint("Name the state machine, the column with the state, and the column with the version.")));
 
 	attachment->machine = trigger->tgargs[0];
+	attachment->column = trigger->tgargs[1];
 	attachment->status = trigger_column(rel, trigger, 1, remedy);
 	attachment->version = trigger_column(rel, trigger, 2, remedy);
 
@@ -105,6 +106,7 @@ idem_attachment_try(IdemAttachment *attachment, Relation rel,
 	if (trigger->tgnargs != 3)
 		return false;
 	attachment->machine = trigger->tgargs[0];
+	attachment->column = trigger->tgargs[1];
 	attachment->status = find_column(rel, trigger->tgargs[1]);
 	attachment->version = find_column(rel, trigger->tgargs[2]);
 	return attachment->status != InvalidAttrNumber &&
@@ -150,19 +152,17 @@ watches_updates(const Trigger *trigger)
 }
 
 /*
- * The trigger that calls a function before or after updates, or NULL; only one
- * that fires for every row now, if so wanted.
+ * The next trigger, from number i on, that calls a function before or after
+ * updates, or NULL; only one that fires for every row now, if so wanted.
  */
 static const Trigger *
-find_trigger(Relation rel, Oid function, int16 timing, bool watching)
+next_trigger(Relation rel, Oid function, int16 timing, bool watching, int *i)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 
-	if (triggers == NULL)
-		return NULL;
-	for (int i = 0; i < triggers->numtriggers; i++)
+	while (triggers != NULL && *i < triggers->numtriggers)
 	{
-		const Trigger *trigger = &triggers->triggers[i];
+		const Trigger *trigger = &triggers->triggers[(*i)++];
 
 		if (trigger->tgfoid == function &&
 			TRIGGER_TYPE_MATCHES(trigger->tgtype, TRIGGER_TYPE_ROW, timing,
@@ -173,25 +173,132 @@ find_trigger(Relation rel, Oid function, int16 timing, bool watching)
 	return NULL;
 }
 
+/* Is a trigger about the state in that column?  NULL stands for any. */
 static bool
-read_lifecycle(IdemAttachment *attachment, Relation rel, bool watching)
+is_about(const Trigger *trigger, const char *column)
 {
-	const Trigger *trigger = find_trigger(rel, idem_catalog()->lifecycle,
-										  TRIGGER_TYPE_BEFORE, watching);
-	const char *machine;
+	return column == NULL ||
+		(trigger->tgnargs == 3 && strcmp(trigger->tgargs[1], column) == 0);
+}
 
-	if (trigger == NULL)
-		return false;
+/* The trigger on idem_lifecycle() that is about a column, or NULL. */
+static const Trigger *
+find_lifecycle(Relation rel, int16 timing, bool watching, const char *column)
+{
+	Oid			function = idem_catalog()->lifecycle;
+	const Trigger *trigger;
+	int			i = 0;
 
-	/*
-	 * The relation cache may be rebuilt under an open relation, at any look
-	 * into a catalog.
-	 */
-	machine = trigger->tgnargs > 0 ? pstrdup(trigger->tgargs[0]) : NULL;
-	idem_attachment_read(attachment, rel, trigger);
-	Assert(machine != NULL && strcmp(attachment->machine, machine) == 0);
-	attachment->machine = machine;
-	return true;
+	while ((trigger = next_trigger(rel, function, timing, watching, &i)) != NULL)
+	{
+		if (is_about(trigger, column))
+			break;
+	}
+	return trigger;
+}
+
+/*
+ * A trigger to be kept.  The relation cache may be rebuilt under an open relation,
+ * at any look into a catalog.
+ */
+static Trigger *
+copy_trigger(const Trigger *trigger)
+{
+	Trigger    *copy = palloc(sizeof(Trigger));
+
+	*copy = *trigger;
+	copy->tgname = pstrdup(trigger->tgname);
+	copy->tgargs = palloc(sizeof(char *) * Max(trigger->tgnargs, 1));
+	for (int i = 0; i < trigger->tgnargs; i++)
+		copy->tgargs[i] = pstrdup(trigger->tgargs[i]);
+	return copy;
+}
+
+/* All machines of a table have one version: raises 55000 if a trigger says else. */
+static void
+check_version(Relation rel, const Trigger *first, const Trigger *other)
+{
+	if (first->tgnargs == 3 && other->tgnargs == 3 &&
+		strcmp(first->tgargs[2], other->tgargs[2]) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("triggers of table \"%s\" name different columns for the version",
+						RelationGetRelationName(rel)),
+				 errdetail("Trigger \"%s\" names \"%s\", trigger \"%s\" names \"%s\".",
+						   first->tgname, first->tgargs[2],
+						   other->tgname, other->tgargs[2]),
+				 errhint("All state machines of a table share one version: call idem_detach() and idem_attach() again.")));
+}
+
+/*
+ * How a table follows machines, that is, what triggers it has that validate every
+ * update and raise the version: IdemAttachment *, in the order of the triggers'
+ * names; not those that are disabled now, if so wanted.  Where several are about
+ * one column, the first counts.  Raises what idem_attachment_read raises, and 55000
+ * where they do not share a version.
+ */
+List *
+idem_attachment_all(Relation rel, bool watching)
+{
+	Oid			function = idem_catalog()->lifecycle;
+	List	   *triggers = NIL;
+	List	   *all = NIL;
+	const Trigger *trigger;
+	ListCell   *lc;
+	int			i = 0;
+
+	while ((trigger = next_trigger(rel, function, TRIGGER_TYPE_BEFORE, watching,
+								   &i)) != NULL)
+		triggers = lappend(triggers, copy_trigger(trigger));
+	foreach(lc, triggers)
+	{
+		IdemAttachment *attachment = palloc(sizeof(IdemAttachment));
+
+		check_version(rel, linitial(triggers), lfirst(lc));
+		idem_attachment_read(attachment, rel, lfirst(lc));
+		if (idem_attachment_by(all, attachment->column) == NULL)
+			all = lappend(all, attachment);
+	}
+	return all;
+}
+
+/* The one of them by that column, or NULL. */
+const IdemAttachment *
+idem_attachment_by(List *attachments, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, attachments)
+	{
+		const IdemAttachment *attachment = lfirst(lc);
+
+		if (strcmp(attachment->column, column) == 0)
+			return attachment;
+	}
+	return NULL;
+}
+
+/* The columns of a table that triggers set or validate: those of its machines. */
+Bitmapset *
+idem_attachment_columns(Relation rel)
+{
+	Oid			function = idem_catalog()->lifecycle;
+	Bitmapset  *columns = NULL;
+	const Trigger *trigger;
+	int			i = 0;
+
+	while ((trigger = next_trigger(rel, function, TRIGGER_TYPE_BEFORE, false,
+								   &i)) != NULL)
+	{
+		for (int argument = 1; trigger->tgnargs == 3 && argument < 3; argument++)
+		{
+			AttrNumber	column = find_column(rel, trigger->tgargs[argument]);
+
+			if (column != InvalidAttrNumber)
+				columns = bms_add_member(columns, column);
+		}
+	}
+	return columns;
 }
 
 /* The trigger that one on a partition was made from; InvalidOid if from none. */
@@ -219,14 +326,14 @@ parent_trigger(Oid trigger, Oid *table)
 }
 
 /*
- * The table that idem_attach() was called for: the one given, or one that it is
- * a partition of.
+ * The table that idem_attach() was called for with a column: the one given, or one
+ * that it is a partition of.
  */
 Oid
-idem_attachment_origin(Relation rel)
+idem_attachment_origin(Relation rel, const char *column)
 {
-	const Trigger *trigger = find_trigger(rel, idem_catalog()->lifecycle,
-										  TRIGGER_TYPE_BEFORE, true);
+	const Trigger *trigger = find_lifecycle(rel, TRIGGER_TYPE_BEFORE, true,
+											column);
 	Oid			table = RelationGetRelid(rel);
 	Oid			next = trigger != NULL && trigger->tgisclone ?
 		trigger->tgoid : InvalidOid;
@@ -237,55 +344,8 @@ idem_attachment_origin(Relation rel)
 }
 
 /*
- * Does a table follow a machine, that is, has it a trigger that validates every
- * update and raises the version?  If so, says how.  Raises what
- * idem_attachment_read raises.
- */
-bool
-idem_attachment_find(IdemAttachment *attachment, Relation rel)
-{
-	return read_lifecycle(attachment, rel, true);
-}
-
-/* The same, even if the trigger is disabled now. */
-bool
-idem_attachment_find_any(IdemAttachment *attachment, Relation rel)
-{
-	return read_lifecycle(attachment, rel, false);
-}
-
-/*
- * How a table follows that machine, NULL standing for any, now and with its
- * triggers on; raises 55000 if it does not.
- */
-void
-idem_attachment_need(IdemAttachment *attachment, Relation rel,
-					 const char *machine)
-{
-	const char *name = RelationGetRelationName(rel);
-	const char *hint = "Call idem_attach(), or enable the triggers it made.";
-	bool		attached = idem_attachment_find(attachment, rel);
-
-	if (!attached && machine == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not follow a state machine", name),
-				 errhint("%s", hint)));
-	if (machine != NULL &&
-		(!attached || strcmp(attachment->machine, machine) != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" does not follow state machine \"%s\"",
-						name, machine),
-				 attached ?
-				 errdetail("It follows state machine \"%s\".",
-						   attachment->machine) :
-				 errhint("%s", hint)));
-}
-
-/*
- * A table that inherits from one that is open, and does not follow a machine itself:
- * that machine, by a column of that name, where they are not NULL.  InvalidOid if
+ * A table that inherits from one that is open, and does not follow a machine itself
+ * by the column of that name: that machine, where it is not NULL.  InvalidOid if
  * there is none.  The children are locked from then on.
  *
  * An update of a table changes its children's rows, too, and fires none of its own
@@ -293,7 +353,7 @@ idem_attachment_need(IdemAttachment *attachment, Relation rel,
  */
 Oid
 idem_attachment_find_stray(Relation rel, const char *machine,
-						   const char *status)
+						   const char *column)
 {
 	Oid			relid = RelationGetRelid(rel);
 	ListCell   *lc;
@@ -302,45 +362,58 @@ idem_attachment_find_stray(Relation rel, const char *machine,
 		return InvalidOid;
 	foreach(lc, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
-		IdemAttachment attachment;
+		const IdemAttachment *attachment;
 		Relation	child;
-		bool		follows;
 
 		if (lfirst_oid(lc) == relid)
 			continue;
 		child = relation_open(lfirst_oid(lc), NoLock);
-		follows = idem_attachment_find(&attachment, child) &&
-			(machine == NULL || strcmp(attachment.machine, machine) == 0) &&
-			(status == NULL || attachment.status == find_column(child, status));
+		attachment = idem_attachment_by(idem_attachment_all(child, true), column);
 		relation_close(child, NoLock);
-		if (!follows)
+		if (attachment == NULL ||
+			(machine != NULL && strcmp(attachment->machine, machine) != 0))
 			return lfirst_oid(lc);
 	}
 	return InvalidOid;
 }
 
-/* Does a table keep a history, that is, has it a trigger that records it? */
+/*
+ * Does a table keep a history of a column, that is, has it a trigger that records
+ * it?  NULL stands for any column.
+ */
 bool
-idem_attachment_records(Relation rel)
+idem_attachment_records(Relation rel, const char *column)
 {
-	return find_trigger(rel, idem_catalog()->lifecycle,
-						TRIGGER_TYPE_AFTER, true) != NULL;
+	return find_lifecycle(rel, TRIGGER_TYPE_AFTER, true, column) != NULL;
 }
 
 /*
  * The column with the version that a trigger raises on every update, or
- * InvalidAttrNumber.  Raises what reading the trigger raises.
+ * InvalidAttrNumber.  Raises what reading the trigger raises, and 55000 where
+ * several do not name the same.
  */
 AttrNumber
 idem_attachment_version(Relation rel)
 {
+	Oid			function = idem_catalog()->lifecycle;
 	IdemAttachment attachment;
+	const Trigger *first;
 	const Trigger *trigger;
+	int			i = 0;
 
-	if (idem_attachment_find(&attachment, rel))
-		return attachment.version;
-	trigger = find_trigger(rel, idem_catalog()->version,
-						   TRIGGER_TYPE_BEFORE, true);
-	return trigger ? idem_attachment_read_version(rel, trigger) :
-		InvalidAttrNumber;
+	first = next_trigger(rel, function, TRIGGER_TYPE_BEFORE, true, &i);
+	if (first == NULL)
+	{
+		i = 0;
+		trigger = next_trigger(rel, idem_catalog()->version,
+							   TRIGGER_TYPE_BEFORE, true, &i);
+		return trigger != NULL ? idem_attachment_read_version(rel, trigger) :
+			InvalidAttrNumber;
+	}
+	while ((trigger = next_trigger(rel, function, TRIGGER_TYPE_BEFORE, true,
+								   &i)) != NULL)
+		check_version(rel, first, trigger);
+	/* last, as what it looks up may rebuild the triggers */
+	idem_attachment_read(&attachment, rel, first);
+	return attachment.version;
 }

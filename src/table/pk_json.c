@@ -7,7 +7,7 @@
  * session, so a value is written in the same way whatever the session is set
  * to.
  *
- * State and version are left out, where they are part of the key, as the state
+ * States and version are left out, where they are part of the key, as the state
  * must be in a table that is partitioned by it: what a row is known by through
  * its changes is the rest.
  */
@@ -111,7 +111,7 @@ append_value(StringInfo buf, Oid type, Datum value)
 }
 
 static Jsonb *
-form(Relation rel, const IdemAttachment *attachment,
+form(Relation rel, const Bitmapset *managed,
 	 int count, const AttrNumber *columns, const Datum *values,
 	 const bool *nulls)
 {
@@ -123,8 +123,7 @@ form(Relation rel, const IdemAttachment *attachment,
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
 											  columns[i] - 1);
 
-		if (attachment != NULL && (columns[i] == attachment->status ||
-								   columns[i] == attachment->version))
+		if (bms_is_member(columns[i], managed))
 			continue;
 		appendStringInfoString(&buf, buf.len == 0 ? "{" : ", ");
 		escape_json(&buf, NameStr(att->attname));
@@ -140,11 +139,12 @@ form(Relation rel, const IdemAttachment *attachment,
 }
 
 /*
- * The primary key of a row; empty in a table without one.  A row that is yet to
+ * The primary key of a row without the managed columns; empty in a table without
+ * one.  A row that is yet to
  * be stored has no generated columns, so they are left out, and may have nulls.
  */
 Jsonb *
-idem_pk_json_read(Relation rel, const IdemAttachment *attachment, HeapTuple row,
+idem_pk_json_read(Relation rel, const Bitmapset *managed, HeapTuple row,
 				  bool stored)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
@@ -168,15 +168,15 @@ idem_pk_json_read(Relation rel, const IdemAttachment *attachment, HeapTuple row,
 		count++;
 	}
 	bms_free(key);
-	return form(rel, attachment, count, columns, values, nulls);
+	return form(rel, managed, count, columns, values, nulls);
 }
 
 /* The primary key of a row with these values of the key's columns. */
 Jsonb *
-idem_pk_json_form(Relation rel, const IdemAttachment *attachment,
+idem_pk_json_form(Relation rel, const Bitmapset *managed,
 				  const IdemUniqueIndex *key, const Datum *values)
 {
-	return form(rel, attachment, key->ncolumns, key->columns, values, NULL);
+	return form(rel, managed, key->ncolumns, key->columns, values, NULL);
 }
 
 /*

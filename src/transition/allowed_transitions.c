@@ -29,7 +29,7 @@
 #include "machine/machine.h"
 #include "run/spi_caller.h"
 #include "run/usercontext.h"
-#include "table/attachment.h"
+#include "table/attachment_choice.h"
 #include "table/pk_argument.h"
 #include "table/pk_value.h"
 #include "table/row_version.h"
@@ -41,43 +41,57 @@ PG_FUNCTION_INFO_V1(idem_allowed);
 /* A row as it was read. */
 typedef struct Row
 {
-	const char *state;			/* NULL: it has none */
+	List	  **exits;			/* the ways out of its states, of each
+								 * attachment */
 	HeapTuple	tuple;			/* the whole row; NULL if it was not wanted */
 } Row;
 
-static Relation
-open_target(Oid relid, IdemAttachment *attachment)
+/* The attachments that are asked about: all, or that by the column named. */
+static List *
+read_attachments(FunctionCallInfo fcinfo, Relation rel)
 {
-	Relation	rel = try_relation_open(relid, AccessShareLock);
+	List	   *attachments = idem_attachment_choice_need(rel, NULL);
+	const IdemAttachment *named;
 
-	if (rel == NULL)
-		idem_error_no_relation(relid);
-	idem_target_check_kind(rel, IDEM_TARGET_ALLOWED);
-	idem_attachment_need(attachment, rel, NULL);
-	return rel;
+	if (PG_ARGISNULL(3))
+		return attachments;
+	named = idem_attachment_choice_named(attachments, rel, NULL,
+										 NameStr(*PG_GETARG_NAME(3)));
+	return list_make1(unconstify(IdemAttachment *, named));
 }
 
 /* The table of a row, and what tells the row from others. */
 typedef struct Target
 {
 	Relation	rel;
-	const IdemAttachment *attachment;
+	List	   *attachments;
 	const IdemUniqueIndex *key;
 } Target;
 
-/* Reads the state of the row, and the whole row if that is asked for. */
+/* The statements: for one column with a state or all, with the whole row or not. */
+static int
+statement_of(List *attachments, bool whole)
+{
+	const IdemAttachment *first = linitial(attachments);
+	int			column = list_length(attachments) > 1 ? 0 : first->status;
+
+	return column * 2 + (whole ? 1 : 0);
+}
+
+/* Reads the states of the row, and the whole row if that is asked for. */
 static const char *
-write_sql(const void *state, int whole)
+write_sql(const void *state, int which)
 {
 	const Target *target = state;
 	Relation	rel = target->rel;
-	const IdemAttachment *attachment = target->attachment;
 	StringInfoData buf;
+	ListCell   *lc;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "SELECT idem_row.%s",
-					 idem_sql_name_column(rel, attachment->status));
-	if (whole)
+	foreach(lc, target->attachments)
+		appendStringInfo(&buf, "%s idem_row.%s", buf.len > 0 ? "," : "SELECT",
+						 idem_sql_name_column(rel, ((IdemAttachment *) lfirst(lc))->status));
+	if (which == statement_of(target->attachments, true))
 		appendStringInfo(&buf, ", (idem_row.*)::%s",
 						 format_type_be_qualified(rel->rd_rel->reltype));
 	appendStringInfo(&buf, " FROM %s AS idem_row WHERE ",
@@ -97,30 +111,55 @@ tuple_of(Datum row)
 	return tuple;
 }
 
+/* The state that a row has in a column; NULL where it has none. */
+static const char *
+state_text(Relation rel, AttrNumber status, Datum value, bool isnull)
+{
+	Oid			function;
+	bool		isvarlena;
+
+	if (isnull)
+		return NULL;
+	getTypeOutputInfo(TupleDescAttr(RelationGetDescr(rel), status - 1)->atttypid,
+					  &function, &isvarlena);
+	return OidOutputFunctionCall(function, value);
+}
+
+/* The edges by which a row may leave its state, or begin with one. */
+static List *
+exits(const char *name, const char *state)
+{
+	const IdemMachine *machine = idem_machine_find(name);
+	IdemEdge   *edge;
+
+	if (state != NULL)
+		return idem_machine_exits(machine, state);
+	edge = palloc0(sizeof(IdemEdge));
+	edge->to = pstrdup(idem_machine_initial(machine));
+	return list_make1(edge);
+}
+
 /* Reads the row; raises ID205 if there is none. */
 static Row
-read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
-		 bool whole)
+read_row(Relation rel, List *attachments, const IdemPkValue *id, bool whole)
 {
 	IdemTableSignature signature = {
 		IDEM_PLAN_ALLOWED, GetUserId(), RelationGetRelid(rel)
 	};
-	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel),
-										  attachment->status - 1);
 	IdemUniqueIndex key;
 	Oid			types[INDEX_MAX_KEYS];
 	Datum		args[INDEX_MAX_KEYS];
-	Target		target = {rel, attachment, &key};
+	Target		target = {rel, attachments, &key};
 	IdemCallerStatement statement = {
-		.signature = {&signature, sizeof(signature), whole},
+		.signature = {&signature, sizeof(signature),
+		statement_of(attachments, whole)},
 		.write_sql = write_sql, .state = &target,
 		.argtypes = types,
 		.table = RelationGetRelid(rel), .looks = true
 	};
-	Datum		values[2];
-	bool		isnull[2];
-	Oid			function;
-	bool		isvarlena;
+	int			count = list_length(attachments);
+	Datum	   *values = palloc(sizeof(Datum) * (count + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (count + 1));
 	IdemUserContext caller;
 	Row			row = {0};
 
@@ -131,14 +170,20 @@ read_row(Relation rel, const IdemAttachment *attachment, const IdemPkValue *id,
 
 	statement.nargs = key.ncolumns;
 	if (idem_spi_caller(idem_spi_caller_plan(&statement), args, NULL,
-						whole ? 2 : 1, values, isnull) == 0)
+						whole ? count + 1 : count, values, isnull) == 0)
 		idem_error_no_row(RelationGetRelid(rel), id->text, NULL);
 
-	getTypeOutputInfo(att->atttypid, &function, &isvarlena);
-	if (!isnull[0])
-		row.state = OidOutputFunctionCall(function, values[0]);
+	row.exits = palloc(sizeof(List *) * count);
+	for (int i = 0; i < count; i++)
+	{
+		const IdemAttachment *attachment = list_nth(attachments, i);
+
+		row.exits[i] = exits(attachment->machine,
+							 state_text(rel, attachment->status, values[i],
+										isnull[i]));
+	}
 	if (whole)
-		row.tuple = tuple_of(values[1]);
+		row.tuple = tuple_of(values[count]);
 	return row;
 }
 
@@ -174,83 +219,82 @@ put_state(Relation rel, const IdemAttachment *attachment, HeapTuple row,
 									 &value, &isnull);
 }
 
-/* The edges by which a row may leave its state, or begin with one. */
-static List *
-exits(const char *name, const char *state)
-{
-	const IdemMachine *machine = idem_machine_find(name);
-	IdemEdge   *edge;
-
-	if (state != NULL)
-		return idem_machine_exits(machine, state);
-	edge = palloc0(sizeof(IdemEdge));
-	edge->to = pstrdup(idem_machine_initial(machine));
-	return list_make1(edge);
-}
-
+/* Is any way out of its states guarded? */
 static bool
-guarded(List *edges)
+guarded(const Row *row, int count)
 {
-	ListCell   *lc;
-
-	foreach(lc, edges)
+	for (int i = 0; i < count; i++)
 	{
-		if (((const IdemEdge *) lfirst(lc))->guard != NULL)
-			return true;
+		ListCell   *lc;
+
+		foreach(lc, row->exits[i])
+		{
+			if (((const IdemEdge *) lfirst(lc))->guard != NULL)
+				return true;
+		}
 	}
 	return false;
 }
 
-/*
- * idem_allowed(target regclass, id) -> SETOF text
- *
- * Raises 42P01 and 42809 for what is not a table, 55000 for one that does not
- * follow a machine, 42P10 for want of a primary key, what idem_pk_value_bind raises
- * for an id that does not fit it, ID205 where there is no such row, and whatever
- * a guard raises.
- */
-static Datum
-allowed(FunctionCallInfo fcinfo, const IdemPkValue *id)
+/* Returns the states that a row may go to by one of the machines. */
+static void
+return_exits(ReturnSetInfo *result, Relation rel, const IdemAttachment *attachment,
+			 HeapTuple row, List *edges, Jsonb *note)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	IdemAttachment attachment;
-	IdemGuards *guards;
-	Relation	rel;
-	Row			row;
-	List	   *edges;
+	IdemGuards *guards = idem_guard_make_looking(rel, attachment->column);
 	ListCell   *lc;
 
-	if (PG_ARGISNULL(0))
-		idem_error_null("target");
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-
-	rel = open_target(PG_GETARG_OID(0), &attachment);
-	row = read_row(rel, &attachment, id, false);
-	edges = exits(attachment.machine, row.state);
-	if (guarded(edges))
-	{
-		/* it may have moved on since */
-		row = read_row(rel, &attachment, id, true);
-		edges = exits(attachment.machine, row.state);
-	}
-
-	guards = idem_guard_make_looking(rel);
 	foreach(lc, edges)
 	{
 		const IdemEdge *edge = lfirst(lc);
 		Datum		value = CStringGetTextDatum(edge->to);
 		bool		isnull = false;
 
-		if (edge->guard == NULL ||
-			idem_guard_ask(guards, edge,
-						   put_state(rel, &attachment, row.tuple, edge->to),
-						   NULL, &isnull))
-		{
-			isnull = false;
-			tuplestore_putvalues(result->setResult, result->setDesc, &value,
-								 &isnull);
-		}
+		if (edge->guard != NULL &&
+			!idem_guard_ask(guards, edge,
+							put_state(rel, attachment, row, edge->to),
+							note, &isnull))
+			continue;
+		isnull = false;
+		tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
 	}
+}
+
+/*
+ * idem_allowed(target regclass, id, note jsonb, status name) -> SETOF text
+ *
+ * Of all machines that the table follows, or of that by the column named status.
+ * Raises 42P01 and 42809 for what is not a table, 55000 for one that does not
+ * follow a machine, 42703 for a column that does not, 42P10 for want of a primary
+ * key, what idem_pk_value_bind raises for an id that does not fit it, ID205 where
+ * there is no such row, and whatever a guard raises.
+ */
+static Datum
+allowed(FunctionCallInfo fcinfo, const IdemPkValue *id)
+{
+	List	   *attachments;
+	Relation	rel;
+	Row			row;
+	ListCell   *lc;
+
+	if (PG_ARGISNULL(0))
+		idem_error_null("target");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+
+	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	if (rel == NULL)
+		idem_error_no_relation(PG_GETARG_OID(0));
+	idem_target_check_kind(rel, IDEM_TARGET_ALLOWED);
+	attachments = read_attachments(fcinfo, rel);
+
+	row = read_row(rel, attachments, id, false);
+	/* where it may go from then on: it may have moved on since */
+	if (guarded(&row, list_length(attachments)))
+		row = read_row(rel, attachments, id, true);
+	foreach(lc, attachments)
+		return_exits((ReturnSetInfo *) fcinfo->resultinfo, rel, lfirst(lc),
+					 row.tuple, row.exits[foreach_current_index(lc)],
+					 PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2));
 	relation_close(rel, NoLock);
 	return (Datum) 0;
 }

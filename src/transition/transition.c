@@ -32,7 +32,7 @@ fingerprint(const IdemTransitionCall *call)
 	idem_pk_value_fingerprint(call->args.id, call->target, &fp);
 	idem_fingerprint_string(&fp, call->to);
 	idem_row_version_fingerprint(&call->args.expected, &fp);
-	idem_transition_args_fingerprint_note(&fp, &call->args);
+	idem_transition_args_fingerprint(&fp, call);
 	return idem_fingerprint_value(&fp);
 }
 
@@ -69,15 +69,15 @@ change_keyed_row(void *state, IdemAnswer *answer)
 /*
  * idem_transition(target regclass, id, to_state text,
  *				   expected_version bigint, key text, scope text,
- *				   ttl interval, note jsonb)
+ *				   ttl interval, note jsonb, expected_state text, status name)
  *		-> outcome idem_outcome, replayed boolean, from_state text,
  *		   to_state text, version bigint
  *
  * Brings the row into the state, unless it is there already, or returns what the
  * key remembers.  Errors, in this order: those of idem_key_init and idem_key_run,
  * those of idem_transition_target_open, ID205 where there is no such row, ID203 for
- * a version expected in vain, ID201 where the machine has no such transition, and
- * whatever the statements raise.
+ * a version expected in vain, ID202 for a state, ID201 where the machine has no such
+ * transition, and whatever the statements raise.
  */
 static Datum
 transit(FunctionCallInfo fcinfo, const IdemTransitionKind *kind,

@@ -49,6 +49,10 @@ idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 	call->to = read_state(fcinfo, 2);
 	if (!PG_ARGISNULL(7))
 		call->args.note = PG_GETARG_JSONB_P(7);
+	if (!PG_ARGISNULL(8))
+		call->args.expected_state = text_to_cstring(PG_GETARG_TEXT_PP(8));
+	if (!PG_ARGISNULL(9))
+		call->column = NameStr(*PG_GETARG_NAME(9));
 	if (!PG_ARGISNULL(4))
 	{
 		idem_key_init(&call->key, fcinfo, kind->function, 4, 5, 6);
@@ -57,15 +61,28 @@ idem_transition_args_read(IdemTransitionCall *call, FunctionCallInfo fcinfo,
 	}
 }
 
-/* Adds the note to a fingerprint. */
+/*
+ * Adds to a fingerprint what all calls may give.  What came later is there only
+ * where it is given: keys from before stay good.
+ */
 void
-idem_transition_args_fingerprint_note(IdemFingerprint *fp,
-									  const IdemTransitionArgs *args)
+idem_transition_args_fingerprint(IdemFingerprint *fp,
+								 const IdemTransitionCall *call)
 {
-	if (args->note != NULL)
-		idem_fingerprint_jsonb(fp, args->note);
+	if (call->args.note != NULL)
+		idem_fingerprint_jsonb(fp, call->args.note);
 	else
 		idem_fingerprint_null(fp);
+	if (call->args.expected_state != NULL)
+	{
+		idem_fingerprint_string(fp, "expected_state");
+		idem_fingerprint_string(fp, call->args.expected_state);
+	}
+	if (call->column != NULL)
+	{
+		idem_fingerprint_string(fp, "status");
+		idem_fingerprint_string(fp, call->column);
+	}
 }
 
 /*
@@ -77,7 +94,9 @@ idem_transition_args_open(const IdemTransitionCall *call,
 						  IdemTransitionTarget *target)
 {
 	idem_transition_target_open(target, call->target, call->kind->machine,
-								call->to, call->args.key != NULL);
+								call->column, call->to, call->args.key != NULL);
+	if (call->args.expected_state != NULL)
+		idem_transition_target_check_state(target, call->args.expected_state);
 }
 
 /* Makes the columns of an answer, from the outcome on, of a change. */

@@ -27,6 +27,7 @@ typedef struct IdemTransitionCall
 	const IdemTransitionKind *kind;
 	Oid			target;
 	const char *to;				/* state */
+	const char *column;			/* with the state; NULL: by the state */
 	IdemKey		key;			/* if args.key is set */
 	IdemTransitionArgs args;	/* without the row and its version */
 } IdemTransitionCall;
@@ -34,8 +35,8 @@ typedef struct IdemTransitionCall
 extern void idem_transition_args_read(IdemTransitionCall *call,
 									  FunctionCallInfo fcinfo,
 									  const IdemTransitionKind *kind);
-extern void idem_transition_args_fingerprint_note(IdemFingerprint *fp,
-												  const IdemTransitionArgs *args);
+extern void idem_transition_args_fingerprint(IdemFingerprint *fp,
+											 const IdemTransitionCall *call);
 extern void idem_transition_args_open(const IdemTransitionCall *call,
 									  IdemTransitionTarget *target);
 extern void idem_transition_args_answer(const IdemTransitionResult *result,

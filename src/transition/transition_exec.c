@@ -32,6 +32,7 @@ typedef enum Verdict
 	GOOD,
 	THERE_ALREADY,
 	WRONG_VERSION,
+	WRONG_STATE,
 	NO_EDGE
 } Verdict;
 
@@ -46,6 +47,24 @@ typedef struct Attempt
 	const char *from;			/* state of the row version met last */
 } Attempt;
 
+/* Is the row in the state that is expected, if one is? */
+static bool
+is_expected(const IdemTransitionArgs *args, const char *state)
+{
+	return args->expected_state == NULL ||
+		(state != NULL && strcmp(state, args->expected_state) == 0);
+}
+
+/*
+ * What a change would be of a row in that state, with that version.
+ *
+ * A row in the wanted state is there already where the machine does not lead from
+ * the state to itself, or where the call, which expects another state, cannot mean
+ * that.  It may have come there by an earlier try of this very call, whose answer
+ * was lost: so the state that is expected does not matter then, and the version may
+ * be the next one.  If it still has the version that is expected, though, it was
+ * not this call.
+ */
 static Verdict
 check_transition(const IdemTransitionTarget *target,
 				 const IdemTransitionArgs *args, const char *from,
@@ -53,17 +72,39 @@ check_transition(const IdemTransitionTarget *target,
 {
 	const IdemMachine *machine = idem_machine_find(target->attachment.machine);
 	bool		allowed = idem_machine_allows(machine, from, target->to);
-	bool		there = !allowed && from != NULL &&
-		strcmp(from, target->to) == 0;
+	bool		expected = is_expected(args, from);
+	bool		there = from != NULL && strcmp(from, target->to) == 0 &&
+		!(allowed && expected);
 	IdemRowVersion actual = {true, version};
 	IdemVersionMatch match = idem_row_version_match(&actual, &args->expected);
 
-	/* one past it, in the wanted state: after a lost acknowledgement */
 	if (match == IDEM_VERSION_OTHER || (match == IDEM_VERSION_NEXT && !there))
 		return WRONG_VERSION;
+	if (!expected && !(there && (match == IDEM_VERSION_NEXT ||
+								 !args->expected.exists)))
+		return WRONG_STATE;
 	if (there)
 		return THERE_ALREADY;
 	return allowed ? GOOD : NO_EDGE;
+}
+
+/* Raises ID202: the row is in another state than expected. */
+pg_noreturn static void
+state_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args,
+			const char *state)
+{
+	const char *column = target->attachment.column;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_IDEM_STATE_CONFLICT),
+			 errmsg("state conflict on row %s of \"%s\"",
+					args->id->text, idem_transition_target_name(target)),
+			 state != NULL ?
+			 errdetail("Column \"%s\" has state \"%s\", state \"%s\" was expected.",
+					   column, state, args->expected_state) :
+			 errdetail("Column \"%s\" is null, state \"%s\" was expected.",
+					   column, args->expected_state),
+			 errhint("Read the row again and decide anew.")));
 }
 
 /*
@@ -90,6 +131,7 @@ update(IdemTransitionTarget *target, const IdemTransitionArgs *args,
 	Attempt		attempt = {0};
 	volatile bool updated;
 
+	attempt.context.column = target->attachment.column;
 	attempt.context.scope = args->scope;
 	attempt.context.key = args->key;
 	attempt.context.note = args->note;
@@ -147,6 +189,9 @@ is_there(IdemTransitionTarget *target, const IdemTransitionArgs *args,
 			idem_row_version_error(relid, args->id->text, &actual,
 								   &args->expected);
 			break;
+		case WRONG_STATE:
+			state_error(target, args, result->from);
+			break;
 		case NO_EDGE:
 			machine = idem_machine_find(target->attachment.machine);
 			idem_machine_error_transition(machine, target->table.rel,
@@ -183,7 +228,7 @@ kept_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args)
  * Brings the row that the target is bound to into the state that it was opened
  * for.
  *
- * Raises, in this order, ID205, ID203 and ID201; then 27000 where the update was
+ * Raises, in this order, ID205, ID203, ID202 and ID201; then 27000 where the update was
  * suppressed or undone by a trigger, 55000 where a partition does not follow the
  * machine, and whatever the statements raise.
  */

@@ -14,6 +14,7 @@ typedef struct IdemTransitionArgs
 {
 	const IdemPkValue *id;
 	IdemRowVersion expected;
+	const char *expected_state; /* NULL: any */
 	/* for the row's triggers; NULL: there is none */
 	const char *scope;			/* of the key */
 	const char *key;			/* that will remember it */

@@ -150,7 +150,7 @@ fingerprint(const Set *set)
 		idem_row_version_fingerprint(&rows[i].args.expected, &fp);
 	}
 	idem_fingerprint_string(&fp, call->to);
-	idem_transition_args_fingerprint_note(&fp, &call->args);
+	idem_transition_args_fingerprint(&fp, call);
 	return idem_fingerprint_value(&fp);
 }
 
@@ -329,7 +329,7 @@ return_rows(ReturnSetInfo *result, const Set *set, bool replayed)
 /*
  * idem_transition_batch(target regclass, ids jsonb[], to_state text,
  *				   expected_versions bigint[], key text, scope text,
- *				   ttl interval, note jsonb)
+ *				   ttl interval, note jsonb, expected_state text, status name)
  *		-> SETOF (id jsonb, outcome idem_outcome, replayed boolean,
  *				  from_state text, to_state text, version bigint)
  *

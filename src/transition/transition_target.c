@@ -13,12 +13,14 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "machine/machine.h"
 #include "run/spi_caller.h"
+#include "table/attachment_choice.h"
 #include "table/row_version.h"
 #include "table/sql_name.h"
 #include "transition/transition_target.h"
@@ -49,9 +51,9 @@ check_privilege(Oid relid)
 
 /* Refuses a table with children whose rows are updated with it, unvalidated. */
 static void
-check_children(Relation rel)
+check_children(Relation rel, const char *column)
 {
-	Oid			child = idem_attachment_find_stray(rel, NULL, NULL);
+	Oid			child = idem_attachment_find_stray(rel, NULL, column);
 
 	if (OidIsValid(child))
 		ereport(ERROR,
@@ -63,15 +65,16 @@ check_children(Relation rel)
 				 errhint("Call idem_attach() for that table, too, or use partitions.")));
 }
 
-/* The machine must have the state. */
-static void
-check_state(const IdemTransitionTarget *target)
+/* The machine must have the state: raises 22023. */
+void
+idem_transition_target_check_state(const IdemTransitionTarget *target,
+								   const char *state)
 {
 	const IdemMachine *machine = idem_machine_find(target->attachment.machine);
 	StringInfoData names;
 	ListCell   *lc;
 
-	if (idem_machine_knows(machine, target->to))
+	if (idem_machine_knows(machine, state))
 		return;
 
 	initStringInfo(&names);
@@ -81,38 +84,81 @@ check_state(const IdemTransitionTarget *target)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("state machine \"%s\" has no state \"%s\"",
-					target->attachment.machine, target->to),
+					target->attachment.machine, state),
 			 errdetail("Its states are %s.", names.data)));
+}
+
+/* The one whose machine has the state; raises an error unless just one has. */
+static const IdemAttachment *
+attachment_with(List *attachments, Relation rel, const char *state)
+{
+	List	   *found = NIL;
+	ListCell   *lc;
+
+	if (list_length(attachments) == 1)
+		return linitial(attachments);	/* whatever its states are */
+	foreach(lc, attachments)
+	{
+		const IdemAttachment *attachment = lfirst(lc);
+		const IdemMachine *machine = idem_machine_seek(attachment->machine);
+
+		if (machine != NULL && idem_machine_knows(machine, state))
+			found = lappend(found, lfirst(lc));
+	}
+	if (found == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no state machine of table \"%s\" has a state \"%s\"",
+						RelationGetRelationName(rel), state),
+				 errdetail("It follows %s.",
+						   idem_attachment_choice_list(attachments))));
+	if (list_length(found) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_AMBIGUOUS_COLUMN),
+				 errmsg("state \"%s\" is one of several state machines of table \"%s\"",
+						state, RelationGetRelationName(rel)),
+				 errdetail("These are %s.", idem_attachment_choice_list(found)),
+				 errhint("Say which column is meant, as by status => %s.",
+						 quote_literal_cstr(((const IdemAttachment *)
+											 linitial(found))->column))));
+	return linitial(found);
 }
 
 /*
  * Opens a table to bring rows into a state, to be closed by the caller.  A
- * machine of NULL stands for the one that it follows; keyed is whether a key will
- * remember what is done.
+ * machine of NULL stands for any; a column of NULL for that whose machine has the
+ * state; keyed is whether a key will remember what is done.
  *
  * Raises 42P01 and 42809 for what is not a table, 42501 for one of which the
  * caller may update nothing, 0A000 for a temporary one under a key, for one with
  * a rule for UPDATE, and for one from which others inherit that follow no
- * machine, 55000 for one that does not follow the machine, 42P10 for want of a
- * primary key, 22023 for a state that the machine has not, and what the input
- * function of the column's type raises.
+ * machine, 55000 for one that does not follow the machine, 42703 for a column that
+ * does not, 42702 where it is not said which is meant, 42P10 for want of a primary
+ * key, 22023 for a state that the machine has not, and what the input function of
+ * the column's type raises.
  */
 void
 idem_transition_target_open(IdemTransitionTarget *target, Oid relid,
-							const char *machine, const char *to, bool keyed)
+							const char *machine, const char *column,
+							const char *to, bool keyed)
 {
 	Form_pg_attribute att;
+	List	   *attachments;
 	Oid			function;
 	Oid			ioparam;
 
 	check_privilege(relid);
 	idem_target_open(&target->table, relid, IDEM_TARGET_TRANSITION, keyed);
-	check_children(target->table.rel);
-	idem_attachment_need(&target->attachment, target->table.rel, machine);
+	attachments = idem_attachment_choice_need(target->table.rel, machine);
+	target->attachment = column != NULL ?
+		*idem_attachment_choice_named(attachments, target->table.rel, machine,
+									  column) :
+		*attachment_with(attachments, target->table.rel, to);
+	check_children(target->table.rel, target->attachment.column);
 	target->table.version = target->attachment.version;
 	idem_unique_index_need_primary(&target->table.key, target->table.rel);
 	target->to = to;
-	check_state(target);
+	idem_transition_target_check_state(target, to);
 
 	att = idem_target_attribute(&target->table, target->attachment.status);
 	target->types[target->table.key.ncolumns] = att->atttypid;
@@ -171,10 +217,18 @@ idem_transition_target_state_text(const IdemTransitionTarget *target,
 	return OidOutputFunctionCall(function, state);
 }
 
+/* A statement for one column with a state, as signatures tell them apart. */
+static int
+statement_of(const IdemTransitionTarget *target, IdemTransitionStatement which)
+{
+	return target->attachment.status * (IDEM_TRANSITION_UPDATE + 1) + which;
+}
+
 static const char *
 write_sql(const void *state, int which)
 {
 	const IdemTransitionTarget *target = state;
+	bool		lock = which == statement_of(target, IDEM_TRANSITION_LOCK);
 	StringInfoData buf;
 	StringInfoData columns;
 	const char *name = idem_sql_name_only(target->table.rel);
@@ -186,14 +240,14 @@ write_sql(const void *state, int which)
 	idem_row_version_append(&columns, target->table.rel, target->table.version);
 
 	initStringInfo(&buf);
-	if (which == IDEM_TRANSITION_LOCK)
+	if (lock)
 		appendStringInfo(&buf, "SELECT %s FROM %s AS idem_row WHERE ",
 						 columns.data, name);
 	else
 		appendStringInfo(&buf, "UPDATE %s AS idem_row SET %s = $%d WHERE ",
 						 name, status, target->table.key.ncolumns + 1);
 	idem_pk_value_condition(&buf, target->table.rel, &target->table.key);
-	if (which == IDEM_TRANSITION_LOCK)
+	if (lock)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 	else
 		appendStringInfo(&buf, " AND %s._idem_change_met($%d, %s) RETURNING %s",
@@ -216,7 +270,7 @@ idem_transition_target_run(IdemTransitionTarget *target,
 		IDEM_PLAN_TRANSITION, GetUserId(), RelationGetRelid(target->table.rel)
 	};
 	IdemCallerStatement statement = {
-		.signature = {&signature, sizeof(signature), which},
+		.signature = {&signature, sizeof(signature), statement_of(target, which)},
 		.write_sql = write_sql, .state = target,
 		.nargs = target->table.key.ncolumns +
 		(which == IDEM_TRANSITION_UPDATE ? 2 : 0),

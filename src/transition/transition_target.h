@@ -9,11 +9,11 @@
 #include "table/pk_value.h"
 #include "table/target.h"
 
-/* A table that follows a machine, and the state wanted; for one call. */
+/* A table that follows machines, and the state wanted; for one call. */
 typedef struct IdemTransitionTarget
 {
 	IdemTarget	table;			/* its key is the primary key */
-	IdemAttachment attachment;	/* with the machine that it follows */
+	IdemAttachment attachment;	/* with the machine that is meant */
 	const char *to;				/* the state */
 	/* what the statements take: the key's columns, the state, the ticket */
 	Oid			types[INDEX_MAX_KEYS + 2];
@@ -29,7 +29,10 @@ typedef enum IdemTransitionStatement
 
 extern void idem_transition_target_open(IdemTransitionTarget *target,
 										Oid relid, const char *machine,
-										const char *to, bool keyed);
+										const char *column, const char *to,
+										bool keyed);
+extern void idem_transition_target_check_state(const IdemTransitionTarget *target,
+											   const char *state);
 extern void idem_transition_target_bind_row(IdemTransitionTarget *target,
 											const IdemPkValue *id);
 extern void idem_transition_target_show(IdemTransitionTarget *target,
