@@ -96,7 +96,7 @@ SKIP:
 	is($node->safe_psql('icu_wal_log', q{
 			SELECT outcome, from_state, to_state FROM order_transition('person', 'aNN', 'PROCESSING', key => 'q3');
 			SELECT count(*) FROM idem_history('person', 'ANN')}),
-		"applied|PENDING|PROCESSING\n1", 'rows are found as their table has it');
+		"applied|PENDING|PROCESSING\n2", 'rows are found as their table has it');
 	my (undef, undef, $err) = $node->psql('icu_wal_log', "\\set VERBOSITY sqlstate\nUPDATE person SET status = 'shipped'");
 	like($err, qr/ID201/, 'but states are what they are called');
 }

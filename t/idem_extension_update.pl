@@ -142,7 +142,7 @@ sub calls
 	};
 }
 my $answers = join "\n", 'inserted|f', 'inserted|t', 'applied|f', 'applied|t', 'updated|f', 'executed|f',
-	'claimed|1', 'f', 't', 'completed|"done"', 't|f', '0|10', '2', 'executed|f';
+	'claimed|1', 'f', 't', 'completed|"done"', 't|f', '0|10', '3', 'executed|f';
 
 my @sessions;
 my $rows = 0;

@@ -202,8 +202,8 @@ sub restore
 	is($node->safe_psql($to, q{
 		SELECT string_agg(key, ',') FROM keys.idem_key;
 		SELECT count(*) FROM keys.idem_machine WHERE name = 'lamp';
-		SELECT string_agg(to_state, ',') FROM keys.idem_history;
-		SELECT message_id FROM keys.idem_message}), "k1\n1\nPROCESSING\nm1", "$name: with all that is in it");
+		SELECT string_agg(to_state, ',' ORDER BY id) FROM keys.idem_history;
+		SELECT message_id FROM keys.idem_message}), "k1\n1\nPENDING,PROCESSING\nm1", "$name: with all that is in it");
 }
 
 foreach my $case ('ordinary', 'superuser', 'bootstrap')

@@ -474,7 +474,8 @@ sub history
 {
 	my ($self) = @_;
 	my $n = $self->number;
-	my $rows = $self->ask("SELECT version, from_state, to_state, note->>'order', key FROM idem_history('orders', $n)") // return;
+	my $rows = $self->ask("SELECT version, from_state, to_state, note->>'order', key
+		FROM idem_history('orders', $n) WHERE from_state IS NOT NULL") // return;
 	my $version = 1;
 
 	foreach my $row (@$rows)

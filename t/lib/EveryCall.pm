@@ -24,7 +24,8 @@ sub calls
 		SELECT outcome, replayed FROM order_transition('orders', $n, 'PROCESSING', key => 't$n');
 		SELECT outcome, replayed FROM order_transition('orders', $n, 'PROCESSING', key => 't$n');
 		SELECT outcome, replayed FROM idem_update('orders', $n, '{"status": "SHIPPED"}', key => 'p$n');
-		SELECT idem_allowed('orders', $n);
+		SELECT outcome FROM idem_transition('orders', $n, 'SHIPPED', expected_state => 'PROCESSING', status => 'status');
+		SELECT idem_allowed('orders', $n, '"note"');
 		SELECT outcome, replayed, result FROM idem_execute('x$n', 'SELECT 1 AS one');
 		SELECT outcome, replayed, result FROM idem_execute('x$n', 'SELECT 1 AS one');
 		SELECT outcome, fence FROM idem_claim('c$n', '"r"', lease => '1 hour');
@@ -50,8 +51,8 @@ sub calls
 }
 
 our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', 'applied|f', 'applied|t',
-	'updated|f', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
+	'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
 	'', 't', 'completed|"done"', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', '', 'executed', 't', 't',
-	't', '3|PROCESSING', '4|SHIPPED', 'executed';
+	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed';
 
 1;

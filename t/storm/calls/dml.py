@@ -3,7 +3,7 @@
 from model import Refused
 
 from .base import Call, born, pick, public
-from .keys import DEFAULTS, ROWS, VERSIONED
+from .keys import DEFAULTS, ROWS, VERSIONED, began
 from .machines import EDGES, guarded, moved
 
 TABLES = ("doc", "plain", "job", "ticket")
@@ -140,7 +140,7 @@ class Insert(Call):
             row["region"] = p["id"] % 2
         if table in EDGES and p["status"] != "a":
             raise Refused("ID201")
-        view.write(item, born(row))
+        began(view, item, born(row))
         return [[str(p["id"])]]
 
 

@@ -39,6 +39,7 @@ DEFAULTS = {
     "ticket": {"n": 0, "status": "a", "version": 1},
 }
 VERSIONED = ("doc", "job", "ticket")
+FOLLOWING = ("job", "ticket")
 
 
 def item_for(table, data):
@@ -64,6 +65,13 @@ def merged(rule, old, new):
             return new if old is None else old
         return tidy(old + [v for v in new if v not in old])
     return new
+
+
+def began(view, item, row, key=None, scope=None):
+    """A row that is inserted, with the beginning of its history where it keeps one."""
+    view.write(item, row)
+    if item[0] in FOLLOWING:
+        view.append(("history",) + item, (str(row["version"]), None, row["status"], key, scope, None))
 
 
 class Upsert(Call):
@@ -123,7 +131,7 @@ class Upsert(Call):
                 row = view.unique(item)
             if row is None:
                 row = born({**data, **{k: v for k, v in DEFAULTS[table].items() if k not in data}})
-                view.write(item, row)
+                began(view, item, row, p["key"], p.get("scope") or "")
                 return [["inserted", REPLAYED, public(row)]]
             rules = p.get("merge", {})
             new = {**row, **{k: merged(rules.get(k), row[k], v) for k, v in data.items()}}
