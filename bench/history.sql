@@ -1,6 +1,6 @@
--- What keeping a history costs: microseconds and bytes of WAL for a transition
--- of a table without one, with one, and with the trigger that a user would
--- write instead.
+-- What keeping a history costs: microseconds and bytes of WAL for a row that is
+-- inserted, and for a transition, of a table without one, with one, and with the
+-- trigger that a user would write instead.
 --
 --   psql -X -f bench/history.sql       (needs the extension's files installed)
 --
@@ -46,7 +46,10 @@ CREATE TABLE audit (
 CREATE INDEX ON audit (table_name, row_key);
 CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	IF NEW.status IS DISTINCT FROM OLD.status THEN
+	IF TG_OP = 'INSERT' THEN
+		INSERT INTO idem_bench.audit (table_name, row_key, version, to_state)
+		VALUES (TG_TABLE_NAME, jsonb_build_object('id', NEW.id), NEW.version, NEW.status);
+	ELSIF NEW.status IS DISTINCT FROM OLD.status THEN
 		INSERT INTO idem_bench.audit (table_name, row_key, version, from_state, to_state)
 		VALUES (TG_TABLE_NAME, jsonb_build_object('id', NEW.id), NEW.version,
 			OLD.status, NEW.status);
@@ -54,7 +57,7 @@ BEGIN
 	RETURN NULL;
 END;
 $$;
-CREATE TRIGGER audit AFTER UPDATE ON with_trigger
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON with_trigger
 	FOR EACH ROW EXECUTE FUNCTION audit();
 
 CREATE TABLE measured (what text, contestant text, us float8, wal float8);
@@ -95,6 +98,9 @@ BEGIN
 			CALL idem_bench.measure('order_transition()', c,
 				'SELECT count(t) FROM generate_series(1, $1) AS i,
 					order_transition(%L, i, ''PROCESSING'') AS t', loops);
+			COMMIT;
+			CALL idem_bench.measure('INSERT of as many rows', c,
+				'INSERT INTO %I SELECT i + $1, ''VINET'' FROM generate_series(1, $1) AS i', loops);
 			COMMIT;
 			CALL idem_bench.measure('UPDATE of all rows', c,
 				'UPDATE %I SET status = ''PROCESSING''', loops);
