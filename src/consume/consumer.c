@@ -64,12 +64,12 @@ static IdemDefinitionKind consumers = {
 	.denied = &denied,
 	.define = {
 		.text = "INSERT INTO @.idem_consumer AS c (consumer, owner, ttl, late)"
-		" VALUES ($1, $2::@.idem_role, $3, $4)"
+		" VALUES ($1, $2::@.idem_role, $4, $5)"
 		" ON CONFLICT (consumer) DO UPDATE SET"
 		" ttl = excluded.ttl, late = excluded.late"
-		" WHERE c.owner::oid OPERATOR(pg_catalog.=) excluded.owner::oid",
+		" WHERE c.owner::oid OPERATOR(pg_catalog.=) $3",
 		.nargs = DEFINE_ARGS,
-		.argtypes = {TEXTOID, OIDOID, INTERVALOID, TEXTOID},
+		.argtypes = {TEXTOID, OIDOID, OIDOID, INTERVALOID, TEXTOID},
 		.table = offsetof(IdemCatalog, consumer_table)
 	},
 	.drop = {

@@ -47,11 +47,12 @@ static IdemDefinitionKind scopes = {
 	.owner_column = COLUMN_OWNER,
 	.size = sizeof(IdemDefinition),
 	.denied = &denied,
+	/* there is nothing of a scope to change, whoever owns it: $3 is not used */
 	.define = {
 		.text = "INSERT INTO @.idem_scope (scope, owner)"
 		" VALUES ($1, $2::@.idem_role) ON CONFLICT (scope) DO NOTHING",
 		.nargs = IDEM_DEFINITION_ARGS,
-		.argtypes = {TEXTOID, OIDOID},
+		.argtypes = {TEXTOID, OIDOID, OIDOID},
 		.table = offsetof(IdemCatalog, scope_table)
 	},
 	.drop = {

@@ -231,6 +231,7 @@ idem_definition_define(IdemDefinitionKind *kind, const IdemDefinition *wanted,
 
 	Assert(kind->define.nargs >= IDEM_DEFINITION_ARGS);
 	args[0] = CStringGetTextDatum(wanted->name);
+	args[1] = ObjectIdGetDatum(GetUserId());
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -238,8 +239,12 @@ idem_definition_define(IdemDefinitionKind *kind, const IdemDefinition *wanted,
 		(void) read_now(kind, found);
 		if (found->defined && (kind->same == NULL || kind->same(found, wanted)))
 			return;
-		args[1] = ObjectIdGetDatum(found->defined ? found->owner : GetUserId());
-		/* waits for another session that defines it, and may then find it */
+
+		/*
+		 * Waits for another session that writes the row.  One that drops it leaves a
+		 * new one to the caller: its owner does not count any more.
+		 */
+		args[2] = ObjectIdGetDatum(found->defined ? found->owner : GetUserId());
 		if (idem_spi_own(&kind->define, args, isnull, 0, NULL, NULL) > 0)
 			return;
 	}

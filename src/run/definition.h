@@ -30,8 +30,12 @@ typedef void (*IdemDefinitionReader) (HeapTuple row, TupleDesc desc,
 typedef bool (*IdemDefinitionTest) (const IdemDefinition *a,
 									const IdemDefinition *b);
 
-/* Arguments of a kind's statement that come before those of its own. */
-#define IDEM_DEFINITION_ARGS	2
+/*
+ * Arguments of a kind's statement that come before those of its own: the name, the
+ * role that is to own it where it is new, and the role that must still own it where
+ * it is not.
+ */
+#define IDEM_DEFINITION_ARGS	3
 
 /*
  * A kind of definitions, and those that are kept.  Give it static storage, with all
