@@ -142,3 +142,17 @@ findings() {
 		failed=$((failed + count))
 	fi
 }
+
+# internal_errors: those in the server's log that idem raises, by the file that a verbose
+# log says, and what a statement of t/fuzz has found.
+internal_errors() {
+	awk '
+		/ERROR:  XX/ { error = $0 }
+		/LOCATION:/ {
+			file = $NF; sub(/:.*/, "", file)
+			if (error != "" && system("ls src/*/" file " >/dev/null 2>&1") == 0)
+				print error " (" $NF ")"
+			error = ""
+		}
+		/LOG:  .*idem fuzz: / { print }' "$place/server.log" | sort -u
+}

@@ -16,7 +16,7 @@ from pq import LOST
 from server import USERS
 
 PATIENCE = 30                   # seconds within which each statement must be over
-HURTS = ("upkeep", "purge", "terminate", "cancel", "timeouts", "crash", "blocks", "levels")
+HURTS = ("upkeep", "purge", "terminate", "cancel", "lose", "timeouts", "crash", "blocks", "levels")
 ALWAYS = ("57014", "55P03")
 
 
@@ -51,6 +51,7 @@ class Client:
         self.since, self.isolation = 0, "read committed"
         self.life = self.live()
         self.request = None
+        self.again = None               # a request whose answer was lost
 
     @property
     def hurts(self):
@@ -99,6 +100,9 @@ class Client:
         if "timeouts" in self.hurts:
             name = self.rng.choice(("lock_timeout", "statement_timeout", "idem.wait_timeout"))
             yield from self.command(f"SET {name} = '{self.rng.choice((2, 10, 50))}ms'")
+        if "lose" in self.hurts:
+            name = self.rng.choice(("idem.lose_ack", "idem.lose_request"))
+            yield from self.command(f"SET {name} = {self.rng.choice((0.02, 0.1, 0.5))}")
 
     def next_request(self, alone):
         self.made += 1
@@ -136,11 +140,12 @@ class Client:
             self.holds = self.holds[-3:] + [held]
 
     def single(self):
-        request = self.next_request(True)
+        request, self.again = self.again or self.next_request(True), None
         self.isolation = self.default
         answer = yield request.sql
         if answer.state == LOST:
             self.storm.ledger.add_maybe(request.possible)
+            self.again = request if request.same else None
             raise Lost
         self.check(request, answer)
         if answer.ok:
@@ -405,4 +410,4 @@ def report(server, plan_, options, say):
         plan_, last = {**plan_, "sessions": plan_["sessions"] - 1}, fault
     say(f"what it takes to fail: {plan_}")
     say(last or "(it did not fail again)")
-    say(f"\nagain: IDEM_STORM_SEED={options.seed} IDEM_STORM_ONLY={plan_['seed']}")
+    say(f"\nagain: make storm MODE=free ONLY={plan_['seed']}")

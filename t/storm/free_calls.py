@@ -7,6 +7,7 @@ can tell once the connection is lost before the answer.  ledger.py knows the kin
 
 import json
 
+from calls.base import literal
 from calls.machines import EDGES
 
 SCHEMA = """
@@ -26,8 +27,9 @@ WINDOW = 4                      # keys that all sessions are at
 
 
 class Request:
-    def __init__(self, sql, errors=(), facts=None, possible=(), held=None, alone=True):
+    def __init__(self, sql, errors=(), facts=None, possible=(), held=None, alone=True, same=True):
         self.sql, self.errors, self.possible, self.held, self.alone = sql, errors, possible, held, alone
+        self.same = same                # is it the same request when it is sent again?
         self.facts = facts or (lambda rows: [])
 
 
@@ -87,7 +89,7 @@ def update(rng, front, me):
         facts=lambda rows: [("version", (table, row), int(rows[0][2])),
                             ("true", "one version on", "t" if int(rows[0][2]) == int(rows[0][1]) + 1 else "f")]
         if rows[0][0] == "updated" else [],
-        possible=[("version", (table, row))])
+        possible=[("version", (table, row))], same=False)
 
 
 def write(rng, front, me):
@@ -146,7 +148,9 @@ def transition(rng, front, me):
 def moved(table, row, answer, key, note):
     outcome, replayed, before, to, version = answer
     legal = to in EDGES[table][before] if outcome == "applied" else before == to
-    facts = [("true", f"{outcome} {before} to {to}", "t" if legal and replayed == "f" else "f")]
+    # its key is of this request alone, whose first answer was lost where it is a replay
+    fresh = replayed == "f" or key is not None
+    facts = [("true", f"{outcome} {before} to {to}", "t" if legal and fresh else "f")]
     if outcome == "applied":
         facts += [("version", (table, row), int(version)),
                   ("moved", (table, row), (int(version), before, to, key, note))]
@@ -289,10 +293,20 @@ def history(rng, front, me):
     return Request(f"SELECT version, from_state, to_state FROM idem_history('job', {row})", facts=facts)
 
 
+def check(rng, front, me):
+    """Runs a call twice, and leaves nothing behind."""
+    n = number(rng, front)
+    command = rng.choice((f"SELECT outcome FROM idem_upsert('thing {n}', 'thing', '{{\"id\": {n}, \"key\": \"thing {n}\"}}')",
+                          "UPDATE account SET balance = 0 WHERE id = 1"))
+    return Request(f"SELECT idempotent FROM idem_check({literal(command)})",
+                   facts=lambda rows: [("true", "idempotent", rows[0][0])])
+
+
 def purge(rng, front, me):
     return Request(f"SELECT idem_purge({rng.randrange(1, 50)})")
 
 
 CALLS = {f.__name__: f for f in (
     upsert, upsert_doc, merge, update, write, execute, execute_expiring, transfer, transition, transition_batch,
-    move, claim, ready, claim_transaction, lookup, consume, consume_batch, consume_expiring, advance, history)}
+    move, claim, ready, claim_transaction, lookup, consume, consume_batch, consume_expiring, advance, history,
+    check)}

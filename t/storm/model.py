@@ -133,15 +133,21 @@ class View:
     """What one statement sees and does.  Its effect is the transaction's once accept()
     is called."""
 
-    def __init__(self, store, transaction, role, keys_in_use=lambda item: False, sent=None):
+    def __init__(self, store, transaction, role, keys_in_use=lambda item: False, sent=None, waited=()):
         self.store, self.transaction, self.role = store, transaction, role
         self.keys_in_use = keys_in_use  # whether a call that waits has the key's lock
         self.effect = Level()
         self.touched = []               # items in the order in which they were locked
-        self.sent = sent if sent is not None else {}    # lives, when the statement was sent
+        self.sent = sent if sent is not None else {}    # what was there when the statement was sent
+        self.waited = waited            # items that the statement has waited for
+        self.replayed = False
 
     def accept(self):
         self.transaction.levels[-1].absorb(self.effect)
+
+    def undo(self):
+        """Rolls back what the statement itself has done."""
+        self.effect = Level()
 
     # Reading
 
@@ -154,6 +160,11 @@ class View:
         """As committed now, or in our own transaction."""
         own, value = self.own(item)
         return value if own else self.store.latest(item)[1]
+
+    def defined(self, item):
+        """As committed when the statement was sent, or in our own transaction."""
+        own, value = self.own(item)
+        return value if own else self.sent.get(item)
 
     def visible(self, item):
         """As the snapshot has it, or our own transaction."""
@@ -201,7 +212,7 @@ class View:
         holders = self.holders(item)
         if holders:
             raise Busy(item, holders)
-        if plain and value is not None and item in self.sent and self.sent[item] != value.get("_life"):
+        if plain and value is not None and item in self.sent and self.sent[item]["_life"] != value.get("_life"):
             return None
         if value is not None:
             self.effect.locks.add(item)

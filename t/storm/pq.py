@@ -72,7 +72,7 @@ class Connection:
 
     def __init__(self, conninfo, user="", simple=True):
         self.conninfo, self.user, self.simple = conninfo, user, simple
-        self.busy, self.conn, self.pid = False, None, 0
+        self.busy, self.conn, self.pid, self.last_pid = False, None, 0, 0
 
     def connect(self):
         self.close()
@@ -85,7 +85,7 @@ class Connection:
             self.close()
             return message
         _pq.PQsetNoticeReceiver(self.conn, _ignore, None)
-        self.pid = _pq.PQbackendPID(self.conn)
+        self.pid = self.last_pid = _pq.PQbackendPID(self.conn)
         return None
 
     def close(self):

@@ -6,9 +6,10 @@ import time
 
 import calls
 import free_calls
+from calls import keyed
 from pq import Connection
 
-USERS = ("alice", "bob")
+USERS = ("alice", "bob", "carol")
 START = 60                      # seconds within which a server comes back
 
 
@@ -60,6 +61,9 @@ class Server:
         for user in USERS:
             if not self.ask(f"SELECT 1 FROM pg_roles WHERE rolname = '{user}'"):
                 self.rows(f"CREATE ROLE {user} LOGIN")
+        for user, roles in keyed.MEMBERS.items():
+            self.rows(f"GRANT {', '.join(roles)} TO {user}")
+        self.rows("GRANT SET ON PARAMETER idem.lose_ack, idem.lose_request TO PUBLIC")
         self.rows(calls.schema() + free_calls.SCHEMA)
         self.rows("GRANT USAGE ON SCHEMA public TO PUBLIC;"
                   "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p')"

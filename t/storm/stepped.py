@@ -6,12 +6,12 @@ the model says of that very moment.
 import random
 import select
 import time
+from collections import Counter
 
 import calls
 import model
 import pq
 from calls.upkeep import Upkeep
-from server import USERS
 
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
 PATIENCE = 30                   # seconds for a statement that nobody holds up
@@ -21,6 +21,7 @@ SETTINGS = {
     "lock_timeout": ("20ms", "55P03"), "idem.wait_timeout": ("20ms", "55P03"),
     "statement_timeout": ("60ms", "57014"),
 }
+LOSE = ("idem.lose_ack", "idem.lose_request")
 
 
 class Violation(Exception):
@@ -60,6 +61,7 @@ STATEMENTS = {
     "rollback_to": lambda p: f"ROLLBACK TO {p['name']}",
     "release_savepoint": lambda p: f"RELEASE {p['name']}",
     "prepare": lambda p: f"PREPARE TRANSACTION '{p['gid']}'",
+    "lose": lambda p: f"SET {p['name']} = 1",
     "set": lambda p: f"SET {p['name']} = '{p['value']}'",
 }
 
@@ -84,8 +86,37 @@ def taken_over(rng, admin):
             Step(one, end.name, {**end.generate(rng), **p, "fence": 1})]
 
 
+def defined(rng, admin):
+    """A scope or a consumer becomes some role's own while others are there, and then is for all again."""
+    name = rng.choice(("scope", "consumer"))
+    users = [rng.randrange(admin) for _ in range(4)]
+    names = ("claim", "upsert", "execute", "lookup", "transition") if name == "scope" else (
+        "consume", "consume_batch", "advance", "seen")
+    define, drop = calls.CALLS[f"{name}_define"], calls.CALLS[f"{name}_drop"]
+    p = {**define.generate(rng), "scope": "z", "consumer": "one"}
+    using = [Step(user, call.name, {**call.generate(rng), **p} if name == "scope" else
+                  {**call.generate(rng), "consumer": "one"})
+             for user, call in ((u, calls.CALLS[rng.choice(names)]) for u in users)]
+    return [using[0], Step(users[0], define.name, p), *using[1:3], Step(rng.choice((users[0], admin)), drop.name, p),
+            using[3]]
+
+
+def lost(rng, admin):
+    """The acknowledgement of a transaction is lost, or its request, and it is retried."""
+    user, name = rng.randrange(admin), rng.choice(LOSE)
+    calls_ = [calls.CALLS[rng.choice(("claim", "upsert", "execute", "transition", "update", "consume"))]
+              for _ in range(rng.randint(1, 2))]
+    again = [Step(user, c.name, c.generate(rng)) for c in calls_]
+    if rng.random() < 0.7:
+        end = rng.choice(("commit", "commit", "prepare"))
+        again = [Step(user, "begin", {"isolation": rng.choice(ISOLATIONS)}), *again]
+        return [Step(user, "lose", {"name": name}), *again, Step(user, end, {"gid": "lost"}), *again,
+                Step(user, "commit")]
+    return [Step(user, "lose", {"name": name}), *again, *again]
+
+
 # What chance would seldom bring about, with all else that happens in between.
-MOTIFS = (used_again, taken_over)
+MOTIFS = (used_again, taken_over, defined, lost)
 
 
 def weave(rng, steps, motif):
@@ -98,8 +129,10 @@ def weave(rng, steps, motif):
 def generate(seed, crashes=True):
     """The schedule of a seed, made without a look at the server."""
     rng = random.Random(seed)
-    sessions = rng.randint(3, 5)
-    admin = sessions - 1
+    admin = rng.randint(2, 4)
+    users = ["alice", "bob" if admin > 2 else "alice", *(["alice"] * (admin - 2)), "postgres"]
+    if rng.random() < 0.25:
+        users[rng.randrange(admin)] = "carol"
     names = list(calls.CALLS)
     # a few kinds at a time, which meet more often: most of one topic, or any
     kinds = set(rng.sample(names, rng.randint(4, 12)))
@@ -108,16 +141,20 @@ def generate(seed, crashes=True):
         kinds = {c.name for c in topic.CALLS} | set(rng.sample(names, rng.randint(0, 3)))
     if rng.random() < 0.6:
         kinds |= {c.name for c in calls.purging.CALLS}
+    if kinds & {c.name for c in calls.claims.CALLS}:
+        kinds |= {"claim"}              # or else there is nothing to complete
     chosen = {w: [calls.CALLS[n] for n in names if n in kinds and calls.CALLS[n].where in w]
               for w in (("any",), ("any", "super"))}
     calm = rng.random() < 0.6           # neither upkeep nor crashes nor lost connections
     if calm:
         chosen = {w: [c for c in cs if c is not Upkeep] for w, cs in chosen.items()}
+    losing = rng.random() < 0.4         # acknowledgements and requests
     isolation = rng.choices([(1, 0, 0), (4, 1, 1), (1, 2, 0), (1, 0, 2)], [4, 3, 1, 1])[0]
     blocks = rng.choice((0.1, 0.3, 0.5))
-    steps, inside, prepared = [], [False] * sessions, []
+    steps, inside, prepared = [], [False] * len(users), []
+    points = [[] for _ in users]        # savepoints that a block may have
     for number in range(rng.randint(20, 70)):
-        s = rng.randrange(sessions)
+        s = rng.randrange(len(users))
         menu = chosen[("any", "super") if s == admin else ("any",)]
         dice = rng.random()
         if dice < 0.02 and prepared:
@@ -130,20 +167,25 @@ def generate(seed, crashes=True):
             inside[s] = False
         elif dice < 0.047 and not calm and crashes:
             steps.append(Step(s, "crash"))
-            inside = [False] * sessions
+            inside = [False] * len(users)
         elif dice < 0.055:
             name = rng.choice(list(SETTINGS))
             steps.append(Step(s, "set", {"name": name, "value": rng.choice((SETTINGS[name][0], "0"))}))
-        elif dice < 0.055 + blocks and not inside[s] and (s != admin or rng.random() < 0.5):
+        elif dice < 0.075 and losing:
+            steps.append(Step(s, "lose", {"name": rng.choice(LOSE)}))
+        elif dice < 0.075 + blocks and not inside[s] and (s != admin or rng.random() < 0.5):
             level = rng.choices(ISOLATIONS, (1, 3, 0) if s == admin else isolation)[0]
             steps.append(Step(s, "begin", {"isolation": level}))
-            inside[s] = True
+            inside[s], points[s] = True, []
         elif inside[s] and dice > 0.72:
+            back = 5 if points[s] else 0.2
             what = rng.choices(("commit", "rollback", "savepoint", "rollback_to", "release_savepoint", "prepare"),
-                               (10, 3, 3, 3, 1, 1))[0]
+                               (10, 3, 4, back, back / 4, 1))[0]
             p = {}
             if "savepoint" in what or what == "rollback_to":
-                p["name"] = rng.choice(("one", "two"))
+                p["name"] = rng.choice(("one", "two") if what == "savepoint" or not points[s] else points[s])
+            if what == "savepoint":
+                points[s].append(p["name"])
             if what == "prepare":
                 p["gid"] = f"g{number}"
                 prepared.append(p["gid"])
@@ -154,7 +196,7 @@ def generate(seed, crashes=True):
             steps.append(Step(s, call.name, call.generate(rng)))
     if rng.random() < 0.4:
         weave(rng, steps, rng.choice(MOTIFS)(rng, admin))
-    return sessions, steps
+    return users, steps
 
 
 class Session:
@@ -162,25 +204,36 @@ class Session:
         self.number, self.user, self.connection = number, user, connection
         self.name = f"s{number}"
         self.transaction = None
-        self.pending = None             # the step whose answer has not come
-        self.sent = {}                  # lives of rows when it was sent
-        self.limits = {}                # errors that settings may cause
-        self.cancelled = False
+        self.sent = {}                  # what was there when its last statement was sent
+        self.waited = set()             # for which items that has waited
+        self.forget()
 
     def forget(self):
-        self.transaction, self.pending, self.limits, self.cancelled = None, None, {}, False
+        self.transaction = None
+        self.pending = None             # the step whose answer has not come
+        self.limits = {}                # errors that settings may cause
+        self.cancelled = False
+        self.lose = None                # by which setting its next commit is lost
+        self.lost = None                # the step whose acknowledgement or request was lost
+
+    def keep(self):
+        return self.transaction, self.pending, dict(self.limits), self.cancelled, self.lose, self.lost
+
+    def restore(self, kept, copies):
+        transaction, self.pending, self.limits, self.cancelled, self.lose, self.lost = kept
+        self.transaction = copies.get(transaction, transaction)
 
 
 class Run:
     """One run of a schedule."""
 
-    def __init__(self, server, sessions, log=None):
+    def __init__(self, server, users, log=None):
         self.server, self.log = server, log
-        self.sessions = [Session(n, "postgres" if n == sessions - 1 else USERS[1] if n == 1 and sessions > 3 else
-                                 USERS[0], None) for n in range(sessions)]
+        self.sessions = [Session(n, user, None) for n, user in enumerate(users)]
         self.store = model.Store(calls.items())
         self.calls = 0
         self.waits = 0
+        self.answers = Counter()        # of each kind of step, by SQLSTATE
 
     def say(self, text):
         if self.log:
@@ -222,15 +275,34 @@ class Run:
                 return
             self.send(session, step)
         self.settle()
+        self.retry()
+
+    def retry(self):
+        """Those whose connection was lost connect again, and send a call that stood alone again."""
+        for session in self.sessions:
+            step, session.lost = session.lost, None
+            if step is None:
+                continue
+            self.outlive(session)
+            if step.what in calls.CALLS and session.transaction is None and self.applies(session, step):
+                self.say(f"{session.name} retries")
+                self.send(session, step)
+                self.settle()
+
+    def outlive(self, session):
+        """The backend of a lost connection ends by itself, and then there is a new one."""
+        until = time.monotonic() + PATIENCE
+        while self.server.ask(f"SELECT 1 FROM pg_stat_activity WHERE pid = {session.connection.last_pid}"):
+            if time.monotonic() > until:
+                raise Violation(f"the session that {session.name} had has not ended")
+        self.server.open(session.connection)
 
     def applies(self, session, step):
         if step.what == "begin":
             return session.transaction is None
         if step.what in ("commit", "rollback", "savepoint", "rollback_to", "release_savepoint", "prepare"):
             return session.transaction is not None
-        if step.what == "set":
-            return session.transaction is None
-        if step.what == "upkeep":
+        if step.what in ("set", "lose", "upkeep"):
             return session.transaction is None
         if calls.CALLS[step.what].where == "super":
             return session.user == "postgres"
@@ -246,9 +318,9 @@ class Run:
                 self.store.begin(transaction)
             if transaction.isolation != ISOLATIONS[0] and transaction.snapshot is None and not transaction.failed:
                 transaction.snapshot = self.store.seq
-            session.sent = {item: value["_life"] for item, value in self.store.committed().items()
-                            if isinstance(value, dict) and "_life" in value}
-        session.pending = step
+            session.sent = {item: value for item, value in self.store.committed().items()
+                            if item[0] in ("scope", "consumer") or (isinstance(value, dict) and "_life" in value)}
+        session.pending, session.waited = step, set()
         session.connection.send(sql)
 
     def lose(self, session):
@@ -357,14 +429,13 @@ class Run:
 
     def keep(self):
         store, copies = self.store.copy()
-        return store, copies, [(s, s.transaction, s.pending, s.cancelled, dict(s.limits)) for s in self.sessions]
+        return store, copies, [(s, s.keep()) for s in self.sessions]
 
     def restore(self, kept):
         store, copies, sessions = kept
         self.store = store
-        for session, transaction, pending, cancelled, limits in sessions:
-            session.transaction = copies.get(transaction, transaction)
-            session.pending, session.cancelled, session.limits = pending, cancelled, limits
+        for session, saved in sessions:
+            session.restore(saved, copies)
 
     def judge_one(self, session, answer):
         step = session.pending
@@ -378,6 +449,7 @@ class Run:
         except Violation as violation:
             raise Violation(f"{step}\n  answered  {answer}\n  but {violation}") from None
         session.pending = None
+        self.answers[step.what, answer.state] += 1
         if wait_over:
             session.cancelled = False
 
@@ -401,7 +473,7 @@ class Run:
 
     def view(self, session):
         return model.View(self.store, session.transaction, session.user,
-                          lambda item: self.key_in_use(item, session), session.sent)
+                          lambda item: self.key_in_use(item, session), session.sent, session.waited)
 
     def key_in_use(self, item, asker):
         """Does a call that waits for something else have the lock of this key?"""
@@ -451,7 +523,13 @@ class Run:
             self.undo(session)
             return
         if not answer.ok:
+            if answer.state == pq.LOST and self.may_be_lost(session, call, view):
+                view.accept()
+                self.end_lost(session)
+                return
             raise Violation(f"the model has {expected}")
+        if session.lose and not transaction.block and view.effect.writes:
+            raise Violation(f"{session.lose} has lost nothing")
         if call.columns and call.read(answer.rows) != expected:
             raise Violation(f"the model has {expected}")
         view.accept()
@@ -459,6 +537,23 @@ class Run:
         if not transaction.block:
             self.store.commit(transaction)
             session.transaction = None
+
+    @staticmethod
+    def may_be_lost(session, call, view):
+        """Only what may have written, and is not a replay."""
+        return session.lose and not session.transaction.block and not call.reads and not view.replayed
+
+    def end_lost(self, session):
+        """What came of a transaction whose acknowledgement was lost, or whose request to commit."""
+        step, transaction = session.pending, session.transaction
+        if session.lose == "idem.lose_request":
+            self.store.abort(transaction)
+        elif step.what == "prepare":
+            transaction.gid, transaction.name = step.p["gid"], f"prepared {step.p['gid']}"
+        else:
+            self.store.commit(transaction)
+        session.forget()
+        session.lost = step
 
     def undo(self, session):
         if session.transaction.block:
@@ -479,6 +574,12 @@ class Run:
             if step.p["value"] != "0":
                 session.limits[step.p["name"]] = SETTINGS[step.p["name"]][1]
             return
+        if what == "lose":
+            if not answer.ok:
+                raise Violation("it must succeed")
+            if session.lose != "idem.lose_request":     # which comes first
+                session.lose = step.p["name"]
+            return
         if what == "begin":
             if not answer.ok:
                 raise Violation("it must succeed")
@@ -486,6 +587,14 @@ class Run:
             self.store.begin(session.transaction)
             return
         if what in ("commit", "prepare"):
+            # PREPARE TRANSACTION gives an xid to one that has done nothing, too
+            if answer.state == pq.LOST and session.lose and not transaction.failed and (
+                    transaction.calls or what == "prepare"):
+                self.end_lost(session)
+                return
+            if answer.ok and not transaction.failed and session.lose and any(
+                    level.writes for level in transaction.levels):
+                raise Violation(f"{session.lose} has lost nothing")
             if answer.ok and transaction.failed:
                 if answer.tag != "ROLLBACK":
                     raise Violation("its transaction had failed")
@@ -548,6 +657,10 @@ class Run:
                 raise Violation(f"{session.pending} waits")
             touched, waits_for = items[session]
             if waits_for is not None:
+                session.waited.add(waits_for)
+                continue
+            # one that has waited for an old version goes on to the newer ones, whatever its snapshot
+            if touched and self.view(session).holders(touched[-1]):
                 continue
             if not any(set(touched) & set(items[s][0]) for s in items if s is not session):
                 raise Violation(f"{session.pending}\n  waits, although nobody is at {touched}")
@@ -561,10 +674,12 @@ class Run:
             for transaction in [t for t in self.store.open if t.gid]:
                 self.end_prepared(Step(0, "commit_prepared", {"gid": transaction.gid}))
             self.settle()
+            self.retry()
             for session in self.sessions:
                 if session.pending is None and session.transaction is not None:
                     self.send(session, Step(session.number, "commit"))
                     self.settle()
+                    self.retry()
             if all(s.pending is None and s.transaction is None for s in self.sessions):
                 break
             if time.monotonic() > until:

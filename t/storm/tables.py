@@ -30,6 +30,12 @@ def there(server, state):
     yield "idem_message", {item[1:]: row["expired"] for item, row in state.items() if item[0] == "message"}, {
         (consumer, message): expired == "t" for consumer, message, expired in server.rows(
             "SELECT consumer, message_id, expires_at <= now() FROM idem_message")}
+    yield "idem_scope", {item[1]: row["owner"] for item, row in state.items() if item[0] == "scope"}, dict(
+        server.rows("SELECT scope, owner FROM idem_scope"))
+    yield "idem_consumer", {item[1]: (row["owner"], row["ttl"], row["late"]) for item, row in state.items()
+                            if item[0] == "consumer"}, {
+        consumer: tuple(definition) for consumer, *definition in server.rows(
+            "SELECT consumer, owner, ttl, late FROM idem_consumer")}
     yield "idem_offset", {item[1]: (row["next"], row["first"], row["epoch"]) for item, row in state.items()
                           if item[0] == "offset"}, {
         int(part): (int(next_), int(first), int(epoch) if epoch else None)

@@ -10,12 +10,14 @@ class Call:
     weight      how often it is made, among others
     columns     of its answer: t text, j JSON, one letter each
     where       what may stand in the way of it: "any" session or "super" ones only
+    reads       whether it only reads: its transaction has nothing that could be lost
     """
 
     name = None
     weight = 10
     columns = "t"
     where = "any"
+    reads = False
 
     @staticmethod
     def generate(rng):

@@ -23,7 +23,7 @@ class Claim(Call):
         p = keyed.choose_key(rng, "c", {})
         # of one request most often; without one nothing is compared
         p["request"] = pick(rng, ({"of": p["key"]}, 8), ({"of": "other"}, 1), (None, 2))
-        p["lease"] = pick(rng, ("1 hour", 4), (None, 2))
+        p["lease"] = pick(rng, ("1 hour", 6), (None, 2))
         p["wait"] = pick(rng, (None, 3), (False, 2))
         return p
 
@@ -35,6 +35,7 @@ class Claim(Call):
 
     @staticmethod
     def expect(view, p):
+        keyed.check_scope(view, p)
         item = keyed.item_of(p)
         if p["lease"] is None and not view.transaction.block:
             raise Refused("25P01")
@@ -87,6 +88,7 @@ FENCE, TRANSACTION, ENDED = "by its fence", "by its transaction", "ended"
 
 def held(view, p):
     """The row of a claim, and how the caller holds it."""
+    keyed.check_scope(view, p)
     item = keyed.item_of(p)
     row = keyed.find(view, item)
     if keyed.stands(row) in (keyed.NOTHING, keyed.EXPIRED):
@@ -186,6 +188,7 @@ class Extend(Call):
 
     @staticmethod
     def expect(view, p):
+        keyed.check_scope(view, p)
         if p["fence"] is None:
             raise Refused("22004")
         item, row, how = held(view, p)
@@ -212,6 +215,7 @@ class Checkpoint(Call):
 
     @staticmethod
     def expect(view, p):
+        keyed.check_scope(view, p)
         if p["fence"] is None:
             raise Refused("22004")
         item, row, how = held(view, p)

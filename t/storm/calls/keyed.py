@@ -7,6 +7,7 @@ from model import Busy, Refused
 NOTHING, EXPIRED, LAPSED, LIVE = "nothing", "expired", "lapsed", "live"
 CLAIMS = ("in_progress", "abandoned", "completed", "failed")
 SUPER = "postgres"
+MEMBERS = {"carol": ("alice",)}         # roles, and those whose members they are
 
 
 def item_of(p):
@@ -42,7 +43,14 @@ def stands(row):
 
 
 def is_ours(view, role):
-    return view.role in (SUPER, role)
+    return view.role in (SUPER, role) or role in MEMBERS.get(view.role, ())
+
+
+def check_scope(view, p):
+    """A scope that a role has defined is for its members, before anything else is looked at."""
+    defined = view.defined(("scope", p.get("scope") or ""))
+    if defined is not None and not is_ours(view, defined["owner"]):
+        raise Refused("42501")
 
 
 def check_owner(view, row):
@@ -112,9 +120,11 @@ def once(view, p, fp, work, response=None):
     to say whether they are a replay.  response(rows): what idem_lookup() gives of them."""
     if p.get("key") is None:
         return fill_in(work(), "f")
+    check_scope(view, p)
     item = item_of(p)
     rows = begin(view, item, fp)
     if rows is not None:
+        view.replayed = True
         return fill_in(rows, "t")
     rows = work()
     finish(view, item, fp, outcome_of(rows), rows, response(rows) if response else None)

@@ -239,6 +239,7 @@ class Update(Call):
 class Lookup(Call):
     name = "lookup"
     weight = 8
+    reads = True
     columns = "tjtj"
 
     @staticmethod
@@ -253,6 +254,7 @@ class Lookup(Call):
 
     @staticmethod
     def expect(view, p):
+        keyed.check_scope(view, p)
         item = keyed.item_of(p)
 
         def busy(strange):

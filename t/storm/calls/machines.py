@@ -88,7 +88,7 @@ class Transition(Call):
     @staticmethod
     def make(rng):
         p = {"table": pick(rng, ("job", 3), ("ticket", 2)), "id": rng.randint(1, ROWS), "to": rng.choice("abc")}
-        if rng.random() < 0.35:
+        if rng.random() < 0.2:
             p["expected"] = rng.randint(1, 4)
         if rng.random() < 0.3:
             p["note"] = rng.randint(1, 3)
@@ -160,6 +160,7 @@ class TransitionBatch(Call):
 class Allowed(Call):
     name = "allowed"
     weight = 3
+    reads = True
 
     @staticmethod
     def generate(rng):
@@ -182,6 +183,7 @@ class Allowed(Call):
 class History(Call):
     name = "history"
     weight = 3
+    reads = True
     columns = "tttttj"
 
     @staticmethod

@@ -2,12 +2,28 @@
 
 from model import Busy, Refused
 
+from . import keyed
 from .base import Call, boolean, literal, pick
 
 RESET = "DELETE FROM idem_message; DELETE FROM idem_offset;"
 
 
-def consume(view, consumer, message):
+OLD = "clock_timestamp() - interval '2 days'"          # a day is how long messages are remembered
+
+
+def check_consumer(view, consumer):
+    defined = view.defined(("consumer", consumer))
+    if defined is not None and not keyed.is_ours(view, defined["owner"]):
+        raise Refused("42501")
+
+
+def is_late(view, consumer):
+    """Is what is OLD too late for this consumer, unless it is known?"""
+    defined = view.defined(("consumer", consumer))
+    return defined is None or (defined["late"] == "reject" and defined["ttl"] is None)
+
+
+def consume(view, consumer, message, late=False):
     """Is the message new?"""
     item = ("message", consumer, message)
     own, row = view.own(item)
@@ -21,6 +37,8 @@ def consume(view, consumer, message):
             raise Refused("40001")
     if row is not None and not row["expired"]:
         return False
+    if late:
+        raise Refused("ID301")
     view.write(item, {"expired": False})
     return True
 
@@ -31,15 +49,19 @@ class Consume(Call):
 
     @staticmethod
     def generate(rng):
-        return {"consumer": pick(rng, ("one", 4), ("two", 1)), "message": f"m{rng.randint(1, 4)}"}
+        return {"consumer": pick(rng, ("one", 4), ("two", 1)), "message": f"m{rng.randint(1, 4)}",
+                "old": rng.random() < 0.15}
 
     @staticmethod
     def sql(p):
-        return f"SELECT idem_consume('{p['consumer']}', '{p['message']}')"
+        sent_at = f", sent_at => {OLD}" if p.get("old") else ""
+        return f"SELECT idem_consume('{p['consumer']}', '{p['message']}'{sent_at})"
 
     @staticmethod
     def expect(view, p):
-        return [[boolean(consume(view, p["consumer"], p["message"]))]]
+        check_consumer(view, p["consumer"])
+        late = bool(p.get("old")) and is_late(view, p["consumer"])
+        return [[boolean(consume(view, p["consumer"], p["message"], late))]]
 
 
 class ConsumeBatch(Call):
@@ -49,22 +71,34 @@ class ConsumeBatch(Call):
     @staticmethod
     def generate(rng):
         return {"consumer": pick(rng, ("one", 4), ("two", 1)),
-                "messages": [f"m{rng.randint(1, 4)}" for _ in range(rng.randint(2, 3))]}
+                "messages": [f"m{rng.randint(1, 4)}" for _ in range(rng.randint(2, 3))],
+                "old": pick(rng, (None, 5), (0, 1), (1, 1))}
 
     @staticmethod
     def sql(p):
         messages = ", ".join(literal(m) for m in p["messages"])
-        return f"SELECT * FROM idem_consume_batch('{p['consumer']}', ARRAY[{messages}])"
+        sent_at = ""
+        if p["old"] is not None:
+            times = ", ".join(OLD if i == p["old"] else "NULL" for i in range(len(p["messages"])))
+            sent_at = f", sent_at => ARRAY[{times}]"
+        return f"SELECT * FROM idem_consume_batch('{p['consumer']}', ARRAY[{messages}]{sent_at})"
 
     @staticmethod
     def expect(view, p):
-        new = {m for m in sorted(set(p["messages"])) if consume(view, p["consumer"], m)}
+        check_consumer(view, p["consumer"])
+        messages, late = p["messages"], None
+        # of equal ones the first counts; late ones are looked for before any is added
+        if p["old"] is not None and is_late(view, p["consumer"]) and p["old"] == messages.index(messages[p["old"]]):
+            late = messages[p["old"]]
+            consume(view, p["consumer"], late, late=True)
+        new = {m for m in sorted(set(messages) - {late}) if consume(view, p["consumer"], m)}
         return [[m] for m in dict.fromkeys(p["messages"]) if m in new]
 
 
 class Seen(Call):
     name = "seen"
     weight = 3
+    reads = True
 
     @staticmethod
     def generate(rng):
@@ -76,6 +110,7 @@ class Seen(Call):
 
     @staticmethod
     def expect(view, p):
+        check_consumer(view, p["consumer"])
         row = view.current(("message", p["consumer"], p["message"]))
         return [[boolean(row is not None and not row["expired"])]]
 
@@ -97,6 +132,7 @@ class Advance(Call):
 
     @staticmethod
     def expect(view, p):
+        check_consumer(view, "one")
         item = ("offset", p["part"])
         row = view.unique(item)
         if row is None:
@@ -117,6 +153,7 @@ class Advance(Call):
 class Offset(Call):
     name = "offset"
     weight = 3
+    reads = True
 
     @staticmethod
     def generate(rng):
@@ -128,6 +165,7 @@ class Offset(Call):
 
     @staticmethod
     def expect(view, p):
+        check_consumer(view, "one")
         row = view.current(("offset", p["part"]))
         return [[str(row["next"]) if row else None]]
 

@@ -2,10 +2,12 @@
 
 from .base import Call
 
+# Not idem_consumer: whether a definition has waited for its row, or for the table, makes a
+# difference that cannot be seen.
 TABLES = {
     "idem_key": ("idem_key_pkey", "idem_key_expires_at_idx"),
     "idem_message": ("idem_message_pkey", "idem_message_expires_at_idx"),
-    "idem_offset": ("idem_offset_pkey",),
+    "idem_offset": ("idem_offset_pkey",), "idem_scope": ("idem_scope_pkey",),
     "doc": ("doc_pkey",), "plain": ("plain_pkey",), "named": ("named_pkey", "named_code_key"),
     "job": ("job_pkey",), "ticket": ("ticket_pkey",), "account": ("account_pkey",),
 }

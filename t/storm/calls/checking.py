@@ -1,0 +1,58 @@
+"""idem_check: runs a statement twice, says what the second run did, and leaves nothing behind."""
+
+from . import keys, messages
+from .base import Call, boolean, literal, pick
+
+COMMANDS = {
+    "write": "UPDATE {table} SET n = $1 WHERE id = $2 RETURNING n",
+    "add": "UPDATE account SET balance = balance + $1 WHERE id = $2 RETURNING balance",
+}
+
+
+class Check(Call):
+    name = "check"
+    weight = 8
+    columns = "tttt"
+
+    @staticmethod
+    def generate(rng):
+        kind = rng.choice(("write", "add", "upsert", "consume"))
+        p = {"kind": kind}
+        if kind in COMMANDS:
+            p.update(table=rng.choice(("plain", "doc", "job")) if kind == "write" else "account",
+                     id=rng.randint(1, keys.ROWS), n=rng.randint(1, 3))
+        else:
+            p["call"] = (keys.Upsert if kind == "upsert" else messages.Consume).generate(rng)
+            p["call"]["key"] = p["call"].get("key") or "u1"
+        return p
+
+    @staticmethod
+    def sql(p):
+        params = "[]"
+        if p["kind"] in COMMANDS:
+            command, params = COMMANDS[p["kind"]].format(**p), f"[{p['n']}, {p['id']}]"
+        elif p["kind"] == "upsert":
+            command = keys.Upsert.sql(p["call"]).replace("outcome, replayed, result", "outcome", 1)
+        else:
+            command = messages.Consume.sql(p["call"])
+        return ("SELECT idempotent, same_answer, jsonb_array_length(differences), rewritten"
+                f" FROM idem_check({literal(command)}, '{params}')")
+
+    @staticmethod
+    def expect(view, p):
+        same, differences, rewritten = True, 0, 0
+        if p["kind"] in COMMANDS:
+            row = view.found((p["table"], p["id"]))
+            if row is not None:
+                same = p["kind"] == "write"
+                differences = int(p["table"] in (*keys.VERSIONED, "account"))
+                rewritten = 1 - differences
+        elif p["kind"] == "upsert":
+            keys.Upsert.expect(view, p["call"])
+        else:
+            same = messages.Consume.expect(view, p["call"]) == [["f"]]
+        view.undo()
+        return [[boolean(not differences), boolean(same), str(differences), str(rewritten)]]
+
+
+CALLS = (Check,)
