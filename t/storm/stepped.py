@@ -101,6 +101,14 @@ def defined(rng, admin):
             using[3]]
 
 
+def dropped(rng, admin):
+    """A definition is taken back, while another changes it."""
+    p = {"consumer": "one", "late": "reject", "ttl": None}
+    return [Step(0, "consumer_define", p), Step(rng.randrange(admin), "begin", {"isolation": "read committed"}),
+            *[Step(user, "consumer_drop", p) for user in range(admin)], Step(admin, "consumer_define", {**p, "ttl": "7 days"}),
+            *[Step(user, "commit") for user in range(admin)]]
+
+
 def lost(rng, admin):
     """The acknowledgement of a transaction is lost, or its request, and it is retried."""
     user, name = rng.randrange(admin), rng.choice(LOSE)
@@ -116,7 +124,7 @@ def lost(rng, admin):
 
 
 # What chance would seldom bring about, with all else that happens in between.
-MOTIFS = (used_again, taken_over, defined, lost)
+MOTIFS = (used_again, taken_over, defined, dropped, lost)
 
 
 def weave(rng, steps, motif):
