@@ -3,6 +3,7 @@ wait for another session; then comes the next.  So each answer is compared with 
 the model says of that very moment.
 """
 
+import itertools
 import random
 import select
 import time
@@ -11,6 +12,7 @@ from collections import Counter
 import calls
 import model
 import pq
+from calls.base import public
 from calls.upkeep import Upkeep
 
 ISOLATIONS = ("read committed", "repeatable read", "serializable")
@@ -416,28 +418,68 @@ class Run:
     # Judgement
 
     def judge(self, answers):
-        """Finds an order in which the answers are right; most often the first will do.
+        """Finds an order in which the answers are right; most often there is but one.
 
-        Which order it was cannot be seen where one step lets several sessions go on."""
+        Which order it was cannot be seen where one step lets several sessions go on.
+        Where several would do, what is in the tables then tells."""
         if len(answers) == 1:
+            self.note(answers)
             self.judge_one(*answers[0])
             return
-        failure = None
-        for index, (session, answer) in enumerate(answers):
+        endings, failure = {}, None
+        for order in itertools.permutations(answers):
             kept = self.keep()
             try:
-                self.judge_one(session, answer)
-                self.judge(answers[:index] + answers[index + 1:])
-                return
+                for session, answer in order:
+                    self.judge_one(session, answer)
+                endings.setdefault(self.committed(), (order, self.now()))
             except Violation as violation:
                 failure = failure or violation
-                self.restore(kept)
-        if failure is not None:
+            self.restore(kept)
+        order, ending = answers, None
+        if len(endings) > 1:
+            order, ending = self.told_by_tables(endings.values())
+        elif endings:
+            order, ending = next(iter(endings.values()))
+        self.note(order)
+        if ending is not None:
+            self.restore(ending)
+        elif failure is not None:
             raise failure
+
+    def note(self, answers):
+        for session, answer in answers:
+            self.say(f"{session.pending} -> {answer}")
+            self.answers[session.pending.what, answer.state] += 1
+
+    def told_by_tables(self, endings):
+        from tables import there
+        self.server.rows("SET statement_timeout = '2s'")
+        try:
+            for order, ending in endings:
+                # a key that others are at is looked up as such
+                if all(expected == found for name, expected, found in there(self.server, ending[0].committed())
+                       if name != "idem_lookup()"):
+                    return order, ending
+        except RuntimeError:
+            # upkeep is in the way
+            raise Disturbed from None
+        finally:
+            self.server.rows("RESET statement_timeout")
+        raise Violation("several orders are right by the answers, and none by what is in the tables: "
+                        + "; ".join(str(session.pending) for session, _ in order))
+
+    def committed(self):
+        """What is committed, as a text."""
+        return repr(sorted((item, public(value) if isinstance(value, dict) else value)
+                           for item, value in self.store.committed().items()))
+
+    def now(self):
+        return self.store, {}, [(s, s.keep()) for s in self.sessions]
 
     def keep(self):
         store, copies = self.store.copy()
-        return store, copies, [(s, s.keep()) for s in self.sessions]
+        return store, copies, self.now()[2]
 
     def restore(self, kept):
         store, copies, sessions = kept
@@ -447,7 +489,6 @@ class Run:
 
     def judge_one(self, session, answer):
         step = session.pending
-        self.say(f"{step} -> {answer}")
         wait_over = session.cancelled
         try:
             if step.what in calls.CALLS:
@@ -457,7 +498,6 @@ class Run:
         except Violation as violation:
             raise Violation(f"{step}\n  answered  {answer}\n  but {violation}") from None
         session.pending = None
-        self.answers[step.what, answer.state] += 1
         if wait_over:
             session.cancelled = False
 
