@@ -25,6 +25,9 @@ $node->start;
 # state f to state t.  $1 is the row, $2 the state; %s tells its partition.
 my %ways = (
 	transition => 'SELECT outcome::text FROM idem_transition(\'t_transition\', $1, $2)',
+	expected => 'SELECT outcome::text FROM idem_transition(\'t_expected\', $1, $2, expected_state => \'s\' || $1 / 40)',
+	several => 'SELECT outcome::text FROM idem_transition(\'t_several\', $1, $2, status => \'status\')',
+	other => 'UPDATE t_other SET status = $2, n = n + 1 WHERE id = $1',
 	set => 'SELECT outcome::text FROM idem_transition_batch(\'t_set\', ARRAY[to_jsonb($1)], $2)',
 	plain => 'UPDATE t_plain SET status = $2 WHERE id = $1',
 	copy => 'UPDATE t_copy SET status = $2 WHERE id = $1',
@@ -55,6 +58,9 @@ foreach my $way (@ways)
 {
 	my $type = $way eq 'enum' ? 'state' : 'text';
 	my $columns = "id int, status $type NOT NULL DEFAULT 's0', version int NOT NULL DEFAULT 1";
+
+	# these follow a second machine, by a column that stays as it is
+	$columns .= ", mood text NOT NULL DEFAULT 's0', n int NOT NULL DEFAULT 0" if $way =~ /several|other/;
 
 	$setup .= "INSERT INTO ways VALUES ('$way', \$way\$$ways{$way}\$way\$);\n";
 	if ($way eq 'parted' || $way eq 'leaf')
@@ -124,6 +130,7 @@ END $$;
 };
 $setup .= "SELECT idem_machine_define('random', 's0', '{\"s0\": [" . join(', ', map { "\"$_\"" } @states) . "]}');\n";
 $setup .= "SELECT idem_attach('t_$_', 'random');\n" foreach @ways;
+$setup .= "SELECT idem_attach('t_$_', 'random', status => 'mood');\n" foreach 'several', 'other';
 $node->safe_psql('postgres', $setup);
 
 # Makes a machine up: a hash of what it allows, and its definition.
@@ -138,6 +145,13 @@ sub make_up
 		$allowed{"$f $_"} = 1 foreach @to;
 		push @json, "\"s$f\": [" . join(', ', map { "\"s$_\"" } @to) . ']';
 	}
+	# what every other state leads to
+	my @every = grep { rand() < $density / 3 } 0 .. $nstates - 1;
+	foreach my $t (@every)
+	{
+		$allowed{"$_ $t"} = 1 foreach grep { $_ != $t } 0 .. $nstates - 1;
+	}
+	push @json, '"*": [' . join(', ', map { "\"s$_\"" } @every) . ']';
 	return (\%allowed, "SELECT idem_machine_define('random', 's0', '{" . join(', ', @json) . "}');\n");
 }
 
@@ -178,7 +192,7 @@ sub compare
 
 		# A row that stays as it is makes no transition, but is no error.  Where
 		# that is no update either, its version stays, too.
-		if ($way eq 'transition' || $way eq 'set')
+		if ($way =~ /^(transition|expected|several|set)$/)
 		{
 			$wanted = $edge ? 'applied' : $stays ? 'noop' : 'ID201';
 			$raised = $edge;
