@@ -88,6 +88,16 @@ ALTER TABLE parcel ATTACH PARTITION parcel_open FOR VALUES IN ('PENDING', 'PROCE
 ALTER TABLE parcel ATTACH PARTITION parcel_done DEFAULT;
 SELECT version, to_state FROM idem_history('parcel_low', '{"id": 1, "status": "SHIPPED"}'::jsonb);
 
+-- a key that was another row's before the table was given its own is none of those
+CREATE TABLE tenants (id int PRIMARY KEY, tenant text NOT NULL DEFAULT 'a', status text DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+SELECT idem_attach('tenants', 'order', history => true);
+INSERT INTO tenants VALUES (1, 'b');
+ALTER TABLE tenants DROP CONSTRAINT tenants_pkey, ADD PRIMARY KEY (tenant, id);
+INSERT INTO tenants VALUES (1, 'a');
+SELECT version, to_state FROM idem_history('tenants', '{"tenant": "a", "id": 1}'::jsonb);
+SELECT idem_detach('tenants');
+SELECT version, to_state FROM idem_history('tenants', '{"tenant": "a", "id": 1}'::jsonb);
+
 --
 -- A table that keeps no history
 --

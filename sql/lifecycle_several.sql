@@ -276,7 +276,7 @@ SELECT idem_attach('parted', 'test several note', 'payment_status', history => t
 SELECT * FROM idem_transition('parted', '{"id": 3, "status": "SHIPPED", "payment_status": "a"}'::jsonb, 'b');
 SELECT version, from_state, to_state, status_column FROM idem_history('parted', '{"id": 3, "status": "SHIPPED", "payment_status": "b"}'::jsonb);
 SELECT row_key, count(*) FROM idem_history WHERE target = 'parted'::regclass GROUP BY 1 ORDER BY 1;
--- what it recorded under a key with a column that is a state only now, or no more
+-- what it recorded under a key without a column that is no state any more
 SELECT idem_detach('parted', 'payment_status');
 SELECT version, from_state, to_state, status_column FROM idem_history('parted', '{"id": 3, "status": "SHIPPED", "payment_status": "b"}'::jsonb);
 SELECT idem_attach('parted', 'test several note', 'payment_status', history => true);

@@ -39,7 +39,8 @@
 	" h.changed_by::pg_catalog.text AS changed_by," \
 	" h.scope::pg_catalog.text AS scope, h.key::pg_catalog.text AS key," \
 	" h.note::pg_catalog.jsonb AS note," \
-	" h.status_column::pg_catalog.text AS status_column"
+	" h.status_column::pg_catalog.text AS status_column," \
+	" h.row_key::pg_catalog.jsonb AS row_key"
 
 /* Is a table one of those of these OIDs, or of these names that led to none? */
 #define AMONG(x, oids, names) \
@@ -60,11 +61,16 @@
 	" FROM recorded AS r WHERE r.place IS NOT NULL)"
 
 /*
- * What is recorded of a row, by the keys $4, in the columns $6, or in all if
- * $7 says so, of some tables: of those themselves,
+ * What is recorded of a row, by the keys $4, of some tables: of those themselves,
  * where its places are $1; under their names $3, which led to no table when it
  * came here, at the places $5; and of tables that they were partitions of, all up
  * to when the row was last in one of those.
+ *
+ * The first key is the row's.  Another one leaves out a column, named in $8, and
+ * counts if states in that column are recorded by it: else it may have been all of
+ * another row's key, before the table was given the one that it has.
+ *
+ * What is wanted is what is recorded of the columns $6, or all if $7 says so.
  *
  * OFFSET 0 keeps the planner from anything but a look into the index for each
  * table, however little it knows of the rows.
@@ -83,8 +89,7 @@ static IdemStatement select_history = {
 	" FROM @.idem_history AS h WHERE " PLACE EQUAL "o.place"
 	OF_ROW " AND " AMONG("h.partition", "$2", "$3") " OFFSET 0) AS h"
 	" WHERE h.place OPERATOR(pg_catalog.<>) ALL ($1) GROUP BY h.place, h.name)"
-	" SELECT version, from_state, to_state, changed_at, changed_by, scope, key, note,"
-	" status_column FROM ("
+	", found AS MATERIALIZED ("
 	"SELECT h.* FROM pg_catalog.unnest($1) AS t (place)"
 	" CROSS JOIN LATERAL (SELECT " ENTRY " FROM @.idem_history AS h"
 	" WHERE " PLACE EQUAL "t.place" OF_ROW " OFFSET 0) AS h"
@@ -95,14 +100,20 @@ static IdemStatement select_history = {
 	" CROSS JOIN LATERAL (SELECT " ENTRY " FROM @.idem_history AS h"
 	" WHERE " PLACE EQUAL "f.place" OF_ROW
 	" AND h.changed_at OPERATOR(pg_catalog.<=) f.until"
-	" AND (f.name IS NULL OR h.target::pg_catalog.text" EQUAL "f.name) OFFSET 0) AS h) AS a"
-	" WHERE $7 OR status_column" EQUAL "ANY ($6)"
-	" ORDER BY changed_at, id",
-	.nargs = 7,
+	" AND (f.name IS NULL OR h.target::pg_catalog.text" EQUAL "f.name) OFFSET 0) AS h)"
+	" SELECT a.version, a.from_state, a.to_state, a.changed_at, a.changed_by,"
+	" a.scope, a.key, a.note, a.status_column FROM found AS a"
+	" WHERE ($7 OR a.status_column" EQUAL "ANY ($6))"
+	" AND (a.row_key" EQUAL "($4)[1] OR EXISTS (SELECT FROM found AS f,"
+	" ROWS FROM (pg_catalog.unnest($4), pg_catalog.unnest($8)) AS k (row_key, left_out)"
+	" WHERE k.row_key" EQUAL "a.row_key AND f.row_key" EQUAL "a.row_key"
+	" AND f.status_column" EQUAL "k.left_out))"
+	" ORDER BY a.changed_at, a.id",
+	.nargs = 8,
 	.table = offsetof(IdemCatalog, history_table),
 	.reads = true,
 	.argtypes = {INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID, JSONBARRAYOID,
-	INT8ARRAYOID, TEXTARRAYOID, BOOLOID}
+	INT8ARRAYOID, TEXTARRAYOID, BOOLOID, TEXTARRAYOID}
 };
 
 /* Is anything recorded of these tables, or in them? */
@@ -129,26 +140,27 @@ array_of(Datum *elements, int count, Oid type)
 
 /*
  * The keys that a row can have been recorded by.  Columns of the key that hold
- * states are left out, but which those were then, nothing says.  So each that can
- * have been another then than now is taken for that, too.
+ * states are left out; which those were then, nothing says for sure.  So each that
+ * can have been one, and is not now, is left out, too, in a key of its own; its name
+ * is put into left_out, at the number of the key.
  */
 static List *
 find_keys(Relation rel, const Bitmapset *managed, const IdemUniqueIndex *key,
-		  const Datum *values)
+		  const Datum *values, Datum *left_out)
 {
 	List	   *keys = list_make1(idem_pk_json_form(rel, managed, key, values));
 
+	left_out[0] = CStringGetTextDatum("");
 	for (int i = 0; key->ncolumns > 1 && i < key->ncolumns; i++)
 	{
 		AttrNumber	column = key->columns[i];
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), column - 1);
 		Bitmapset  *former;
 
-		if (!idem_state_column_possible(TupleDescAttr(RelationGetDescr(rel),
-													  column - 1)))
+		if (bms_is_member(column, managed) || !idem_state_column_possible(att))
 			continue;
-		former = bms_is_member(column, managed) ?
-			bms_del_member(bms_copy(managed), column) :
-			bms_add_member(bms_copy(managed), column);
+		former = bms_add_member(bms_copy(managed), column);
+		left_out[list_length(keys)] = CStringGetTextDatum(NameStr(att->attname));
 		keys = lappend(keys, idem_pk_json_form(rel, former, key, values));
 	}
 	return keys;
@@ -164,7 +176,8 @@ idem_history_select_tables(Relation rel, Oid asked,
 						   const IdemUniqueIndex *key, const Datum *values,
 						   IdemHistoryTables *tables)
 {
-	List	   *keys = find_keys(rel, managed, key, values);
+	Datum		left_out[INDEX_MAX_KEYS + 1];
+	List	   *keys = find_keys(rel, managed, key, values, left_out);
 	List	   *relids = list_make1_oid(RelationGetRelid(rel));
 	Datum	   *oids;
 	Datum	   *names;
@@ -211,6 +224,7 @@ idem_history_select_tables(Relation rel, Oid asked,
 	tables->names = array_of(names, named, TEXTOID);
 	tables->rows = array_of(rows, keyed, JSONBOID);
 	tables->unknown = array_of(unknown, keyed, INT8OID);
+	tables->left_out = array_of(left_out, keyed, TEXTOID);
 }
 
 /* What is wanted is the history in these columns (char *); NIL: in all. */
@@ -249,8 +263,9 @@ idem_history_select_rows(const IdemHistoryTables *tables, DestReceiver *dest)
 		{"jit", "off"},
 		{"plan_cache_mode", "force_generic_plan"},
 	};
-	Datum		args[7] = {tables->places, tables->oids, tables->names,
-	tables->rows, tables->unknown, tables->columns, tables->all};
+	Datum		args[8] = {tables->places, tables->oids, tables->names,
+		tables->rows, tables->unknown, tables->columns, tables->all,
+	tables->left_out};
 	int			nestlevel = idem_usercontext_set(settings, lengthof(settings));
 
 	idem_spi_own_send(&select_history, args, dest);

@@ -20,6 +20,7 @@ typedef struct IdemHistoryTables
 	Datum		names;
 	Datum		rows;			/* the keys that it can have been recorded by */
 	Datum		unknown;		/* its places where no table is known */
+	Datum		left_out;		/* the column that each of these keys lacks */
 	Datum		columns;		/* whose history is wanted; */
 	Datum		all;			/* or is that of all? */
 } IdemHistoryTables;
