@@ -133,7 +133,7 @@ COMMENT ON COLUMN @extschema@.idem_key.created_at IS
 COMMENT ON COLUMN @extschema@.idem_key.expires_at IS
 'from when on the key counts as never used';
 COMMENT ON COLUMN @extschema@.idem_key.lease_until IS
-'until when a claim is held; null once it is answered, and for a call that ran in one transaction';
+'until when a claim is held; -infinity once it is answered, null where no call has had a lease';
 REVOKE ALL ON TABLE @extschema@.idem_key FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_key', '');
 

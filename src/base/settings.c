@@ -23,6 +23,7 @@
 char	   *idem_scope;
 int			idem_wait_timeout_ms = 0;
 int			idem_history_retention_s = -1;
+int			idem_fence_retention_s = 24 * 60 * 60;
 int			idem_purge_naptime_ms = 10 * 1000;
 int			idem_purge_batch_size = 1000;
 int			idem_purge_delay_ms = 10;
@@ -196,6 +197,15 @@ define_for_purging(void)
 							"-1 keeps it forever.",
 							&idem_history_retention_s,
 							-1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.fence_retention",
+							"How long the key of a claim under a lease is kept after it has expired.",
+							"A claim that is made meanwhile has the next fence, so that "
+							"a former holder is told from its own. -1 keeps it forever.",
+							&idem_fence_retention_s,
+							24 * 60 * 60, -1, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 

@@ -47,9 +47,10 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	heap_deform_tuple(tuple, desc, values, isnull);
 	row->created_at = DatumGetTimestampTz(values[IDEM_KEY_COLUMN_CREATED_AT - 1]);
 	row->expires_at = DatumGetTimestampTz(values[IDEM_KEY_COLUMN_EXPIRES_AT - 1]);
-	row->leased = !isnull[IDEM_KEY_COLUMN_LEASE_UNTIL - 1];
-	if (row->leased)
+	row->ever_leased = !isnull[IDEM_KEY_COLUMN_LEASE_UNTIL - 1];
+	if (row->ever_leased)
 		row->lease_until = DatumGetTimestampTz(values[IDEM_KEY_COLUMN_LEASE_UNTIL - 1]);
+	row->leased = row->ever_leased && !TIMESTAMP_IS_NOBEGIN(row->lease_until);
 	row->fingerprint_isnull = isnull[IDEM_KEY_COLUMN_FINGERPRINT - 1];
 	if (!row->fingerprint_isnull)
 		row->fingerprint = *DatumGetUUIDP(values[IDEM_KEY_COLUMN_FINGERPRINT - 1]);

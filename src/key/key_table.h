@@ -58,6 +58,7 @@ typedef struct IdemKeyRow
 	TimestampTz expires_at;
 	TimestampTz lease_until;	/* if leased */
 	bool		leased;
+	bool		ever_leased;	/* has any claim of the row been? */
 	bool		fingerprint_isnull;
 	bool		response_isnull;
 	bool		request_isnull;

@@ -65,7 +65,8 @@ static IdemStatement renew_row = {
 	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
 	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
 	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
-	" expires_at = excluded.expires_at, lease_until = excluded.lease_until,"
+	" expires_at = excluded.expires_at, lease_until = CASE"
+	" WHEN k.lease_until IS NOT NULL THEN '-infinity'::pg_catalog.timestamptz END,"
 	" request = excluded.request, sqlstate = excluded.sqlstate"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
 	.nargs = ROW_ARGS + 2,
@@ -124,6 +125,17 @@ static IdemStatement remove_row = {
 	.bare = true
 };
 
+/*
+ * The value of lease_until.  Where there was a lease once, and is none, it is
+ * -infinity: a purge keeps such a row for a while, since its fence may be back.
+ */
+static Datum
+lease_of(const IdemKeyRow *row, bool *isnull)
+{
+	*isnull = !row->leased && !row->ever_leased;
+	return TimestampTzGetDatum(row->leased ? row->lease_until : DT_NOBEGIN);
+}
+
 /* What a row says, as parameters. */
 static void
 bind_row(const IdemKeyRow *row, Datum *args, bool *isnull)
@@ -137,8 +149,7 @@ bind_row(const IdemKeyRow *row, Datum *args, bool *isnull)
 	args[ARG_CLAIMED_BY] = ObjectIdGetDatum(row->claimed_by);
 	args[ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
 	args[ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
-	args[ARG_LEASE_UNTIL] = TimestampTzGetDatum(row->lease_until);
-	isnull[ARG_LEASE_UNTIL] = !row->leased;
+	args[ARG_LEASE_UNTIL] = lease_of(row, &isnull[ARG_LEASE_UNTIL]);
 	args[ARG_REQUEST] = row->request;
 	isnull[ARG_REQUEST] = row->request_isnull;
 	args[ARG_SQLSTATE] = row->sqlstate;
@@ -202,8 +213,8 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 	values[IDEM_KEY_COLUMN_FENCE - 1] = Int64GetDatum(row->fence);
 	values[IDEM_KEY_COLUMN_FINGERPRINT - 1] = UUIDPGetDatum(&row->fingerprint);
 	isnull[IDEM_KEY_COLUMN_FINGERPRINT - 1] = row->fingerprint_isnull;
-	values[IDEM_KEY_COLUMN_LEASE_UNTIL - 1] = TimestampTzGetDatum(row->lease_until);
-	isnull[IDEM_KEY_COLUMN_LEASE_UNTIL - 1] = !row->leased;
+	values[IDEM_KEY_COLUMN_LEASE_UNTIL - 1] =
+		lease_of(row, &isnull[IDEM_KEY_COLUMN_LEASE_UNTIL - 1]);
 	values[IDEM_KEY_COLUMN_OUTCOME - 1] =
 		ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
 	values[IDEM_KEY_COLUMN_SCOPE - 1] = PointerGetDatum(key->scope);

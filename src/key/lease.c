@@ -13,7 +13,7 @@
  * to be found if the transaction commits without another word: completed, without
  * a response.
  *
- * As long as lease_until is set, response is the last checkpoint.  That holds for
+ * As long as lease_until is a time, response is the last checkpoint.  That holds for
  * a row in progress or abandoned, and for a claim without a lease that took over
  * such a row: until it is completed it shows no response, and if it is released,
  * the checkpoint is there for the next claim.

@@ -62,6 +62,7 @@ begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
 	{
 		row->outcome = IDEM_IN_PROGRESS;
 		row->leased = true;
+		row->ever_leased = true;
 		row->lease_until = key->lease_until;
 		row->expires_at = Max(row->expires_at, row->lease_until);
 		if (!key->fingerprint_isnull)

@@ -56,6 +56,8 @@ typedef struct Store
 	const char *ended;			/* its column that tells the end */
 	const char *held;			/* another, up to which a row lives on, or
 								 * NULL */
+	const int  *held_s;			/* past its end where held is not null; -1:
+								 * forever; NULL: held is */
 	IdemStatement delete;		/* of the rows at the places $1 */
 	const int  *kept_s;			/* past the time in its column; -1: forever;
 								 * NULL: not at all */
@@ -71,14 +73,16 @@ typedef struct Store
 
 /*
  * The tables that are purged, one after the other.  A claim that is held by a
- * lease is alive, whatever its expiry says.
+ * lease is alive, whatever its expiry says.  And where a lease was ever given, a
+ * former holder may still come back: as long as the row is there, a new claim has
+ * the next fence, and that one is told from it.
  */
 static Store stores[IDEM_PURGE_TABLES] = {
-	{"idem_key", "expires_at", "lease_until",
+	{"idem_key", "expires_at", "lease_until", &idem_fence_retention_s,
 	DELETE("idem_key", key_table), NULL},
-	{"idem_message", "expires_at", NULL,
+	{"idem_message", "expires_at", NULL, NULL,
 	DELETE("idem_message", message_table), NULL},
-	{"idem_history", "changed_at", NULL,
+	{"idem_history", "changed_at", NULL, NULL,
 	DELETE("idem_history", history_table), &idem_history_retention_s},
 };
 
@@ -208,6 +212,9 @@ purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 	rows->held = store->held == NULL ? InvalidAttrNumber :
 		time_column(rel, store->held);
 	rows->until = purge->now;
+	if (store->held_s != NULL)
+		rows->held_until = *store->held_s < 0 ? DT_NOBEGIN :
+			purge->now - *store->held_s * USECS_PER_SEC;
 	if (store->kept_s != NULL)
 		rows->until -= *store->kept_s * USECS_PER_SEC;
 	rows->delete_locked = delete_locked;

@@ -161,14 +161,29 @@ end_reading(Reader *reader)
 	UnregisterSnapshot(reader->snapshot);
 }
 
+/* When a row ended. */
 static TimestampTz
-time_in(HeapTuple tuple, AttrNumber column, TupleDesc desc,
-		TimestampTz otherwise)
+end_of(const IdemPurgeDelete *rows, HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	Datum		value = heap_getattr(tuple, rows->ended, desc, &isnull);
 
-	return isnull ? otherwise : DatumGetTimestampTz(value);
+	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
+}
+
+/* Is a row that ended then to be kept, whatever is to go? */
+static bool
+is_held(const IdemPurgeDelete *rows, HeapTuple tuple, TupleDesc desc,
+		TimestampTz ended)
+{
+	bool		isnull;
+	Datum		value;
+
+	if (rows->held == InvalidAttrNumber)
+		return false;
+	value = heap_getattr(tuple, rows->held, desc, &isnull);
+	return !isnull && (DatumGetTimestampTz(value) > rows->until ||
+					   ended > rows->held_until);
 }
 
 /* Locks a row unless others have locked it, or changed it meanwhile. */
@@ -263,14 +278,13 @@ idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
 	begin_reading(&reader, rel, rows);
 	while ((tuple = read_row(&reader)) != NULL)
 	{
-		TimestampTz ended = time_in(tuple, rows->ended, desc, DT_NOEND);
+		TimestampTz ended = end_of(rows, tuple, desc);
 
 		CHECK_FOR_INTERRUPTS();
 		if (is_enough(rows, &reader, start, ++looked, ended))
 			break;
 		if (ended > rows->until || !is_there(&reader) ||
-			(rows->held != InvalidAttrNumber &&
-			 time_in(tuple, rows->held, desc, DT_NOBEGIN) > rows->until))
+			is_held(rows, tuple, desc, ended))
 			continue;
 		if (locked == NULL)
 			rows->deleted += delete_row(&reader, &tuple->t_self);

@@ -16,7 +16,8 @@ typedef struct IdemPurgeDelete
 	AttrNumber	ended;			/* the column (timestamptz) that tells the end */
 	AttrNumber	held;			/* another, up to which a row lives on; or 0 */
 	TimestampTz from;			/* ended from then on; set to where to go on */
-	TimestampTz until;			/* and by then */
+	TimestampTz until;			/* and by then, */
+	TimestampTz held_until;		/* or by then where held is not null */
 	int64		limit;			/* so many are deleted at most, */
 	int64		looks;			/* so many looked at, or a few more */
 	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */

@@ -18,7 +18,8 @@ def there(server, state):
     yield "idem_key", {item[1:]: key_row(row) for item, row in state.items() if item[0] == "key"}, {
         (scope, key): (outcome, expired == "t", fence, role, lease)
         for scope, key, outcome, expired, fence, role, lease in server.rows(
-            "SELECT scope, key, outcome, expires_at <= now(), fence, claimed_by, lease_until > now() FROM idem_key")}
+            "SELECT scope, key, outcome, expires_at <= now(), fence, claimed_by,"
+            " CASE WHEN lease_until > '-infinity' THEN lease_until > now() END FROM idem_key")}
     yield "idem_lookup()", {item[1:]: told(row) for item, row in state.items()
                             if item[0] == "key" and not row["expired"] and comparable(row)}, {
         (scope, key): [outcome, tidy(json.loads(response)) if response else None, fence,

@@ -4,6 +4,8 @@ from . import keyed
 from .base import Call, literal
 
 PAST = "clock_timestamp() - interval '1 second'"
+# where there is a lease
+LAPSED = f"CASE WHEN lease_until > '-infinity' THEN {PAST} ELSE lease_until END"
 
 # A message that is consumed again has a new row, which an UPDATE that has waited for
 # the former one does not see; another UPDATE does.
@@ -32,8 +34,7 @@ class Expire(Call):
 
     @staticmethod
     def sql(p):
-        return (f"UPDATE idem_key SET expires_at = {PAST}, lease_until = CASE WHEN lease_until IS NOT NULL"
-                f" THEN {PAST} END WHERE key = {literal(p['key'])} AND scope = {literal(p.get('scope') or '')}"
+        return (f"UPDATE idem_key SET expires_at = {PAST}, lease_until = {LAPSED} WHERE key = {literal(p['key'])} AND scope = {literal(p.get('scope') or '')}"
                 " RETURNING key")
 
     @staticmethod
@@ -59,7 +60,7 @@ class Lapse(Call):
 
     @staticmethod
     def sql(p):
-        return (f"UPDATE idem_key SET lease_until = CASE WHEN lease_until IS NOT NULL THEN {PAST} END"
+        return (f"UPDATE idem_key SET lease_until = {LAPSED}"
                 f" WHERE key = {literal(p['key'])} AND scope = {literal(p.get('scope') or '')} RETURNING key")
 
     @staticmethod
