@@ -87,6 +87,7 @@ OBJS = \
 	src/run/committed_row.o \
 	src/run/definition.o \
 	src/run/named_objects.o \
+	src/run/operation.o \
 	src/run/own_names.o \
 	src/run/plan_cache.o \
 	src/run/planner_hook.o \

@@ -5,12 +5,23 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_attribute.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "base/error.h"
 
 /* The class of "snapshot too old", which there is no more from 17 on. */
 #define SNAPSHOT_FAILURE	MAKE_SQLSTATE('7', '2', '0', '0', '0')
+
+/* How far a name may be from the one that was meant; core takes the same. */
+#define MAX_DISTANCE	3
 
 /*
  * Has a function add to the context of errors, until idem_error_pop_context() or
@@ -82,17 +93,76 @@ idem_error_no_relation(Oid relid)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("relation with OID %u does not exist", relid)));
+			 errmsg("relation with OID %u does not exist", relid),
+	/* a table of users', dropped meanwhile, is no slip of the caller's */
+			 relid < FirstNormalObjectId ?
+			 errhint("A number in the place of a table is its OID: name the table, and give the row's id after it.") : 0));
+}
+
+/* Has an error name a table in its fields, as errtable() does. */
+int
+idem_error_table(Oid relid)
+{
+	const char *name = get_rel_name(relid);
+
+	if (name != NULL)
+	{
+		err_generic_string(PG_DIAG_SCHEMA_NAME,
+						   get_namespace_name(get_rel_namespace(relid)));
+		err_generic_string(PG_DIAG_TABLE_NAME, name);
+	}
+	return 0;
+}
+
+/*
+ * The column of a relation whose name is nearest to one that there is not, or NULL
+ * if none is near: at most half of the letters change, and three.  That is how
+ * scanRTEForColumn() has it.
+ */
+static const char *
+nearest_column(Oid relid, const char *name)
+{
+	CatCList   *columns = SearchSysCacheList1(ATTNAME, ObjectIdGetDatum(relid));
+	int			length = strlen(name);
+	int			shown = pg_mbcliplen(name, length, NAMEDATALEN);
+	int			least = Min(MAX_DISTANCE, length / 2) + 1;
+	const char *nearest = NULL;
+
+	for (int i = 0; i < columns->n_members; i++)
+	{
+		Form_pg_attribute att =
+			(Form_pg_attribute) GETSTRUCT(&columns->members[i]->tuple);
+		int			distance;
+
+		if (att->attnum <= 0 || att->attisdropped)
+			continue;
+		distance = varstr_levenshtein_less_equal(NameStr(att->attname),
+												 strlen(NameStr(att->attname)),
+												 name, shown,
+												 1, 1, 1, least, true);
+		if (distance < least)
+		{
+			least = distance;
+			nearest = pstrdup(NameStr(att->attname));
+		}
+	}
+	ReleaseCatCacheList(columns);
+	return nearest;
 }
 
 /* A relation has no column of that name. */
 void
 idem_error_no_column(Oid relid, const char *name)
 {
+	const char *nearest = nearest_column(relid, name);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("column \"%s\" of relation \"%s\" does not exist",
-					name, get_rel_name(relid))));
+					name, get_rel_name(relid)),
+			 nearest != NULL ?
+			 errhint("Perhaps you meant the column \"%s\".", nearest) : 0,
+			 idem_error_table(relid)));
 }
 
 /* There is no row named by id that the caller may see; hint may be NULL. */
@@ -103,7 +173,8 @@ idem_error_no_row(Oid relid, const char *id, const char *hint)
 			(errcode(ERRCODE_IDEM_ROW_NOT_FOUND),
 			 errmsg("row not found in \"%s\"", get_rel_name(relid)),
 			 errdetail("No row has the key %s, or it is not visible to you.", id),
-			 hint ? errhint("%s", hint) : 0));
+			 hint ? errhint("%s", hint) : 0,
+			 idem_error_table(relid)));
 }
 
 /* Another transaction took the key after this one's snapshot. */

@@ -27,6 +27,7 @@ pg_noreturn extern void idem_error_length(const char *argument, int length,
 										  int least, int most);
 pg_noreturn extern void idem_error_no_relation(Oid relid);
 pg_noreturn extern void idem_error_no_column(Oid relid, const char *name);
+extern int	idem_error_table(Oid relid);
 pg_noreturn extern void idem_error_no_row(Oid relid, const char *id,
 										  const char *hint);
 pg_noreturn extern void idem_error_serialization(const char *key);

@@ -9,21 +9,22 @@
 typedef struct Outcome
 {
 	const char *name;			/* as the value of idem_outcome is called */
+	const char *call;			/* which calls leave it in a key's row */
 	bool		is_claim;		/* does the row of a claimed key keep it? */
 } Outcome;
 
 static const Outcome outcomes[] = {
-	[IDEM_INSERTED] = {"inserted"},
-	[IDEM_UPDATED] = {"updated"},
-	[IDEM_UNCHANGED] = {"unchanged"},
-	[IDEM_EXECUTED] = {"executed"},
+	[IDEM_INSERTED] = {"inserted", "an upsert"},
+	[IDEM_UPDATED] = {"updated", "an upsert or an update"},
+	[IDEM_UNCHANGED] = {"unchanged", "an upsert or an update"},
+	[IDEM_EXECUTED] = {"executed", "idem_execute()"},
 	[IDEM_CLAIMED] = {"claimed"},	/* only reported, the row is in progress */
-	[IDEM_IN_PROGRESS] = {"in_progress", .is_claim = true},
-	[IDEM_ABANDONED] = {"abandoned", .is_claim = true},
-	[IDEM_COMPLETED] = {"completed", .is_claim = true},
-	[IDEM_FAILED] = {"failed", .is_claim = true},
-	[IDEM_APPLIED] = {"applied"},
-	[IDEM_NOOP] = {"noop"},
+	[IDEM_IN_PROGRESS] = {"in_progress", "a claim", .is_claim = true},
+	[IDEM_ABANDONED] = {"abandoned", "a claim", .is_claim = true},
+	[IDEM_COMPLETED] = {"completed", "a claim", .is_claim = true},
+	[IDEM_FAILED] = {"failed", "a call that failed", .is_claim = true},
+	[IDEM_APPLIED] = {"applied", "a transition"},
+	[IDEM_NOOP] = {"noop", "a transition"},
 };
 
 StaticAssertDecl(lengthof(outcomes) == IDEM_OUTCOMES,
@@ -35,6 +36,14 @@ idem_outcome_name(IdemOutcome outcome)
 {
 	Assert(outcome < IDEM_OUTCOMES && outcomes[outcome].name != NULL);
 	return outcomes[outcome].name;
+}
+
+/* Which calls use a key so that its row keeps this outcome, for messages. */
+const char *
+idem_outcome_call(IdemOutcome outcome)
+{
+	Assert(outcome < IDEM_OUTCOMES && outcomes[outcome].call != NULL);
+	return _(outcomes[outcome].call);
 }
 
 /* Does a key whose row keeps this outcome belong to a claim? */

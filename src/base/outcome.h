@@ -28,6 +28,7 @@ typedef enum IdemOutcome
 #define IDEM_OUTCOMES	(IDEM_NOOP + 1)
 
 extern const char *idem_outcome_name(IdemOutcome outcome);
+extern const char *idem_outcome_call(IdemOutcome outcome);
 extern bool idem_outcome_is_claim(IdemOutcome outcome);
 
 #endif							/* IDEM_OUTCOME_H */

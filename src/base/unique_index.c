@@ -109,7 +109,8 @@ idem_unique_index_need_primary(IdemUniqueIndex *unique, Relation rel)
 				 errmsg("table \"%s\" has no primary key to find a row by",
 						RelationGetRelationName(rel)),
 				 errdetail("A deferrable primary key does not count."),
-				 errhint("Add a primary key.")));
+				 errhint("Add a primary key."),
+				 errtable(rel)));
 }
 
 /* The operator that compares a column with a value, as SQL. */

@@ -21,12 +21,8 @@ void
 idem_params_check(Jsonb *params)
 {
 	if (!JB_ROOT_IS_ARRAY(params) || JB_ROOT_IS_SCALAR(params))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"params\" must be a JSON array"),
-				 errdetail("It is of type %s.",
-						   idem_row_to_jsonb_type(params)),
-				 errhint("List the values of $1, $2, and so on: [10, \"text\", null].")));
+		idem_row_to_jsonb_error(params, "params", "array",
+								_("List the values of $1, $2, and so on: [10, \"text\", null]."));
 }
 
 /* Which parameter an error is about. */

@@ -102,6 +102,8 @@ write_sql(const void *state, int which)
 	return sql.data;
 }
 
+static const IdemOperation operation = {gettext_noop("look at a row of")};
+
 /*
  * Reads the key of the row that the caller means, as the row has it.  False:
  * the caller sees no such row.  Raises 42501 if the caller may not read the
@@ -119,7 +121,8 @@ find_row(Relation rel, List *attachments, const IdemUniqueIndex *key,
 		.signature = {&signature, sizeof(signature)},
 		.write_sql = write_sql, .state = &target,
 		.nargs = key->ncolumns, .argtypes = types,
-		.table = RelationGetRelid(rel), .looks = true
+		.table = RelationGetRelid(rel), .looks = true,
+		.operation = &operation
 	};
 	Datum		found[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];

@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -221,15 +222,21 @@ idem_key_table_check_owner(const IdemKeyRow *row, const char *key)
 void
 idem_key_table_check_request(const IdemKeyRow *row, const char *key, bool same)
 {
+	bool		of_table;
+
 	if (same)
 		return;
+	of_table = OidIsValid(RelnameGetRelid(key));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_KEY_MISMATCH),
 			 errmsg("key \"%s\" was used for a different request", key),
-			 errdetail("It was used at %s by role \"%s\", with outcome \"%s\".",
+			 errdetail("It was used for %s at %s by role \"%s\", with outcome \"%s\".",
+					   idem_outcome_call(row->outcome),
 					   timestamptz_to_str(row->created_at),
 					   idem_key_table_claimer(row),
 					   idem_outcome_name(row->outcome)),
+			 of_table ?
+			 errhint("The key is the name of a table: give the key first, one for each request, then the table.") :
 			 errhint("Send exactly the same request to retry it, or use a new key for a new request.")));
 }
 

@@ -73,7 +73,8 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("key \"%s\" is not that of a claim", key->name),
-				 errdetail("It was used by a call with outcome \"%s\".",
+				 errdetail("It was used for %s, with outcome \"%s\".",
+						   idem_outcome_call(row->outcome),
 						   idem_outcome_name(row->outcome)),
 				 errhint("Only what idem_claim() began is completed, failed, released or extended.")));
 	if (fence != NULL && *fence != row->fence)

@@ -427,7 +427,8 @@ idem_guard_require(IdemGuards *guards, const char *machine,
 			 errmsg("transition of \"%s\" from \"%s\" to \"%s\" was refused by its guard",
 					RelationGetRelationName(guards->rel), edge->from, edge->to),
 			 errdetail("Guard %s of state machine \"%s\" returned %s.",
-					   edge->guard, machine, isnull ? "null" : "false")));
+					   edge->guard, machine, isnull ? "null" : "false"),
+			 errtable(guards->rel)));
 }
 
 static void

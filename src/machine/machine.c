@@ -332,7 +332,8 @@ idem_machine_error_transition(const IdemMachine *machine, Relation rel,
 						RelationGetRelationName(rel), to),
 				 errdetail("State machine \"%s\" begins with \"%s\".",
 						   machine->name, machine->initial),
-				 errhint("To load rows that are further on, set session_replication_role to replica or disable the table's triggers meanwhile.")));
+				 errhint("To load rows that are further on, set session_replication_role to replica or disable the table's triggers meanwhile."),
+				 errtable(rel)));
 
 	initStringInfo(&allowed);
 	foreach(lc, idem_machine_exits(machine, from))
@@ -346,7 +347,8 @@ idem_machine_error_transition(const IdemMachine *machine, Relation rel,
 			 errdetail("State machine \"%s\" leads from \"%s\" to %s.",
 					   machine->name, from, allowed.data) :
 			 errdetail("State machine \"%s\" leads nowhere from \"%s\".",
-					   machine->name, from)));
+					   machine->name, from),
+			 errtable(rel)));
 }
 
 /* Registers for invalidations.  To be called once, from _PG_init. */

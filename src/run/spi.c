@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 
+#include "base/compat.h"
 #include "run/own_names.h"
 #include "run/spi.h"
 
@@ -59,10 +60,31 @@ text_of(const IdemPlan *plan)
 		((CachedPlanSource *) linitial(sources))->query_string;
 }
 
+/*
+ * The error that was caught, where it is to be thrown again about an operation,
+ * NULL where it stays as it is.  The memory is what was current before.
+ */
+static ErrorData *
+take_error(const IdemOperationOn *operation, const char *sql, MemoryContext memory)
+{
+	return operation->kind == NULL ? NULL :
+		idem_operation_error(operation, sql, memory);
+}
+
+pg_noreturn static void
+throw_again(ErrorData *error)
+{
+	if (error == NULL)
+		PG_RE_THROW();
+	ReThrowError(error);
+}
+
 /* The same of a statement that may be idem's: if own is not NULL, own tells. */
 static SPIPlanPtr
-prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnNames *own)
+prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnNames *own,
+			const IdemOperationOn *operation)
 {
+	MemoryContext memory = CurrentMemoryContext;
 	IdemOwnNames named = {NULL};
 	IdemOwnNames outer;
 	volatile SPIPlanPtr plan = NULL;
@@ -76,31 +98,41 @@ prepare_own(const char *sql, int nargs, Oid *argtypes, const IdemOwnNames *own)
 	{
 		plan = prepare(sql, nargs, argtypes);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		idem_own_names_end(&outer);
+		throw_again(take_error(operation, sql, memory));
 	}
 	PG_END_TRY();
+	idem_own_names_end(&outer);
 	return plan;
 }
 
 /*
  * Makes a plan that lives until idem_spi_forget(), and with it data_size bytes of
  * zeros.  own tells what the text may name, but for the text; NULL: the text is
- * another's.
+ * another's.  operation is what errors say that it does; NULL: they have the text.
  */
 IdemPlan *
 idem_spi_prepare(const char *sql, int nargs, Oid *argtypes, Size data_size,
-				 const IdemOwnNames *own)
+				 const IdemOwnNames *own, const IdemOperationOn *operation)
 {
+	static const IdemOperationOn none = {NULL};
 	Size		size = MAXALIGN(sizeof(IdemPlan));
 	SPIPlanPtr	made;
 	IdemPlan   *plan;
 
 	connect_spi();
-	made = prepare_own(sql, nargs, argtypes, own);
+	made = prepare_own(sql, nargs, argtypes, own,
+					   operation != NULL ? operation : &none);
 	plan = MemoryContextAllocZero(TopMemoryContext, size + data_size);
 	plan->plan = made;
+	if (operation != NULL)
+	{
+		plan->operation.kind = operation->kind;
+		plan->operation.said = MemoryContextStrdup(TopMemoryContext,
+												   operation->said);
+	}
 	if (own != NULL)
 	{
 		plan->own = *own;
@@ -143,6 +175,8 @@ free_plan(IdemPlan *plan)
 	SPI_freeplan(plan->plan);
 	if (plan->memory != NULL)
 		MemoryContextDelete(plan->memory);
+	if (plan->operation.said != NULL)
+		pfree(unconstify(char *, plan->operation.said));
 	pfree(plan);
 }
 
@@ -259,6 +293,7 @@ send_rows(const IdemPlan *plan, const IdemExecution *how)
 static uint64
 run_plan(IdemPlan *plan, const IdemExecution *how)
 {
+	MemoryContext memory = CurrentMemoryContext;
 	volatile uint64 rows;
 	IdemOwnNames outer;
 
@@ -268,12 +303,18 @@ run_plan(IdemPlan *plan, const IdemExecution *how)
 	{
 		rows = how->dest != NULL ? send_rows(plan, how) : take_row(plan, how);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
+		ErrorData  *error;
+
 		idem_own_names_end(&outer);
+		error = take_error(&plan->operation, plan->own.text, memory);
 		end_running(plan);
+		throw_again(error);
 	}
 	PG_END_TRY();
+	idem_own_names_end(&outer);
+	end_running(plan);
 	return rows;
 }
 

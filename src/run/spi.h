@@ -8,6 +8,7 @@
 #include "executor/spi.h"
 
 #include "run/own_names.h"
+#include "run/operation.h"
 
 /*
  * A plan: that of a statement of idem's own, which the statement points to, or
@@ -21,6 +22,7 @@ typedef struct IdemPlan
 	bool		forgotten;		/* to be freed with the last of them? */
 	MemoryContext memory;		/* goes with the plan; NULL: none is needed */
 	IdemOwnNames own;			/* what its text may name, if it is idem's */
+	IdemOperationOn operation;	/* what its errors say that it does */
 	/* of a plan that is kept under a signature */
 	bool		stale;			/* have roles changed since it was made? */
 	void	   *data;			/* its user's; all zero at first */
@@ -47,7 +49,8 @@ typedef struct IdemExecution
 
 /* For spi_own.c and spi_caller.c. */
 extern IdemPlan *idem_spi_prepare(const char *sql, int nargs, Oid *argtypes,
-								  Size data_size, const IdemOwnNames *own);
+								  Size data_size, const IdemOwnNames *own,
+								  const IdemOperationOn *operation);
 extern bool idem_spi_is_valid(const IdemPlan *plan);
 extern List *idem_spi_sources(const IdemPlan *plan);
 extern void idem_spi_forget(IdemPlan *plan);

@@ -16,6 +16,7 @@
 
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
+#include "utils/lsyscache.h"
 #include "utils/plancache.h"
 
 #include "run/plan_cache.h"
@@ -106,6 +107,15 @@ idem_spi_caller_find(const IdemCallerStatement *statement)
 	return is_current(plan) ? plan : NULL;
 }
 
+/* What an operation on a table is called in errors. */
+static const char *
+said_of(const IdemOperation *operation, Oid table)
+{
+	const char *name = get_rel_name(table);
+
+	return psprintf("%s \"%s\"", _(operation->name), name != NULL ? name : "");
+}
+
 /*
  * Prepares a statement and keeps its plan, in the place of the one that there may
  * be.  It is good until the next call of this file.
@@ -114,10 +124,15 @@ IdemPlan *
 idem_spi_caller_keep(const IdemCallerStatement *statement, const char *sql)
 {
 	IdemOwnNames own = {NULL, statement->table, statement->looks};
-	IdemPlan   *plan = idem_spi_prepare(sql, statement->nargs,
-										statement->argtypes,
-										statement->data_size,
-										statement->write_sql != NULL ? &own : NULL);
+	IdemOperationOn operation = {statement->operation};
+	IdemPlan   *plan;
+
+	if (operation.kind != NULL)
+		operation.said = said_of(operation.kind, statement->table);
+	plan = idem_spi_prepare(sql, statement->nargs, statement->argtypes,
+							statement->data_size,
+							statement->write_sql != NULL ? &own : NULL,
+							operation.kind != NULL ? &operation : NULL);
 
 	idem_plan_cache_evict(is_current);
 	idem_plan_cache_keep(statement->signature, plan);

@@ -26,6 +26,8 @@ typedef struct IdemCallerStatement
 	/* of one that write_sql writes: what it may name */
 	Oid			table;			/* InvalidOid: what is the server's */
 	bool		looks;			/* may it run no code but the server's? */
+	/* and what its errors say that it does; NULL: they have its text */
+	const IdemOperation *operation;
 } IdemCallerStatement;
 
 /*

@@ -74,7 +74,7 @@ ready(IdemStatement *statement, Oid table)
 	for (int i = 0; i < statement->nargs; i++)
 		argtypes[i] = OidIsValid(statement->argtypes[i]) ?
 			statement->argtypes[i] : cat->outcome_type;
-	plan = idem_spi_prepare(sql, statement->nargs, argtypes, 0, &own);
+	plan = idem_spi_prepare(sql, statement->nargs, argtypes, 0, &own, NULL);
 	pfree(sql);
 
 	/* an execution of the former may be under way below this one */

@@ -41,12 +41,8 @@ idem_column_sql_names(Jsonb *object, const char *argument,
 	List	   *names = NIL;
 
 	if (!JB_ROOT_IS_OBJECT(object))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" must be a JSON object", argument),
-				 errdetail("It is of type %s.",
-						   idem_row_to_jsonb_type(object)),
-				 errhint("Name each column with its value: {\"total\": 12.50, \"status\": \"PENDING\"}.")));
+		idem_row_to_jsonb_error(object, argument, "object",
+								_("Name each column with its value: {\"total\": 12.50, \"status\": \"PENDING\"}."));
 
 	it = JsonbIteratorInit(&object->root);
 	(void) JsonbIteratorNext(&it, &v, false);

@@ -127,6 +127,36 @@ idem_row_to_jsonb_type(const Jsonb *json)
 	return TextDatumGetCString(name);
 }
 
+/* Is it a string that holds an object or an array as text? */
+static bool
+encoded_twice(const Jsonb *json)
+{
+	JsonbValue	v;
+
+	return JB_ROOT_IS_SCALAR(json) &&
+		JsonbExtractScalar(unconstify(JsonbContainer *, &json->root), &v) &&
+		v.type == jbvString && v.val.string.len > 0 &&
+		strchr("{[", v.val.string.val[0]) != NULL;
+}
+
+/* Raises 22023: an argument is not what it has to be, an object or an array. */
+void
+idem_row_to_jsonb_error(const Jsonb *json, const char *argument,
+						const char *wanted, const char *hint)
+{
+	bool		twice = encoded_twice(json);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must be a JSON %s", argument, wanted),
+			 twice ?
+			 errdetail("It is a string that holds JSON: it was encoded twice.") :
+			 errdetail("It is of type %s.", idem_row_to_jsonb_type(json)),
+			 twice ?
+			 errhint("Give the client library the value itself, or its JSON as text, but not that text as a value.") :
+			 errhint("%s", hint)));
+}
+
 /* Are two values the same, to the byte? */
 bool
 idem_row_to_jsonb_same(const Jsonb *a, const Jsonb *b)

@@ -13,6 +13,10 @@
 
 extern bool idem_row_to_jsonb_same(const Jsonb *a, const Jsonb *b);
 extern const char *idem_row_to_jsonb_type(const Jsonb *json);
+pg_noreturn extern void idem_row_to_jsonb_error(const Jsonb *json,
+												const char *argument,
+												const char *wanted,
+												const char *hint);
 extern void idem_row_to_jsonb_name(IdemJsonbState *state, const char *name);
 extern void idem_row_to_jsonb_push(IdemJsonbState *state, TupleDesc desc,
 								   HeapTuple tuple);

@@ -184,7 +184,8 @@ idem_row_version_error(Oid relid, const char *id, const IdemRowVersion *actual,
 					   (long long) expected->number),
 			 actual->exists ?
 			 errhint("Read the row again and decide anew.") :
-			 errhint("Give the row a version, and make the column NOT NULL.")));
+			 errhint("Give the row a version, and make the column NOT NULL."),
+			 idem_error_table(relid)));
 }
 
 /* Appends the version as a value of a statement; null if there is no column. */

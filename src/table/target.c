@@ -77,7 +77,8 @@ idem_target_error_kept(const IdemTarget *target, const char *id,
 			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 			 errmsg("row %s of \"%s\" was kept from being updated",
 					id, RelationGetRelationName(target->rel)),
-			 errhint("%s", hint)));
+			 errhint("%s", hint),
+			 errtable(target->rel)));
 }
 
 /* The attribute of a column. */

@@ -78,6 +78,8 @@ statement_of(List *attachments, bool whole)
 	return column * 2 + (whole ? 1 : 0);
 }
 
+static const IdemOperation operation = {gettext_noop("look at a row of")};
+
 /* Reads the states of the row, and the whole row if that is asked for. */
 static const char *
 write_sql(const void *state, int which)
@@ -155,7 +157,8 @@ read_row(Relation rel, List *attachments, const IdemPkValue *id, bool whole)
 		statement_of(attachments, whole)},
 		.write_sql = write_sql, .state = &target,
 		.argtypes = types,
-		.table = RelationGetRelid(rel), .looks = true
+		.table = RelationGetRelid(rel), .looks = true,
+		.operation = &operation
 	};
 	int			count = list_length(attachments);
 	Datum	   *values = palloc(sizeof(Datum) * (count + 1));

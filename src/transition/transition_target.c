@@ -224,6 +224,8 @@ statement_of(const IdemTransitionTarget *target, IdemTransitionStatement which)
 	return target->attachment.status * (IDEM_TRANSITION_UPDATE + 1) + which;
 }
 
+static const IdemOperation operation = {gettext_noop("transition of")};
+
 static const char *
 write_sql(const void *state, int which)
 {
@@ -275,7 +277,7 @@ idem_transition_target_run(IdemTransitionTarget *target,
 		.nargs = target->table.key.ncolumns +
 		(which == IDEM_TRANSITION_UPDATE ? 2 : 0),
 		.argtypes = target->types,
-		.table = RelationGetRelid(target->table.rel)
+		.table = RelationGetRelid(target->table.rel), .operation = &operation
 	};
 	Datum		values[2];
 	bool		isnull[2];

@@ -222,6 +222,8 @@ write_sql(const void *state, int which)
 	return buf.data;
 }
 
+static const IdemOperation operation = {gettext_noop("update of")};
+
 static IdemPlan *
 plan_for(const IdemUpdateTarget *target, IdemUpdateStatement which)
 {
@@ -232,7 +234,7 @@ plan_for(const IdemUpdateTarget *target, IdemUpdateStatement which)
 	IdemCallerStatement statement = {
 		.write_sql = write_sql, .state = target,
 		.nargs = target->nparams, .argtypes = target->types,
-		.table = RelationGetRelid(target->table.rel)
+		.table = RelationGetRelid(target->table.rel), .operation = &operation
 	};
 
 	/* Privileges shape the statements, hence the user. */

@@ -63,12 +63,8 @@ idem_merge_rules(Jsonb *merge, const List *fields)
 	char	   *column = NULL;
 
 	if (!JB_ROOT_IS_OBJECT(merge))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"merge\" must be a JSON object"),
-				 errdetail("It is of type %s.",
-						   idem_row_to_jsonb_type(merge)),
-				 errhint("Name columns with their rules: {\"seen_at\": \"max\", \"tags\": \"union\"}.")));
+		idem_row_to_jsonb_error(merge, "merge", "object",
+								_("Name columns with their rules: {\"seen_at\": \"max\", \"tags\": \"union\"}."));
 
 	foreach(lc, fields)
 		rules = lappend_int(rules, IDEM_MERGE_NONE);

@@ -53,6 +53,23 @@ idem_upsert_run_init(IdemUpsertState *state, const IdemUpsert *upsert)
 		appendStringInfoChar(signature, (char) lfirst_int(lc));
 }
 
+/* What the caller may do about an error that comes of upserting as such. */
+static const char *
+hint(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_NOT_NULL_VIOLATION:
+			return gettext_noop("An upsert names every column that a new row needs; idem_update() changes some columns of a row that is there.");
+		case ERRCODE_GENERATED_ALWAYS:
+			return gettext_noop("Leave out what the table generates, and find the row by other columns with \"conflict\", or change it with idem_update().");
+		default:
+			return NULL;
+	}
+}
+
+static const IdemOperation operation = {gettext_noop("upsert into"), hint};
+
 static const char *
 write_sql(const void *spec, int which)
 {
@@ -66,7 +83,7 @@ statement_of(IdemUpsertState *state, IdemUpsertStatement which)
 	IdemCallerStatement statement = {
 		.signature = {state->signature.data, state->signature.len, which},
 		.write_sql = write_sql, .state = &state->upsert->spec,
-		.table = state->upsert->spec.target,
+		.table = state->upsert->spec.target, .operation = &operation,
 		.nargs = lengthof(argtypes), .argtypes = argtypes,
 		.data_size = which == IDEM_UPSERT_WRITE ?
 		sizeof(IdemUpsertExperience) : 0

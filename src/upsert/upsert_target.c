@@ -184,14 +184,16 @@ find_arbiter(IdemUpsertTarget *target)
 				 errmsg("table \"%s\" has no primary key to upsert by",
 						RelationGetRelationName(target->table.rel)),
 				 errdetail("A deferrable primary key does not count."),
-				 errhint("Add a primary key, or name the columns of a unique index with \"conflict\".")));
+				 errhint("Add a primary key, or name the columns of a unique index with \"conflict\"."),
+				 errtable(target->table.rel)));
 	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
 				 errmsg("table \"%s\" has no unique index on exactly the columns of \"conflict\"",
 						RelationGetRelationName(target->table.rel)),
 				 errdetail("Partial, deferrable and expression indexes do not count."),
-				 errhint("Create a unique index on these columns, or name those of another.")));
+				 errhint("Create a unique index on these columns, or name those of another."),
+				 errtable(target->table.rel)));
 
 	target->has_arbiter = true;
 	target->named = true;
