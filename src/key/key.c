@@ -302,6 +302,18 @@ typedef enum Work
 } Work;
 
 /*
+ * Is a row that of this request?  One without a fingerprint was brought from a
+ * table of the user's own, which has not told the request (docs/migrating.md).
+ */
+static bool
+is_of(const IdemKeyRow *row, const pg_uuid_t *fingerprint)
+{
+	if (row->fingerprint_isnull)
+		return !idem_key_table_is_claim(row);
+	return idem_key_table_is_of(row, fingerprint);
+}
+
+/*
  * Begins the work of a key, whose lock is held on return.  If it has been done, or
  * others are doing it and the call does not wait, answer is what came of it, and the
  * lock is not held.
@@ -329,7 +341,7 @@ begin(IdemKey *key, IdemAnswer *answer)
 	idem_key_table_check_owner(&row, key->name);
 	idem_key_table_check_request(&row, key->name,
 								 found == IDEM_KEY_LIVE &&
-								 idem_key_table_is_of(&row, &key->fingerprint));
+								 is_of(&row, &key->fingerprint));
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
