@@ -536,6 +536,8 @@ class Run:
     def touched(self, session):
         """The items that a statement under way has locked, and the one it waits for."""
         view = self.view(session)
+        # it waits, so nobody had its key
+        view.keys_in_use = lambda item: False
         try:
             calls.CALLS[session.pending.what].expect(view, session.pending.p)
         except model.Busy as busy:

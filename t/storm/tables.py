@@ -3,7 +3,7 @@
 import json
 
 from calls import keyed
-from calls.base import public, tidy
+from calls.base import public, tidy, trimmed
 from calls.keys import told
 
 
@@ -25,7 +25,7 @@ def there(server, state):
         (scope, key): [outcome, tidy(json.loads(response)) if response else None, fence,
                        tidy(json.loads(request)) if request else None]
         for scope, key, outcome, response, fence, request in server.rows(
-            "SELECT k.scope, k.key, l.outcome, l.response, l.fence, l.request"
+            f"SELECT k.scope, k.key, l.outcome, {trimmed('l.response')}, l.fence, l.request"
             " FROM idem_key AS k, idem_lookup(k.key, k.scope) AS l WHERE k.expires_at > now()")
         if comparable(state.get(("key", scope, key), {"fp": None}))}
     yield "idem_message", {item[1:]: row["expired"] for item, row in state.items() if item[0] == "message"}, {

@@ -77,6 +77,15 @@ def named(p, *names):
     return "".join(f", {n} => {literal(p[n])}" for n in names if p.get(n) is not None)
 
 
+# What an error that is kept as an answer has beside its SQLSTATE.
+WORDS = "{message,detail,hint,schema,table,column,datatype,constraint}"
+
+
+def trimmed(column):
+    """A column that may have an error, as SQL without the error's words."""
+    return f"CASE WHEN jsonb_typeof({column}) = 'object' THEN {column} - '{WORDS}'::text[] ELSE {column} END"
+
+
 def boolean(value):
     return "t" if value else "f"
 

@@ -32,7 +32,7 @@ class Check(Call):
         if p["kind"] in COMMANDS:
             command, params = COMMANDS[p["kind"]].format(**p), f"[{p['n']}, {p['id']}]"
         elif p["kind"] == "upsert":
-            command = keys.Upsert.sql(p["call"]).replace("outcome, replayed, result", "outcome", 1)
+            command = f"SELECT outcome FROM {keys.Upsert.call(p['call'])}"
         else:
             command = messages.Consume.sql(p["call"])
         return ("SELECT idempotent, same_answer, jsonb_array_length(differences), rewritten"

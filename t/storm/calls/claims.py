@@ -52,7 +52,7 @@ class Claim(Call):
         state = keyed.stands(row)
         if state in (keyed.LIVE, keyed.LAPSED):
             keyed.check_owner(view, row)
-            if row["outcome"] not in keyed.CLAIMS or (
+            if not keyed.is_claim(row) or (
                     row["fp"] is not None and p["request"] is not None and row["fp"] != fingerprint(p)):
                 raise Refused("ID001")
         if state == keyed.LIVE:
@@ -94,7 +94,7 @@ def held(view, p):
     if keyed.stands(row) in (keyed.NOTHING, keyed.EXPIRED):
         raise Refused("ID003")
     keyed.check_owner(view, row)
-    if row["outcome"] not in keyed.CLAIMS:
+    if not keyed.is_claim(row):
         raise Refused("55000")
     if p["fence"] is not None and p["fence"] != row["fence"]:
         raise Refused("ID002")

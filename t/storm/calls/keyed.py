@@ -42,6 +42,11 @@ def stands(row):
     return LIVE
 
 
+def is_claim(row):
+    """Work that was refused has the outcome of a claim that failed."""
+    return row["outcome"] in CLAIMS and not row["refused"]
+
+
 def is_ours(view, role):
     return view.role in (SUPER, role) or role in MEMBERS.get(view.role, ())
 
@@ -92,43 +97,87 @@ def find(view, item, busy=None):
 
 def new_row(view, **values):
     row = {"outcome": None, "fp": None, "response": None, "fence": 1, "role": view.role, "expired": False,
-           "leased": False, "lapsed": False, "request": None, "answer": None}
+           "leased": False, "lapsed": False, "request": None, "answer": None, "refused": False}
     row.update(values)
     return row
 
 
-def begin(view, item, fp):
-    """None: the work is to be done.  Else the answer of the first call."""
-    row = find(view, item)
+def options(rng, p, refusals):
+    """How the work is to be done, which is no part of the request."""
+    if rng.random() < 0.4 and p["key"] is not None:
+        p["remember_errors"] = rng.choice(refusals)
+    if rng.random() < 0.2:
+        p["wait"] = False
+    if rng.random() < 0.1:
+        p["store_response"] = False
+    return p
+
+
+def options_sql(p):
+    errors = p.get("remember_errors")
+    return (f", remember_errors => '{{{','.join(errors)}}}'" if errors else "") + "".join(
+        f", {name} => false" for name in ("wait", "store_response") if p.get(name) is False)
+
+
+def begin(view, item, fp, wait, columns):
+    """None: the work is to be done.  Else the answer of the first call, or that it is in progress."""
+    if wait:
+        row = find(view, item)
+    else:
+        progress = [["in_progress", "f", *[None] * columns]]
+        row = find(view, item, lambda strange: "strange" if strange else "busy")
+        if row == "strange":
+            # whose it is depends on which version of the row is met
+            raise Refused("42501", rows=progress)
+        if row == "busy" or (stands(row) != LIVE and view.keys_in_use(item)):
+            return progress
     state = stands(row)
     if state in (NOTHING, EXPIRED):
         return None
     check_owner(view, row)
     if state == LAPSED or row["fp"] != fp:
         raise Refused("ID001")
+    view.replayed = True
     return row["answer"]
 
 
-def finish(view, item, fp, outcome, answer, response=None):
+def finish(view, item, fp, outcome, answer, response=None, refused=False):
     before = view.current(item)
-    view.write(item, new_row(view, outcome=outcome, fp=fp, answer=answer, response=response,
+    view.write(item, new_row(view, outcome=outcome, fp=fp, answer=answer, response=response, refused=refused,
                              fence=before["fence"] + 1 if before else 1))
 
 
-def once(view, p, fp, work, response=None):
+def once(view, p, fp, work, response=None, columns=1):
     """Runs the work of a call that may have a key, whose rows have REPLAYED where it is
-    to say whether they are a replay.  response(rows): what idem_lookup() gives of them."""
+    to say whether they are a replay.  response(rows): what idem_lookup() gives of them.
+    columns: how many there are after that, for an answer that has none of them."""
     if p.get("key") is None:
         return fill_in(work(), "f")
     check_scope(view, p)
     item = item_of(p)
-    rows = begin(view, item, fp)
+    rows = begin(view, item, fp, p.get("wait") is not False, columns)
     if rows is not None:
-        view.replayed = True
         return fill_in(rows, "t")
-    rows = work()
-    finish(view, item, fp, outcome_of(rows), rows, response(rows) if response else None)
-    return fill_in(rows, "f")
+    refused = False
+    try:
+        rows = work()
+    except Refused as error:
+        if not is_remembered(p, error):
+            raise
+        # its locks go with it
+        view.undo()
+        refused = True
+        rows = [["failed", REPLAYED, {"sqlstate": error.states[0]}, *[None] * (columns - 1)]]
+    told, kept = rows, response(rows) if response else rows[0][2] if refused else None
+    if p.get("store_response") is False:
+        rows, kept = [[rows[0][0], REPLAYED, *[None] * columns]], None
+    finish(view, item, fp, outcome_of(rows), rows, kept, refused)
+    return fill_in(told, "f")
+
+
+def is_remembered(p, error):
+    return error.rows is None and len(error.states) == 1 and any(
+        error.states[0].startswith(name) for name in p.get("remember_errors") or ())
 
 
 def fill_in(rows, replayed):
@@ -148,5 +197,6 @@ REPLAYED = _Replayed()          # stands in an answer for whether it is a replay
 
 def outcome_of(rows):
     """The outcome that a key keeps of an answer."""
-    outcomes = {v for row in rows for v in row if v in ("inserted", "updated", "unchanged", "executed", "applied", "noop")}
+    outcomes = {v for row in rows for v in row if v in ("inserted", "updated", "unchanged", "executed", "applied", "noop",
+                                                           "failed")}
     return "applied" if "applied" in outcomes else outcomes.pop() if outcomes else None

@@ -3,7 +3,7 @@
 from model import Refused
 
 from . import keyed
-from .base import Call, born, literal, named, pick, public, tidy
+from .base import Call, born, literal, named, pick, public, tidy, trimmed
 from .keyed import REPLAYED
 
 ROWS = 3
@@ -108,14 +108,18 @@ class Upsert(Call):
         p = keyed.request(rng, keyed.choose_key(rng, "u", {}), cls.make)
         if "merge" in p and rng.random() < 0.4:
             p["key"] = None
-        return p
+        return keyed.options(rng, p, (["ID203"], ["22", "ID203", "ID205"]))
+
+    @classmethod
+    def sql(cls, p):
+        return f"SELECT outcome, replayed, {trimmed('result')} FROM {cls.call(p)}"
 
     @staticmethod
-    def sql(p):
+    def call(p):
         conflict = ", conflict => '{code}'" if p.get("conflict") else ""
         expected = named({"expected_version": p.get("expected")}, "expected_version")
-        return (f"SELECT outcome, replayed, result FROM idem_upsert({literal(p['key'])}, '{p['table']}',"
-                f" {literal(p['data'])}{conflict}{expected}{named(p, 'scope', 'merge')})")
+        return (f"idem_upsert({literal(p['key'])}, '{p['table']}', {literal(p['data'])}{conflict}{expected}"
+                f"{named(p, 'scope', 'merge')}{keyed.options_sql(p)})")
 
     @staticmethod
     def expect(view, p):
@@ -156,17 +160,20 @@ class Execute(Call):
 
     @staticmethod
     def make(rng):
-        return {"account": rng.randint(1, ROWS), "amount": rng.randint(1, 2)}
+        # one that divides fails at every third balance
+        return {"account": rng.randint(1, ROWS), "amount": rng.randint(1, 2), "divides": rng.random() < 0.4}
 
     @classmethod
     def generate(cls, rng):
-        return keyed.request(rng, keyed.choose_key(rng, "x", {}), cls.make)
+        p = keyed.request(rng, keyed.choose_key(rng, "x", {}), cls.make)
+        return keyed.options(rng, p, (["22012"], ["22"], ["23"]))
 
     @staticmethod
     def sql(p):
-        return (f"SELECT outcome, replayed, result, processed FROM idem_execute({literal(p['key'])},"
-                " 'UPDATE account SET balance = balance + $1 WHERE id = $2 RETURNING id, balance',"
-                f" '[{p['amount']}, {p['account']}]'{named(p, 'scope')})")
+        more = " + 0 / (balance % 3)" if p["divides"] else ""
+        return (f"SELECT outcome, replayed, {trimmed('result')}, processed FROM idem_execute({literal(p['key'])},"
+                f" 'UPDATE account SET balance = balance + $1{more} WHERE id = $2 RETURNING id, balance',"
+                f" '[{p['amount']}, {p['account']}]'{named(p, 'scope')}{keyed.options_sql(p)})")
 
     @staticmethod
     def expect(view, p):
@@ -176,11 +183,13 @@ class Execute(Call):
             row = view.found(item)
             if row is None:
                 return [["executed", REPLAYED, [], "0"]]
+            if p["divides"] and row["balance"] % 3 == 0:
+                raise Refused("22012")
             row = {**row, "balance": row["balance"] + p["amount"]}
             view.write(item, row)
             return [["executed", REPLAYED, [public(row)], "1"]]
 
-        return keyed.once(view, p, ("execute", p["account"], p["amount"]), work)
+        return keyed.once(view, p, ("execute", p["account"], p["amount"], p["divides"]), work, columns=2)
 
 
 class Update(Call):
@@ -249,7 +258,8 @@ class Lookup(Call):
     @staticmethod
     def sql(p):
         return ("SELECT outcome, CASE WHEN outcome NOT IN ('executed', 'applied', 'noop') AND NOT coalesce(response ?"
-                " 'version' AND response ? 'result', false) THEN response END,"
+                " 'version' AND response ? 'result', false)"
+                f" THEN {trimmed('response')} END,"
                 f" fence, request FROM idem_lookup({literal(p['key'])}{named(p, 'scope')})")
 
     @staticmethod
