@@ -38,9 +38,15 @@ def number(rng, front):
     return rng.randrange(front + 1) if rng.random() < 0.15 else front + rng.randrange(WINDOW)
 
 
+def no_wait(rng):
+    return ", wait => false" if rng.random() < 0.2 else ""
+
+
 def keyed(kind_of, key, rows, more=()):
     """The facts of an answer under a key: columns outcome, replayed, the rest."""
     outcome, replayed, *rest = rows[0]
+    if outcome == "in_progress":
+        return []
     answer = (outcome, *rest)
     return [("replay" if replayed == "t" else "first", key, answer)] + ([] if replayed == "t" else list(more))
 
@@ -50,7 +56,7 @@ def upsert(rng, front, me):
     key = f"thing {n}"
     return Request(
         f"""SELECT outcome, replayed, result->>'id', result->>'key' FROM idem_upsert('{key}', 'thing',
-            '{{"id": {n}, "key": "{key}"}}')""",
+            '{{"id": {n}, "key": "{key}"}}'{no_wait(rng)})""",
         facts=lambda rows: keyed("upsert", key, rows, [("thing", n, rows[0])]),
         possible=[("first", key), ("thing", n)])
 
@@ -103,9 +109,21 @@ def execute(rng, front, me):
     key = f"execute {number(rng, front)}"
     return Request(
         f"""SELECT outcome, replayed, processed, result FROM idem_execute('{key}',
-            'INSERT INTO effect VALUES (''execute'', $1) RETURNING key', '["{key}"]')""",
+            'INSERT INTO effect VALUES (''execute'', $1) RETURNING key', '["{key}"]'{no_wait(rng)})""",
         facts=lambda rows: keyed("execute", key, rows, [("effect", ("execute", key), None)]),
         possible=[("first", key), ("effect", ("execute", key))])
+
+
+def refuse(rng, front, me):
+    """Every other time the work is refused: what came of it first is what remains."""
+    key = f"refuse {number(rng, front)}"
+    return Request(
+        f"""SELECT outcome, replayed, processed, result->>'sqlstate' FROM idem_execute('{key}',
+            'INSERT INTO effect SELECT ''refuse'', $1 WHERE 1 / (random() < 0.5)::int = 1', '["{key}"]',
+            remember_errors => '{{{rng.choice(("22", "22012", "23,22012"))}}}'{no_wait(rng)})""",
+        facts=lambda rows: keyed("refuse", key, rows, [("effect", ("refuse", key), None)]
+                                 if rows[0][0] == "executed" else ()),
+        possible=[("first", key), ("effect", ("refuse", key))])
 
 
 def execute_expiring(rng, front, me):
@@ -307,6 +325,6 @@ def purge(rng, front, me):
 
 
 CALLS = {f.__name__: f for f in (
-    upsert, upsert_doc, merge, update, write, execute, execute_expiring, transfer, transition, transition_batch,
+    upsert, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition, transition_batch,
     move, claim, ready, claim_transaction, lookup, consume, consume_batch, consume_expiring, advance, history,
     check)}
