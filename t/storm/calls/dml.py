@@ -4,7 +4,7 @@ from model import Refused
 
 from .base import Call, born, pick, public
 from .keys import DEFAULTS, ROWS, VERSIONED, began
-from .machines import EDGES, guarded, moved
+from .machines import EDGES, choose_state, guarded, machine, moved
 
 TABLES = ("doc", "plain", "job", "ticket")
 
@@ -50,11 +50,13 @@ class Move(Call):
 
     @staticmethod
     def generate(rng):
-        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS), "to": rng.choice("abc")}
+        table = rng.choice(("job", "ticket"))
+        return {"table": table, "id": rng.randint(1, ROWS), "to": choose_state(rng, table)}
 
     @staticmethod
     def sql(p):
-        return f"UPDATE {p['table']} SET status = '{p['to']}' WHERE {condition(p)} RETURNING status, version"
+        column, _ = machine(p["table"], p["to"])
+        return f"UPDATE {p['table']} SET {column} = '{p['to']}' WHERE {condition(p)} RETURNING {column}, version"
 
     @staticmethod
     def expect(view, p):
@@ -62,11 +64,12 @@ class Move(Call):
         row = view.found(item, plain=True)
         if row is None:
             return []
-        if row["status"] == to:
+        column, edges = machine(table, to)
+        if row[column] == to:
             row = {**row, "version": row["version"] + 1}
             view.write(item, row)
             return [[to, str(row["version"])]]
-        if to not in EDGES[table][row["status"]]:
+        if to not in edges[row[column]]:
             raise Refused("ID201")
         if guarded(table, row, to):
             raise Refused("ID204")

@@ -35,7 +35,7 @@ DEFAULTS = {
     "doc": {"n": None, "tags": None, "version": 1},
     "plain": {"n": None, "s": None},
     "named": {"n": None},
-    "job": {"n": 0, "status": "a", "version": 1},
+    "job": {"n": 0, "status": "a", "pay": "x", "version": 1},
     "ticket": {"n": 0, "status": "a", "version": 1},
 }
 VERSIONED = ("doc", "job", "ticket")

@@ -1,4 +1,6 @@
-"""idem_transition, idem_transition_batch, idem_allowed; the tables follow a machine with a guard."""
+"""idem_transition, idem_transition_batch, idem_allowed, idem_history.  A table follows a machine with
+a guard, and another one by a column beside it.
+"""
 
 from model import Refused
 
@@ -9,7 +11,7 @@ from .keyed import REPLAYED
 
 SCHEMA = """
 CREATE TABLE job (id int PRIMARY KEY, n int DEFAULT 0, status text NOT NULL DEFAULT 'a',
-    version bigint NOT NULL DEFAULT 1);
+    pay text NOT NULL DEFAULT 'x', version bigint NOT NULL DEFAULT 1);
 CREATE TABLE ticket (region int, id int, n int DEFAULT 0, status text NOT NULL DEFAULT 'a',
     version bigint NOT NULL DEFAULT 1, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
 CREATE TABLE ticket_0 PARTITION OF ticket FOR VALUES IN (0);
@@ -17,8 +19,10 @@ CREATE TABLE ticket_1 PARTITION OF ticket FOR VALUES IN (1);
 CREATE FUNCTION is_even(job, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.n % 2 = 0';
 SELECT idem_machine_define('job', 'a', '{"a": ["b", {"to": "c", "guard": "is_even"}], "b": ["c", "a", "b"],
     "c": ["a"]}');
+SELECT idem_machine_define('pay', 'x', '{"x": ["y"], "y": ["z"], "z": [], "*": ["x"]}');
 SELECT idem_machine_define('ticket', 'a', '{"a": ["b", "c"], "b": ["c", "a"], "c": ["a", "b"]}');
 SELECT idem_attach('job', 'job', history => true);
+SELECT idem_attach('job', 'pay', status => 'pay');
 SELECT idem_attach('ticket', 'ticket', history => true);
 """
 RESET = """
@@ -28,8 +32,8 @@ INSERT INTO ticket (region, id) VALUES (1, 1), (0, 2);
 DELETE FROM idem_history;
 """
 ITEMS = {
-    ("job", 1): born({"id": 1, "n": 0, "status": "a", "version": 1}),
-    ("job", 2): born({"id": 2, "n": 0, "status": "a", "version": 1}),
+    ("job", 1): born({"id": 1, "n": 0, "status": "a", "pay": "x", "version": 1}),
+    ("job", 2): born({"id": 2, "n": 0, "status": "a", "pay": "x", "version": 1}),
     ("ticket", 1): born({"region": 1, "id": 1, "n": 0, "status": "a", "version": 1}),
     ("ticket", 2): born({"region": 0, "id": 2, "n": 0, "status": "a", "version": 1}),
 }
@@ -37,6 +41,16 @@ EDGES = {
     "job": {"a": "bc", "b": "cab", "c": "a"},
     "ticket": {"a": "bc", "b": "ca", "c": "ab"},
 }
+PAY = {"x": "y", "y": "zx", "z": "x"}
+
+
+def machine(table, to):
+    """The column that has a state, and where its states lead to."""
+    return ("pay", PAY) if to in PAY else ("status", EDGES[table])
+
+
+def choose_state(rng, table):
+    return rng.choice("xyz" if table == "job" and rng.random() < 0.25 else "abc")
 
 
 def guarded(table, row, to):
@@ -44,10 +58,12 @@ def guarded(table, row, to):
 
 
 def moved(view, item, row, to, key=None, scope="", note=None):
-    """A row in another state, with its history."""
-    new = {**row, "status": to, "version": row["version"] + 1}
+    """A row in another state, with its history, which one of the machines keeps."""
+    column, _ = machine(item[0], to)
+    new = {**row, column: to, "version": row["version"] + 1}
     view.write(item, new)
-    view.append(("history",) + item, (str(new["version"]), row["status"], to, key, scope, note))
+    if column == "status":
+        view.append(("history",) + item, (str(new["version"]), row["status"], to, key, scope, note))
     return new
 
 
@@ -57,9 +73,10 @@ def transition(view, table, number, p):
     row = view.found(item)
     if row is None:
         raise Refused("ID205")
-    loops = to in EDGES[table][to]
-    met = state in (None, row["status"])
-    there = row["status"] == to and not (loops and met)
+    column, edges = machine(table, to)
+    loops = to in edges[to]
+    met = state in (None, row[column])
+    there = row[column] == to and not (loops and met)
     past = expected is not None and row["version"] == expected + 1
     if expected is not None and row["version"] != expected and not (there and past):
         raise Refused("ID203")
@@ -67,13 +84,13 @@ def transition(view, table, number, p):
         raise Refused("ID202")
     if there:
         return ["noop", REPLAYED, to, to, str(row["version"])]
-    if to not in EDGES[table][row["status"]]:
+    if to not in edges[row[column]]:
         raise Refused("ID201")
     if guarded(table, row, to):
         raise Refused("ID204")
     scope = (p.get("scope") or "") if p["key"] else None
     new = moved(view, item, row, to, p["key"], scope, p.get("note"))
-    return ["applied", REPLAYED, row["status"], to, str(new["version"])]
+    return ["applied", REPLAYED, row[column], to, str(new["version"])]
 
 
 def fingerprint(kind, p, ids):
@@ -87,13 +104,14 @@ class Transition(Call):
 
     @staticmethod
     def make(rng):
-        p = {"table": pick(rng, ("job", 3), ("ticket", 2)), "id": rng.randint(1, ROWS), "to": rng.choice("abc")}
+        table = pick(rng, ("job", 3), ("ticket", 2))
+        p = {"table": table, "id": rng.randint(1, ROWS), "to": choose_state(rng, table)}
         if rng.random() < 0.2:
             p["expected"] = rng.randint(1, 4)
         if rng.random() < 0.3:
             p["note"] = rng.randint(1, 3)
         if rng.random() < 0.2:
-            p["expected_state"] = rng.choice("abc")
+            p["expected_state"] = rng.choice("xyz" if p["to"] in PAY else "abc")
         return p
 
     @classmethod
@@ -126,7 +144,8 @@ class TransitionBatch(Call):
     def make(rng):
         ids = list(range(1, ROWS))
         rng.shuffle(ids)
-        return {"table": pick(rng, ("job", 3), ("ticket", 2)), "ids": ids, "to": rng.choice("abc")}
+        table = pick(rng, ("job", 3), ("ticket", 2))
+        return {"table": table, "ids": ids, "to": choose_state(rng, table)}
 
     @classmethod
     def generate(cls, rng):
@@ -177,6 +196,7 @@ class Allowed(Call):
         if row is None:
             raise Refused("ID205")
         states = [s for s in EDGES[p["table"]][row["status"]] if not guarded(p["table"], row, s)]
+        states += PAY[row["pay"]] if p["table"] == "job" else ""
         return [["".join(sorted(states)) or None]]
 
 
