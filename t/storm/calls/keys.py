@@ -135,7 +135,7 @@ class Upsert(Call):
                 row = view.unique(item)
             if row is None:
                 row = born({**data, **{k: v for k, v in DEFAULTS[table].items() if k not in data}})
-                began(view, item, row, p["key"], p.get("scope") or "")
+                began(view, item, row, p["key"], (p.get("scope") or "") if p["key"] else None)
                 return [["inserted", REPLAYED, public(row)]]
             rules = p.get("merge", {})
             new = {**row, **{k: merged(rules.get(k), row[k], v) for k, v in data.items()}}
