@@ -78,6 +78,7 @@ tap_environment() {
 	export PG_REGRESS=$test/regress/pg_regress PERL5LIB=$test/perl
 	export TESTLOGDIR=tmp_check/log		# where they are by default before 16
 	export IDEM_POSTGRES_SOURCE=$place/postgresql
+	export IDEM_CLIENTS=$place/clients
 	unset PGHOST PGPORT PGUSER PGDATABASE
 }
 
