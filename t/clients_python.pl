@@ -8,16 +8,6 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use Clients;
 
-# The first Python that has these modules: Debian's need not be the one of the PATH.
-sub python
-{
-	my $import = 'import ' . join ', ', @_;
-	local $ENV{PATH} = "$ENV{PATH}:/usr/bin";
-
-	return found('python3', '-c', $import)
-	  // do { local $ENV{PATH} = '/usr/bin'; found('python3', '-c', $import) };
-}
-
 foreach (
 	[ 'psycopg', [ 'psycopg' ], [ 'python3-psycopg' ] ],
 	[ 'psycopg2', [ 'psycopg2' ], [ 'python3-psycopg2' ] ],

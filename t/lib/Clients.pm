@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw($clients packages_dir place copy_of found jars lacking client test_clients);
+our @EXPORT = qw($clients packages_dir place copy_of found python jars lacking client test_clients);
 
 our $clients = File::Spec->rel2abs(dirname(__FILE__) . '/../../examples/clients');
 
@@ -51,6 +51,16 @@ sub found
 	return $path if !@arguments;
 	return eval { IPC::Run::run([ $path, @arguments ], '<', \undef, '>', \my $out, '2>', \my $err) }
 	  ? $path : undef;
+}
+
+# The first Python that has these modules: Debian's need not be the one of the PATH.
+sub python
+{
+	my $import = 'import ' . join ', ', @_;
+	local $ENV{PATH} = "$ENV{PATH}:/usr/bin";
+
+	return found('python3', '-c', $import)
+	  // do { local $ENV{PATH} = '/usr/bin'; found('python3', '-c', $import) };
 }
 
 # A class path of Debian's Java libraries, if all are there.

@@ -11,7 +11,13 @@ const Order = new EntitySchema({
     id: { type: 'bigint', primary: true, generated: 'identity' },
     customer: { type: 'text' },
     total: { type: 'numeric', precision: 10, scale: 2 },
-    status: { type: 'text', default: 'PENDING' },
+    status: {
+      type: 'enum',
+      enum: ['PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED'],
+      enumName: 'order_status',
+      default: 'PENDING',
+      update: false // a call moves it
+    },
     version: { type: 'bigint', default: 1, update: false } // the trigger raises it
   }
 })
