@@ -33,22 +33,26 @@ $node->safe_psql('shop', q{
 	CREATE TABLE refund_low PARTITION OF refund FOR VALUES FROM (0) TO (10);
 	CREATE TABLE refund_high PARTITION OF refund FOR VALUES FROM (10) TO (20);
 	CREATE FUNCTION may_pay(refund, note jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT $1.amount < 100';
-	CREATE TABLE orders (id int PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', version int NOT NULL DEFAULT 1);
+	CREATE TABLE orders (id int PRIMARY KEY, status text NOT NULL DEFAULT 'PENDING', "parcel's" text NOT NULL DEFAULT 'ASKED',
+		version int NOT NULL DEFAULT 1);
 	SELECT keys.idem_machine_define('order', 'PENDING',
 		'{"PENDING": ["PROCESSING", "CANCELLED"], "PROCESSING": ["SHIPPED"], "SHIPPED": ["DELIVERED"]}');
 }, @as_owner);
 $node->safe_psql('shop', q{
 	SELECT keys.idem_machine_define('refund', 'ASKED',
 		'{"ASKED": ["DENIED", {"to": "PAID", "guard": "may_pay"}], "DENIED": ["ASKED"]}');
+	SELECT keys.idem_machine_define('parcel', 'ASKED', '{"ASKED": ["SENT"], "*": ["LOST"]}');
 }, extra_params => [ '-U', 'regress_definer' ]);
 $node->safe_psql('shop', q{
 	SELECT keys.idem_attach('refund', 'refund');
 	SELECT keys.idem_attach('orders', 'order');
+	-- a second machine, by a column of its own
+	SELECT keys.idem_attach('orders', 'parcel', 'parcel''s', history => true);
 	INSERT INTO refund (id, amount) VALUES (1, 50), (2, 500), (11, 50), (12, 500);
 	INSERT INTO orders VALUES (1), (2), (3);
 	UPDATE refund SET status = 'DENIED' WHERE id = 2;
 	UPDATE refund SET status = 'PAID' WHERE id = 11;
-	UPDATE orders SET status = 'CANCELLED' WHERE id = 1;
+	UPDATE orders SET status = 'CANCELLED', "parcel's" = 'LOST' WHERE id = 1;
 	UPDATE orders SET status = 'PROCESSING' WHERE id = 2;
 }, @as_owner);
 
@@ -72,9 +76,10 @@ sub works
 		UPDATE refund SET status = 'ASKED' WHERE id = 2 RETURNING version;
 		SELECT keys.idem_allowed('refund', 12);
 		SELECT keys.idem_allowed('orders', 3);
-		SELECT outcome FROM keys.idem_transition('orders', 3, 'CANCELLED');
+		SELECT outcome, version FROM keys.idem_transition('orders', 3, 'CANCELLED');
+		SELECT outcome, version FROM keys.idem_transition('orders', 3, 'SENT', 2, expected_state => 'ASKED');
 		ROLLBACK;
-	}, @as_owner), "applied\n3\nDENIED\nPROCESSING\nCANCELLED\napplied", "$name: what was allowed is allowed");
+	}, @as_owner), "applied\n3\nDENIED\nPROCESSING\nCANCELLED\nSENT\nLOST\napplied|2\napplied|3", "$name: what was allowed is allowed");
 
 	is($node->safe_psql($database, q{
 		SELECT keys.idem_machine_define('refund', 'ASKED',
