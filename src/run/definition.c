@@ -241,8 +241,8 @@ idem_definition_define(IdemDefinitionKind *kind, const IdemDefinition *wanted,
 			return;
 
 		/*
-		 * Waits for another session that writes the row.  One that drops it leaves a
-		 * new one to the caller: its owner does not count any more.
+		 * Waits for another session that writes the row.  One that drops it
+		 * leaves a new one to the caller: its owner does not count any more.
 		 */
 		args[2] = ObjectIdGetDatum(found->defined ? found->owner : GetUserId());
 		if (idem_spi_own(&kind->define, args, isnull, 0, NULL, NULL) > 0)

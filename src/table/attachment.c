@@ -198,19 +198,30 @@ find_lifecycle(Relation rel, int16 timing, bool watching, const char *column)
 }
 
 /*
- * A trigger to be kept.  The relation cache may be rebuilt under an open relation,
- * at any look into a catalog.
+ * A trigger to be kept, in one piece.  The relation cache may be rebuilt under an
+ * open relation, at any look into a catalog.
  */
 static Trigger *
 copy_trigger(const Trigger *trigger)
 {
-	Trigger    *copy = palloc(sizeof(Trigger));
+	Size		array = sizeof(char *) * trigger->tgnargs;
+	Size		name = strlen(trigger->tgname) + 1;
+	Size		size = sizeof(Trigger) + array + name;
+	Trigger    *copy;
+	char	   *end;
 
-	*copy = *trigger;
-	copy->tgname = pstrdup(trigger->tgname);
-	copy->tgargs = palloc(sizeof(char *) * Max(trigger->tgnargs, 1));
 	for (int i = 0; i < trigger->tgnargs; i++)
-		copy->tgargs[i] = pstrdup(trigger->tgargs[i]);
+		size += strlen(trigger->tgargs[i]) + 1;
+	copy = palloc(size);
+	*copy = *trigger;
+	copy->tgargs = (char **) (copy + 1);
+	copy->tgname = memcpy((char *) copy->tgargs + array, trigger->tgname, name);
+	end = copy->tgname + name;
+	for (int i = 0; i < trigger->tgnargs; i++)
+	{
+		copy->tgargs[i] = strcpy(end, trigger->tgargs[i]);
+		end += strlen(end) + 1;
+	}
 	return copy;
 }
 

@@ -41,14 +41,14 @@ idem_attachment_choice_need(Relation rel, const char *machine)
 	const char *name = RelationGetRelationName(rel);
 	const char *hint = "Call idem_attach(), or enable the triggers it made.";
 	List	   *all = idem_attachment_all(rel, true);
-	List	   *wanted = NIL;
+	List	   *wanted = machine == NULL ? all : NIL;
 	ListCell   *lc;
 
-	foreach(lc, all)
+	foreach(lc, machine == NULL ? NIL : all)
 	{
 		const IdemAttachment *attachment = lfirst(lc);
 
-		if (machine == NULL || strcmp(attachment->machine, machine) == 0)
+		if (strcmp(attachment->machine, machine) == 0)
 			wanted = lappend(wanted, lfirst(lc));
 	}
 	if (wanted == NIL && machine == NULL)
