@@ -19,7 +19,6 @@ use Test::More;
 
 use constant {
 	SESSIONS => 2,      # tests that run at a time, in databases of their own
-	LIMIT => 120,       # seconds for one
 	AT_LEAST => 40,     # tests of PostgreSQL's that have something to send
 };
 
@@ -143,7 +142,7 @@ sub outputs
 			append_to_file("$file.spec", $texts{$title});
 			# some ask for what is in a name such as "isolation/fk-snapshot/s1"
 			local $ENV{PGAPPNAME} = 'isolation/' . $title =~ s/ .*//r;
-			my $status = system("timeout " . LIMIT . " '$tester' \"$connection\" <'$file.spec' >'$file.out' 2>&1");
+			my $status = system("timeout $PostgreSQL::Test::Utils::timeout_default '$tester' \"$connection\" <'$file.spec' >'$file.out' 2>&1");
 			append_to_file("$file.out", "isolationtester failed: $status\n") if $status;
 		}
 		# the server is not this process's to stop

@@ -43,7 +43,7 @@ foreach my $round (1 .. $rounds)
 	my $bench = IPC::Run::start(
 		[ 'pgbench', '-n', '-c', $clients, '-j', 2, '-t', $keys, '-D', "round=$round",
 		  '-f', $script, $node->connstr('postgres') ],
-		'>', \$out, '2>', \$err, IPC::Run::timeout(180));
+		'>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	while ($bench->pumpable)
 	{
 		$node->safe_psql('postgres', 'VACUUM FULL idem_key');

@@ -36,7 +36,7 @@ sub told
 		push @benches, IPC::Run::start(
 			[ 'pgbench', '-n', '-c', $clients, '-t', $transactions,
 			  '-f', $file, $node->connstr('postgres') ],
-			'>', '/dev/null', '2>', \my $err, IPC::Run::timeout(180));
+			'>', '/dev/null', '2>', \my $err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	}
 	ok($_->finish, 'the clients come through') foreach @benches;
 	return $node->safe_psql('postgres',
