@@ -43,6 +43,11 @@ UPDATE refund SET status = 'LOST' WHERE id = 4 RETURNING *;
 EXECUTE look(3);
 \set VERBOSITY default
 
+-- Nor does a function of the library do anything that is called in another way.
+CREATE FUNCTION stray(text, text) RETURNS boolean LANGUAGE c AS '$libdir/idem', 'idem_seen';
+SELECT stray('consumer', 'message');
+DROP FUNCTION stray;
+
 -- Created again, in another schema: no machine but the one it comes with, then
 -- another under the old name.
 CREATE SCHEMA test_reinstall_home;

@@ -435,6 +435,21 @@ RESET ROLE;
 UPDATE refund SET status = 'a' WHERE id = 1;
 SELECT idem_allowed('refund', 1);
 
+-- It is asked as the role that the row is changed by, though another changed the
+-- one before by the same statement.
+CREATE FUNCTION change_hands() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('role', new.clerk, true);
+	RETURN new;
+END $$;
+CREATE TRIGGER change_hands BEFORE UPDATE ON refund FOR EACH ROW EXECUTE FUNCTION change_hands();
+BEGIN;
+INSERT INTO refund (id, clerk) VALUES (31, 'regress_idem_ann'), (32, 'regress_idem_ann'), (33, 'regress_idem_bob');
+UPDATE refund SET status = 'b' WHERE id > 30;
+ROLLBACK;
+DROP TRIGGER change_hands ON refund;
+DROP FUNCTION change_hands;
+
 -- A trigger that cannot work has no say in what becomes of a machine.
 SET ROLE regress_idem_eve;
 CREATE TABLE broken (id int PRIMARY KEY, status text, version int NOT NULL DEFAULT 1, number int);

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IO::Socket::UNIX;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -85,6 +86,46 @@ foreach my $protocol ('extended', 'prepared')
 		SELECT outcome FROM idem_claim(:n::text);
 		\endpipeline}), $refused, 'alone in it');
 }
+
+# Nor is it known that a query is alone while its client has not synchronized.
+my $socket = IO::Socket::UNIX->new($node->host . '/.s.PGSQL.' . $node->port) or die $!;
+
+# Messages of the protocol, and what comes back up to and with one of these kinds.
+sub message
+{
+	my ($kind, $body) = @_;
+
+	return $kind . pack('N', 4 + length $body) . $body;
+}
+
+sub answers
+{
+	my ($last) = @_;
+	my @kinds;
+
+	do
+	{
+		read($socket, my $head, 5) == 5 or die 'the server is gone';
+		my ($kind, $length) = unpack('aN', $head);
+
+		push @kinds, $kind;
+		read($socket, my $body, $length - 4) if $length > 4;
+	} until $kinds[-1] =~ /[$last]/;
+	return join '', @kinds;
+}
+
+$socket->autoflush(1);
+print $socket message('', pack('N', 3 << 16) . join("\0", 'user', getpwuid($<) . '', 'database', 'postgres', '', ''));
+answers('ZE');
+print $socket message('P', "\0SELECT outcome FROM idem_claim('unsynchronized')\0" . pack('n', 0)) .
+	message('B', "\0\0" . pack('n n n', 0, 0, 0)) . message('E', "\0" . pack('N', 0));
+ok($node->poll_query_until('postgres', q{
+	SELECT count(*) = 1 FROM pg_stat_activity
+	WHERE query LIKE '%unsynchronized%' AND pid <> pg_backend_pid() AND wait_event = 'ClientRead'}),
+	'a query has run, and its client may go on');
+print $socket message('S', '');
+is(answers('ZE'), '12DCZ', 'it has claimed');
+close $socket;
 
 $node->stop;
 done_testing();
