@@ -343,6 +343,11 @@ UPDATE idem_key SET response = NULL WHERE scope = 'test_transition_errors' AND k
 SELECT * FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');
 UPDATE idem_key SET response = '[1, 2]' WHERE scope = 'test_transition_errors' AND key = 'spoilt';
 SELECT * FROM order_transition('moody', 1, 'SHIPPED', key => 'spoilt', scope => 'test_transition_errors');
+SELECT count(*) FROM idem_transition_batch('moody', '{1}', 'SHIPPED', key => 'spoilt set', scope => 'test_transition_errors');
+UPDATE idem_key SET response = '[1]' WHERE scope = 'test_transition_errors' AND key = 'spoilt set';
+SELECT * FROM idem_transition_batch('moody', '{1}', 'SHIPPED', key => 'spoilt set', scope => 'test_transition_errors');
+UPDATE idem_key SET response = '[{"outcome": "claimed"}]' WHERE scope = 'test_transition_errors' AND key = 'spoilt set';
+SELECT * FROM idem_transition_batch('moody', '{1}', 'SHIPPED', key => 'spoilt set', scope => 'test_transition_errors');
 
 -- names that come first in the caller's search_path change nothing
 CREATE SCHEMA test_transition_evil;
