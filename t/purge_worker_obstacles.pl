@@ -9,8 +9,10 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('worker_obstacles');
 $node->init;
+# no worker but idem's own is to be warned of a database's settings
 $node->append_conf('postgresql.conf', q{
 idem.purge_naptime = '20ms'
+autovacuum = off
 });
 $node->start;
 
