@@ -173,7 +173,8 @@ END $$;
 SELECT forge(g) FROM unnest(ARRAY['', '(', 'f', 'f()', 'test_guard_2."May. (be)"', 'test_guard_2."May. (be)"(test_guard_2.plain)',
 	'test_guard_2."May. (be)"(test_guard_2.plain, jsonb, jsonb)', 'test_guard_2."May. (be)"(test_guard_2.plain, jsonb) or true',
 	'"May. (be)"(test_guard_2.plain, jsonb)', 'a.b.c(record, jsonb)', 'pg_catalog.array_append(anycompatiblearray, anycompatible)',
-	'pg_catalog.jsonb_exists(jsonb, text)', 'test_guard_2."May. (be)"(, jsonb)', 'nowhere.f(nowhere.t, nothing)']) AS g;
+	'pg_catalog.jsonb_exists(jsonb, text)', 'test_guard_2."May. (be)"(, jsonb)',
+	'test_guard_2."May. (be)"(test_guard_2.nothing, jsonb)', 'nowhere.f(nowhere.t, nothing)']) AS g;
 SET client_min_messages = warning;
 DROP SCHEMA test_guard_2 CASCADE;
 SELECT idem_machine_drop('test quoted');
@@ -262,7 +263,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 SELECT try(g) FROM unnest('{none, of_number, of_text, to_number, to_set, of_one, procedure, aggregate}'::text[]) AS g;
-SELECT try('nowhere.guard'), try(''), try('"');
+SELECT try('nowhere.guard'), try(''), try('"'), try('of_number(int, jsonb)'), try('of_nothing(orders, jsonb)');
 -- Nor is one that others cannot see, or that takes any number of arguments.
 CREATE FUNCTION pg_temp.temporary(orders, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 CREATE FUNCTION of_any(record, VARIADIC jsonb[]) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN true; END';

@@ -30,6 +30,7 @@ SELECT idem_update(NULL, 1, '{"age": 1}');
 SELECT idem_update('t', NULL::bigint, '{"age": 1}');
 SELECT idem_update('t', NULL::text, '{"age": 1}');
 SELECT idem_update('t', NULL::uuid, '{"age": 1}');
+SELECT idem_update('t', '{"row_number": "ABCDEF01-2345-6789-ABCD-EF0123456789"}'::jsonb, '{"age": 1}', key => 'update-none');
 SELECT idem_update('t', NULL::jsonb, '{"age": 1}');
 SELECT idem_update('t', 1, NULL);
 SELECT idem_update('t', 1, '{"age": 1}', key => '');

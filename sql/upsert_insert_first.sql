@@ -127,9 +127,14 @@ CREATE DOMAIN checked_text AS text CHECK (checked(value));
 ALTER TABLE item ADD COLUMN also checked_text DEFAULT 'x';
 SELECT put_new(8);
 ALTER TABLE item DROP COLUMN also;
+-- A domain may be a part of a type.
+CREATE TYPE pair AS (a text, also checked_text);
+ALTER TABLE item ADD COLUMN pair pair DEFAULT '(a,x)';
+SELECT put_new(8);
+ALTER TABLE item DROP COLUMN pair;
 -- What is the same at any time can be made twice.
 ALTER TABLE item ADD COLUMN at timestamptz DEFAULT now(), ADD COLUMN up text GENERATED ALWAYS AS (upper(name)) STORED,
-	ADD COLUMN tags text[] DEFAULT '{}', ADD CHECK (name <> '');
+	ADD COLUMN tags text[] DEFAULT '{}', ADD COLUMN during int4range DEFAULT 'empty', ADD CHECK (name <> '');
 SELECT put_new(8);
 SELECT outcome, result - 'at' AS result FROM put(1001, 'again');
 
