@@ -89,6 +89,29 @@ UPDATE orders SET status = 'SHIPPED' WHERE id = 31;
 SELECT version, from_state, to_state FROM idem_history('orders', 31);
 SELECT setval('idem_history_id_seq', 1000001);
 
+--
+-- A hundred transitions of a row, of which the later half seems to be the earlier
+--
+
+CREATE TABLE lamp (id int PRIMARY KEY, status text NOT NULL DEFAULT 'off', version bigint NOT NULL DEFAULT 1);
+SELECT idem_machine_define('test order lamp', 'off', '{"off": ["on"], "on": ["off"]}');
+SELECT idem_attach('lamp', 'test order lamp', history => true);
+INSERT INTO lamp VALUES (1);
+DO $$
+BEGIN
+	FOR n IN 1 .. 50 LOOP
+		UPDATE lamp SET status = 'on';
+		UPDATE lamp SET status = 'off';
+	END LOOP;
+END $$;
+UPDATE idem_history SET changed_at = changed_at - interval '1 hour'
+WHERE target = 'lamp'::regclass AND version > 51;
+SELECT count(*), array_agg(version) = array_agg(version ORDER BY version) AS in_order,
+	min(version) AS first, max(version) AS last
+FROM idem_history('lamp', 1);
+
+DELETE FROM idem_history WHERE target = 'lamp'::regclass;
 DELETE FROM idem_history WHERE target = 'orders'::regclass;
 SET client_min_messages = warning;
 DROP SCHEMA test_history_order CASCADE;
+SELECT idem_machine_drop('test order lamp');
