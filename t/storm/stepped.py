@@ -111,6 +111,15 @@ def dropped(rng, admin):
             *[Step(user, "commit") for user in range(admin)]]
 
 
+def crossing(rng, admin):
+    """A batch waits for one of its messages, the first by order, and has none of the others."""
+    one, batch, other = rng.sample(range(admin + 1), 3)
+    p = {"consumer": "one", "old": None}
+    return [Step(one, "begin", {"isolation": "read committed"}), Step(one, "consume", {**p, "message": "m1"}),
+            Step(batch, "consume_batch", {**p, "messages": ["m4", "m3", "m1"]}),
+            Step(other, "consume", {**p, "message": "m4"}), Step(one, "commit")]
+
+
 def lost(rng, admin):
     """The acknowledgement of a transaction is lost, or its request, and it is retried."""
     user, name = rng.randrange(admin), rng.choice(LOSE)
@@ -126,7 +135,7 @@ def lost(rng, admin):
 
 
 # What chance would seldom bring about, with all else that happens in between.
-MOTIFS = (used_again, taken_over, defined, dropped, lost)
+MOTIFS = (used_again, taken_over, defined, dropped, crossing, lost)
 
 
 def weave(rng, steps, motif):

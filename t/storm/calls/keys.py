@@ -180,11 +180,14 @@ class Execute(Call):
         item = ("account", p["account"])
 
         def work():
+            # what is written is reckoned before the row is locked
+            row = view.visible(item)
+            if p["divides"] and row is not None and row["balance"] % 3 == 0:
+                view.touch(item)
+                raise Refused("22012")
             row = view.found(item)
             if row is None:
                 return [["executed", REPLAYED, [], "0"]]
-            if p["divides"] and row["balance"] % 3 == 0:
-                raise Refused("22012")
             row = {**row, "balance": row["balance"] + p["amount"]}
             view.write(item, row)
             return [["executed", REPLAYED, [public(row)], "1"]]
