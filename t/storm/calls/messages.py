@@ -27,6 +27,9 @@ def consume(view, consumer, message, late=False):
     """Is the message new?"""
     item = ("message", consumer, message)
     own, row = view.own(item)
+    if late and not own and view.waited and item not in view.waited:
+        # it was looked for before what the call has waited for
+        own, row = True, view.sent.get(item)
     if not own:
         view.touch(item)
         writers = view.writers(item)
