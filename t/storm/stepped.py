@@ -103,6 +103,17 @@ def defined(rng, admin):
             using[3]]
 
 
+def unheard(rng, admin):
+    """A definition comes between two calls of a transaction."""
+    user = rng.randrange(admin)
+    define, drop, p, using = rng.choice((
+        ("scope_define", "scope_drop", {"scope": "z"}, Step(user, "lookup", {"key": "u1", "scope": "z"})),
+        ("consumer_define", "consumer_drop", {"consumer": "one", "ttl": None, "late": "reject"},
+         Step(user, "seen", {"consumer": "one", "message": "m1"}))))
+    return [Step(user, "begin", {"isolation": rng.choice(ISOLATIONS)}), using, Step(admin, define, p), using,
+            Step(user, "commit"), Step(admin, drop, p)]
+
+
 def dropped(rng, admin):
     """A definition is taken back, while another changes it."""
     p = {"consumer": "one", "late": "reject", "ttl": None}
@@ -141,7 +152,7 @@ def lost(rng, admin):
 
 
 # What chance would seldom bring about, with all else that happens in between.
-MOTIFS = (used_again, taken_over, defined, dropped, crossing, lost)
+MOTIFS = (used_again, taken_over, defined, unheard, dropped, crossing, lost)
 
 
 def weave(rng, steps, motif):
@@ -219,7 +230,7 @@ def generate(seed, crashes=True):
         elif menu:
             call = rng.choices(menu, [c.weight for c in menu])[0]
             steps.append(Step(s, call.name, call.generate(rng)))
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         weave(rng, steps, rng.choice(MOTIFS)(rng, admin))
     return users, steps
 
