@@ -30,15 +30,21 @@ class Level:
 
     def __init__(self, name=None):
         self.name, self.writes, self.locks = name, {}, set()
+        self.nested = set()         # items that a subtransaction of it has locked
 
     def copy(self):
         new = Level(self.name)
-        new.writes, new.locks = dict(self.writes), set(self.locks)
+        new.writes, new.locks, new.nested = dict(self.writes), set(self.locks), set(self.nested)
         return new
 
     def absorb(self, other):
         self.writes.update(other.writes)
         self.locks |= other.locks
+        self.nested |= other.nested
+
+    def nest(self):
+        """A subtransaction ends in it."""
+        self.nested |= set(self.writes) | self.locks
 
 
 class Transaction:
@@ -49,11 +55,12 @@ class Transaction:
         self.failed = False
         self.calls = 0              # how many statements have had an effect
         self.gid = None
+        self.left = set()           # what it has rolled back, and others may wait for to its end
 
     def copy(self):
         new = Transaction(self.name, self.role, self.isolation, self.block)
         new.snapshot, new.failed, new.calls, new.gid = self.snapshot, self.failed, self.calls, self.gid
-        new.levels = [level.copy() for level in self.levels]
+        new.levels, new.left = [level.copy() for level in self.levels], set(self.left)
         return new
 
     def own(self, item):
@@ -69,6 +76,7 @@ class Transaction:
     def fail(self):
         """An error undoes what was done since the last savepoint."""
         self.failed = True
+        self.left |= self.levels[-1].nested
         self.levels[-1] = Level(self.levels[-1].name)
 
     def depth(self, savepoint):

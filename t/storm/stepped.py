@@ -714,6 +714,8 @@ class Run:
         if step.what == "savepoint":
             transaction.levels.append(model.Level(step.p["name"]))
         elif step.what == "rollback_to":
+            for level in transaction.levels[depth:]:
+                transaction.left |= level.nested
             del transaction.levels[depth:]
             transaction.levels.append(model.Level(step.p["name"]))
             transaction.failed = False
@@ -721,6 +723,7 @@ class Run:
             above = transaction.levels[depth:]
             del transaction.levels[depth:]
             for level in above:
+                level.nest()
                 transaction.levels[-1].absorb(level)
 
     def check_waits(self, blockers):
@@ -739,6 +742,9 @@ class Run:
                 continue
             # one that has waited for an old version goes on to the newer ones, whatever its snapshot
             if touched and self.view(session).holders(touched[-1]):
+                continue
+            # and for a subtransaction that has ended within another, to the end of the whole
+            if any(touched and touched[-1] in t.left for t in self.store.open if t is not session.transaction):
                 continue
             if not any(set(touched) & set(items[s][0]) for s in items if s is not session):
                 raise Violation(f"{session.pending}\n  waits, although nobody is at {touched}")

@@ -161,6 +161,8 @@ def once(view, p, fp, work, response=None, columns=1):
     refused = False
     try:
         rows = work()
+        if p.get("remember_errors"):
+            view.effect.nest()
     except Refused as error:
         if not is_remembered(p, error):
             raise
