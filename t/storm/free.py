@@ -221,7 +221,8 @@ class Client:
         answer = yield f"COMMIT PREPARED '{gid}'"
         if answer.state == LOST:
             raise Lost
-        if answer.ok:
+        # where the answer took long, end_prepared() may have seen that it is over
+        if answer.ok and gid in self.storm.prepared:
             self.storm.ledger.add(self.storm.prepared.pop(gid)[0])
 
 
