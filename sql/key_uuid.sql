@@ -25,6 +25,9 @@ SELECT idem_complete(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', '"done"', 2);
 SELECT outcome, response FROM idem_lookup('abcdef01-2345-6789-abcd-ef0123456703');
 SELECT outcome FROM idem_claim(uuid 'abcdef01-2345-6789-abcd-ef0123456704', lease => '1 hour');
 SELECT idem_fail(uuid 'abcdef01-2345-6789-abcd-ef0123456704', '"refused"', 1);
+-- A claim by itself, outside a transaction block, would be over at once.
+SELECT * FROM idem_claim(uuid 'abcdef01-2345-6789-abcd-ef0123456705');
+SELECT idem_claim(uuid 'abcdef01-2345-6789-abcd-ef0123456705'), idem_claim('abcdef01-2345-6789-abcd-ef0123456706');
 -- A key that is text is what it is, byte for byte.
 SELECT outcome, replayed FROM idem_upsert('ABCDEF01-2345-6789-abcd-ef0123456701', 't', '{"id": 2, "a": 1}');
 SELECT outcome, replayed FROM idem_upsert(text '{abcdef01-2345-6789-abcd-ef0123456701}', 't', '{"id": 3, "a": 1}');

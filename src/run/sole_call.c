@@ -35,12 +35,27 @@ typedef struct Search
 	bool		work;			/* something else may do what the call is for */
 } Search;
 
+/* Are these functions of one name, which differ in the types that they take? */
+static bool
+is_same(Oid one, Oid other)
+{
+	const char *name;
+	const char *other_name;
+
+	if (one == other)
+		return true;
+	name = get_func_name(one);
+	other_name = get_func_name(other);
+	return get_func_namespace(one) == get_func_namespace(other) &&
+		name != NULL && other_name != NULL && strcmp(name, other_name) == 0;
+}
+
 /* Might a function be the work?  One call is not that of another. */
 static bool
 may_work(Oid function, void *context)
 {
-	return function != ((Search *) context)->function &&
-		func_volatile(function) == PROVOLATILE_VOLATILE;
+	return func_volatile(function) == PROVOLATILE_VOLATILE &&
+		!is_same(function, ((Search *) context)->function);
 }
 
 /* The arguments of the call are no work: what they are made of comes before it. */

@@ -154,7 +154,9 @@ def transition(rng, front, me):
     table, row, to = rng.choice(("job", "ticket")), 1 + rng.randrange(ROWS - 1), rng.choice("abc")
     unique = rng.randrange(10**9)
     key = f"move {unique}" if rng.random() < 0.5 else None
-    row_id = f"""'{{"id": {row}, "region": {row % 2}}}'::jsonb""" if table == "ticket" else row
+    row_id = row
+    if table == "ticket":
+        row_id = f"""'{{"id": {row}, "region": {row % 2}}}'{rng.choice(("::jsonb", ""))}"""
     return Request(
         f"""SELECT outcome, replayed, from_state, to_state, version FROM idem_transition('{table}', {row_id}, '{to}'
             {f", key => '{key}'" if key else ''}, note => '{unique}')""",
@@ -183,7 +185,7 @@ def transition_batch(rng, front, me):
     ids = ", ".join(f"""'{{"id": {i}, "region": {i % 2}}}'""" if table == "ticket" else f"'{i}'" for i in rows_)
     return Request(
         f"""SELECT outcome, replayed, from_state, to_state, version FROM idem_transition_batch('{table}',
-            ARRAY[{ids}]::jsonb[], '{to}', note => '{unique}')""",
+            ARRAY[{ids}]{rng.choice(("::jsonb[]", ""))}, '{to}', note => '{unique}')""",
         errors=("ID201", "ID204") if table == "job" else ("ID201",),
         facts=lambda rows: [f for i, row in zip(rows_, rows) for f in moved(table, i, row, None, unique)],
         possible=[(kind, (table, i)) for i in rows_ for kind in ("version", "moved")])

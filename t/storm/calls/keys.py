@@ -46,11 +46,17 @@ def item_for(table, data):
     return (table, data["code" if table == "named" else "id"])
 
 
-def row_id(table, number):
-    """A row's primary key, as it is given to functions that take one."""
-    if table == "ticket":
-        return f"""'{{"id": {number}, "region": {number % 2}}}'::jsonb"""
-    return str(number)
+def row_id(table, number, given=0):
+    """A row's primary key, as it is given to functions that take one: there are some ways."""
+    value = f"""'{{"id": {number}, "region": {number % 2}}}'""" if table == "ticket" else f"'{number}'"
+    if table != "ticket" and given == 0:
+        return str(number)
+    return value + ("::jsonb", "", "::text")[given]
+
+
+def as_given(rng):
+    """A way to give ids, which is no part of the request."""
+    return rng.randrange(3)
 
 
 def merged(rule, old, new):
@@ -215,13 +221,15 @@ class Update(Call):
         p = keyed.request(rng, keyed.choose_key(rng, "p", {}), cls.make)
         if rng.random() < 0.3:
             p["key"] = None
+        p["given"] = as_given(rng)
         return p
 
     @staticmethod
     def sql(p):
         expected = named({"expected_version": p.get("expected")}, "expected_version")
-        return (f"SELECT outcome, replayed, result, version FROM idem_update('{p['table']}',"
-                f" {row_id(p['table'], p['id'])}, {literal(p['patch'])}{expected}{named(p, 'key', 'scope')})")
+        row = row_id(p["table"], p["id"], p.get("given", 0))
+        return (f"SELECT outcome, replayed, result, version FROM idem_update('{p['table']}', {row},"
+                f" {literal(p['patch'])}{expected}{named(p, 'key', 'scope')})")
 
     @staticmethod
     def expect(view, p):

@@ -6,7 +6,7 @@ from model import Refused
 
 from . import keyed
 from .base import Call, born, literal, named, pick
-from .keys import ROWS, row_id
+from .keys import ROWS, as_given, row_id
 from .keyed import REPLAYED
 
 SCHEMA = """
@@ -119,6 +119,7 @@ class Transition(Call):
         p = keyed.request(rng, keyed.choose_key(rng, "t", {}), cls.make)
         if rng.random() < 0.5:
             p["key"] = None
+        p["given"] = as_given(rng)
         return p
 
     @staticmethod
@@ -126,7 +127,7 @@ class Transition(Call):
         expected = named({"expected_version": p.get("expected")}, "expected_version")
         note = f", note => '{p['note']}'" if "note" in p else ""
         return ("SELECT outcome, replayed, from_state, to_state, version FROM"
-                f" idem_transition('{p['table']}', {row_id(p['table'], p['id'])}, '{p['to']}'"
+                f" idem_transition('{p['table']}', {row_id(p['table'], p['id'], p.get('given', 0))}, '{p['to']}'"
                 f"{expected}{named(p, 'key', 'scope', 'expected_state')}{note})")
 
     @staticmethod
@@ -152,17 +153,20 @@ class TransitionBatch(Call):
         p = keyed.request(rng, keyed.choose_key(rng, "b", {}), cls.make)
         if rng.random() < 0.6:
             p["key"] = None
+        p["given"] = as_given(rng)
         return p
 
     @staticmethod
     def sql(p):
         if p["table"] == "ticket":
             ids = ", ".join(f"""'{{"id": {i}, "region": {i % 2}}}'""" for i in p["ids"])
+            kind = ("::jsonb[]", "", "::varchar[]")[p.get("given", 0)]
         else:
             ids = ", ".join(f"'{i}'" for i in p["ids"])
+            kind = ("::jsonb[]", "", "::bigint[]")[p.get("given", 0)]
         field = "id->>'id'" if p["table"] == "ticket" else "id::text"
         return (f"SELECT {field}, outcome, replayed, from_state, to_state, version FROM"
-                f" idem_transition_batch('{p['table']}', ARRAY[{ids}]::jsonb[], '{p['to']}'{named(p, 'key', 'scope')})")
+                f" idem_transition_batch('{p['table']}', ARRAY[{ids}]{kind}, '{p['to']}'{named(p, 'key', 'scope')})")
 
     @staticmethod
     def expect(view, p):
@@ -183,12 +187,12 @@ class Allowed(Call):
 
     @staticmethod
     def generate(rng):
-        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS)}
+        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS), "given": as_given(rng)}
 
     @staticmethod
     def sql(p):
         return (f"SELECT string_agg(s, '' ORDER BY s) FROM idem_allowed('{p['table']}',"
-                f" {row_id(p['table'], p['id'])}) AS s")
+                f" {row_id(p['table'], p['id'], p.get('given', 0))}) AS s")
 
     @staticmethod
     def expect(view, p):
@@ -208,12 +212,12 @@ class History(Call):
 
     @staticmethod
     def generate(rng):
-        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS)}
+        return {"table": rng.choice(("job", "ticket")), "id": rng.randint(1, ROWS), "given": as_given(rng)}
 
     @staticmethod
     def sql(p):
         return ("SELECT version, from_state, to_state, key, scope, note FROM"
-                f" idem_history('{p['table']}', {row_id(p['table'], p['id'])})")
+                f" idem_history('{p['table']}', {row_id(p['table'], p['id'], p.get('given', 0))})")
 
     @staticmethod
     def expect(view, p):
