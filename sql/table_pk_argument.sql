@@ -138,7 +138,9 @@ SELECT * FROM idem_transition_batch('orders', '{{1,2},{3,4}}', 'PROCESSING');
 SELECT * FROM idem_transition_batch('orders', '{1,NULL}', 'PROCESSING');
 SELECT * FROM idem_transition_batch('orders', NULL, 'PROCESSING');
 SELECT * FROM idem_transition_batch('orders', NULL::bigint[], 'PROCESSING');
+\set VERBOSITY terse
 SELECT * FROM idem_transition_batch('orders', '1'::text, 'PROCESSING');
+\set VERBOSITY default
 SELECT * FROM idem_transition_batch(NULL, '{1}', 'PROCESSING');
 SELECT * FROM idem_transition_batch(0, '{1}', 'PROCESSING', key => 'i');
 -- A replay needs no primary key any more.
