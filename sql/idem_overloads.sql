@@ -37,15 +37,14 @@ BEGIN
 END $$;
 
 -- The types in which the function that a call leads to takes those arguments, or the
--- SQLSTATE of the error.  An argument is NULL of the type, which may be unknown; named
--- are the arguments that have been named, rather than come first.
-CREATE FUNCTION led_to(function text, types text[], named text[] DEFAULT NULL) RETURNS text
+-- SQLSTATE of the error.  An argument is NULL of the type, which may be unknown.
+CREATE FUNCTION led_to(function text, types text[]) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
 BEGIN
 	EXECUTE format('CREATE TEMP VIEW call AS SELECT 1 FROM %s(%s)', function, (
-		SELECT string_agg(concat(named[i] || ' => ', 'NULL', '::' || nullif(types[i], 'unknown')), ', ' ORDER BY i)
+		SELECT string_agg(concat('NULL', '::' || nullif(types[i], 'unknown')), ', ' ORDER BY i)
 		FROM generate_subscripts(types, 1) AS i));
 	SELECT string_agg(p.proargtypes[n]::regtype::text, ',' ORDER BY n) INTO STRICT answer
 	FROM pg_rewrite AS r JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
@@ -59,14 +58,16 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
 
--- The types that a prepared statement takes, of whose parameters some have none.
-CREATE FUNCTION prepared(function text, types text[]) RETURNS text
+-- The types that a prepared statement takes, of whose parameters some have none.  With
+-- names, arguments are given by name, the last first.
+CREATE FUNCTION prepared(function text, types text[], named text[] DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
 BEGIN
 	EXECUTE format('PREPARE call (%s) AS SELECT 1 FROM %s(%s)', array_to_string(types, ', '), function, (
-		SELECT string_agg('$' || i, ', ' ORDER BY i) FROM generate_subscripts(types, 1) AS i));
+		SELECT string_agg(concat(named[i] || ' => ', '$', i), ', ' ORDER BY CASE WHEN named IS NULL THEN i ELSE -i END)
+		FROM generate_subscripts(types, 1) AS i));
 	SELECT array_to_string(parameter_types, ',') INTO STRICT answer
 	FROM pg_prepared_statements WHERE name = 'call';
 	DEALLOCATE call;
@@ -88,8 +89,8 @@ CREATE VIEW list AS
 SELECT number, CASE name WHEN 'unknown' THEN name ELSE name || '[]' END AS name, listed FROM type;
 
 -- What was asked, and what came of it.
-CREATE TABLE call (function text, first text[], second text[], types text[], named text[],
-	led_to text, named_led_to text, full_led_to text, less_led_to text, prepared text);
+CREATE TABLE call (function text, types text[], named text[],
+	led_to text, prepared text, by_name text, in_full text, less text);
 INSERT INTO call (function, types, named)
 -- keys
 SELECT DISTINCT p.proname, ARRAY[t.name] || array_fill('unknown'::text, ARRAY[p.pronargs - p.pronargdefaults - 1]),
@@ -120,14 +121,12 @@ FROM (VALUES ('order_transition', 'id', 'new_status'), ('idem_transition', 'id',
 	CROSS JOIN (TABLE type UNION ALL SELECT 99, 'regclass', true) AS t WHERE t.name <> 'unknown';
 UPDATE call SET
 	led_to = led_to(function, types),
-	-- in another order, too
-	named_led_to = led_to(function, (SELECT array_agg(t ORDER BY n DESC) FROM unnest(types) WITH ORDINALITY AS u (t, n)),
-		(SELECT array_agg(t ORDER BY n DESC) FROM unnest(named) WITH ORDINALITY AS u (t, n))),
-	less_led_to = led_to('test_overloads_less.' || function, types),
-	prepared = prepared(function, types);
--- The same with whatever else may be given, given without a type.
-UPDATE call SET full_led_to = led_to(function, types || array_fill('unknown'::text, ARRAY[
-	(SELECT max(pronargs) FROM pg_proc WHERE proname = function) - cardinality(types)]));
+	prepared = prepared(function, types),
+	by_name = prepared(function, types, named),
+	-- with whatever else may be given, given without a type
+	in_full = prepared(function, types || array_fill('unknown'::text, ARRAY[
+		(SELECT max(pronargs) FROM pg_proc WHERE proname = function) - cardinality(types)])),
+	less = prepared('test_overloads_less.' || function, types);
 
 -- A key is text or a UUID.
 CREATE VIEW key_call AS SELECT types[1] AS key, function, split_part(led_to, ',', 1) AS led_to
@@ -170,9 +169,8 @@ GROUP BY target, led_to ORDER BY target, led_to;
 SELECT function, types, led_to FROM call WHERE led_to ~ '^\w{5}$' AND led_to <> '42883' AND led_to ~ '\d';
 SELECT function, types, prepared FROM call WHERE prepared ~ '^\w{5}$' AND prepared <> '42883' AND prepared ~ '\d';
 -- It is the same by position and by name, with other arguments and without.
-SELECT function, types, led_to, full_led_to FROM call WHERE left(full_led_to, length(led_to)) IS DISTINCT FROM led_to;
-SELECT function, types, led_to, named_led_to FROM call
-WHERE led_to IS DISTINCT FROM named_led_to;
+SELECT function, types, prepared, by_name FROM call WHERE by_name IS DISTINCT FROM prepared;
+SELECT function, types, prepared, in_full FROM call WHERE left(in_full, length(prepared)) IS DISTINCT FROM prepared;
 -- A parameter without a type gets that which the function takes.
 SELECT function, types, led_to, prepared FROM call
 WHERE (led_to = '42883') IS DISTINCT FROM (prepared = '42883')
@@ -180,8 +178,8 @@ WHERE (led_to = '42883') IS DISTINCT FROM (prepared = '42883')
 		WHERE led_to <> '42883' AND CASE WHEN type <> 'unknown' THEN prepared <> format_type(to_regtype(type), NULL)
 			WHEN led = 'anycompatiblearray' THEN prepared <> 'text[]' ELSE prepared <> led END);
 -- What leads to a function without the other types does with them.
-SELECT function, types, less_led_to, led_to FROM call WHERE less_led_to <> '42883' AND led_to = '42883';
-SELECT count(*) > 50 AS many_more, count(DISTINCT function) FROM call WHERE less_led_to = '42883' AND led_to <> '42883';
+SELECT function, types, less, led_to FROM call WHERE less <> '42883' AND led_to = '42883';
+SELECT count(*) > 50 AS many_more, count(DISTINCT function) FROM call WHERE less = '42883' AND led_to <> '42883';
 
 DROP SCHEMA test_overloads CASCADE;
 DROP SCHEMA test_overloads_less CASCADE;
