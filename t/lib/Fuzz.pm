@@ -226,13 +226,16 @@ my %ids = (
 	bigint => sub { int(1 + rand 5) },
 	jsonb => sub { pick('\'{"id": ' . int(1 + rand 5) . '}\'', '\'{"tenant": 1, "id": ' . int(1 + rand 3) .
 		'}\'') . '::jsonb' },
-	'jsonb[]' => sub { "ARRAY['1', '2', '3']::jsonb[]" },
+	uuid => sub { 'uuid \'00000000-0000-0000-0000-00000000000' . int(1 + rand 3) . "'" },
+	anycompatiblearray => sub { pick("ARRAY['1', '2', '3']::jsonb[]", "'{1,2,3}'", 'ARRAY[1, 2, 3]',
+		"ARRAY['3', '1']::varchar[]", 'ARRAY[2, 1]::bigint[]', q(ARRAY['{"tenant": 1, "id": 2}', '{"id": 1}']),
+		q(ARRAY['{"id": 2, "tenant": 1}']::jsonb[]), "ARRAY[uuid '00000000-0000-0000-0000-000000000001']") },
 );
 my %sane = (
 	target => sub { quote(pick(@tables)) . '::regclass' },
 	id => sub { $ids{ $_[0] } ? $ids{ $_[0] }->() : value($_[0], '') },
 	ids => sub { $ids{ $_[0] } ? $ids{ $_[0] }->() : value($_[0], '') },
-	key => sub { "'k" . int(rand 80) . "'" },
+	key => sub { $_[0] eq 'uuid' ? $ids{uuid}->() : "'k" . int(rand 80) . "'" },
 	scope => sub { pick('NULL', 'NULL', "'s1'") },
 	ttl => sub { pick('NULL', "'1 day'", "'1 microsecond'") },
 	lease => sub { pick("'1 hour'", "'1 microsecond'", 'NULL') },
@@ -244,7 +247,8 @@ my %sane = (
 		q('{"version": 3}'), q('{}')) },
 	merge => sub { pick('NULL', 'NULL', q('{}'), q('{"amount": "max"}'), q('{"tags": "union"}')) },
 	conflict => sub { pick('NULL', "'{id}'") },
-	to_state => sub { pick("'A'", "'B'", "'C'", "'PROCESSING'", "'SHIPPED'") },
+	to_state => sub { pick("'A'", "'B'", "'C'", "'PROCESSING'", "'SHIPPED'") .
+		($_[0] eq 'anyenum' ? '::' . pick('fuzz.mood', 'public.order_status') : '') },
 	expected_version => sub { pick('NULL', 'NULL', 1, 2, 3) },
 	expected_versions => sub { pick('NULL', "'{1,1,1}'", "'{1,NULL,2}'") },
 	note => sub { pick('NULL', q('{"a": 1}'), q('"x"')) },
@@ -290,12 +294,13 @@ sub simple_value
 	return 'NULL' . ($type =~ /^(any|record|internal|"any")/ ? '' : "::$type") if one_in(15);
 	return "'" . pick('', 'x', '{}', '1', '(', '0x', '{1,NULL}') . "'" if one_in(60);
 	return value(pick(@any_types),
-		'') if $type eq '"any"' || $type =~ /^any/ && $type ne 'anyarray' || one_in(60);
-	return sample() if $type eq 'anyarray' && one_in(4);
+		'') if $type eq '"any"' || $type =~ /^any/ && $type !~ /^any(compatible)?array$|^anyenum$/ || one_in(60);
+	return value(pick(keys %labels), '') if $type eq 'anyenum';
+	return sample() if $type =~ /^any(compatible)?array$/ && one_in(4);
 	return one_in(8) ? pick( "'1 2'::int2vector", "'23 25'::oidvector", "'{1,2}'::fuzz.ints",
 		"ARRAY[ROW(1, 2)]", "ARRAY[$pool{record}->()]", "ARRAY['a']::name[]", "'{}'", "ARRAY['1'::cstring]",
 			"ARRAY[ARRAY[]::int[]]", "ARRAY['(1,2),(3,4)'::box]", 'ARRAY[NULL::fuzz.pair]') :
-				array(pick(@element_types)) if $type eq 'anyarray';
+				array(pick(@element_types)) if $type =~ /^any(compatible)?array$/;
 	return array($1) if $type =~ /^(.+)\[\]$/;
 	return $pool{$type}->() if $pool{$type};
 	return quote(pick(@{ $labels{$type} }, 'no', '')) . "::$type" if $labels{$type};

@@ -39,7 +39,7 @@ CREATE TABLE machined (id int PRIMARY KEY, status text NOT NULL DEFAULT 'A',
 CREATE TABLE orders (id int PRIMARY KEY, status text NOT NULL DEFAULT 'A', version int NOT NULL DEFAULT 1);
 GRANT SELECT, INSERT, UPDATE, DELETE ON orders TO PUBLIC;
 CREATE FUNCTION look("row" anyelement,
-	note jsonb) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN content = ''CANARY-secret-1'' FROM hidden.secret WHERE id = $1.id; END';
+	note jsonb) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN content LIKE ''%-secret-1'' FROM hidden.secret WHERE id = $1.id; END';
 SELECT idem_machine_define('theirs', 'A', '{"A": ["B", {"to": "C", "guard": "hidden.look"}], "B": ["A"]}');
 SELECT idem_attach('orders', 'theirs', history => true);
 SELECT idem_attach('machined', 'theirs', history => true);
