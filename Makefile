@@ -51,6 +51,7 @@ OBJS = \
 	src/history/history_select.o \
 	src/history/history_write.o \
 	src/key/answer.o \
+	src/key/checkpoints.o \
 	src/key/claim.o \
 	src/key/current_key.o \
 	src/key/key.o \
@@ -60,6 +61,7 @@ OBJS = \
 	src/key/key_write.o \
 	src/key/lease.o \
 	src/key/lease_claim.o \
+	src/key/lookup.o \
 	src/key/refusal.o \
 	src/key/scope.o \
 	src/lifecycle/attach.o \

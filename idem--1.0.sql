@@ -7,13 +7,14 @@
 -- Contents
 --
 --   Outcomes and roles   types idem_outcome, idem_role
---   Keys                 table idem_key; idem_lookup, idem_new_key, idem_derive_key
+--   Keys                 table idem_key; idem_lookup, idem_wait, idem_new_key,
+--                        idem_derive_key
 --   Scopes               table idem_scope; idem_scope_define, idem_scope_drop
 --   Upserts              idem_upsert
 --   Updates              idem_update
 --   Statements           idem_execute
 --   Claims               idem_claim, idem_complete, idem_fail, idem_release,
---                        idem_extend, idem_checkpoint
+--                        idem_extend, idem_checkpoint, idem_checkpoints
 --   State machines       type order_status; tables idem_machine, idem_machine_edge;
 --                        idem_machine_define, idem_machine_drop, idem_machine_graph,
 --                        idem_attach, idem_detach, idem_lifecycle, idem_version,
@@ -99,6 +100,7 @@ CREATE TABLE @extschema@.idem_key (
 	response jsonb,
 	request jsonb,
 	sqlstate text COLLATE "C",
+	checkpoints jsonb,
 	-- the key first, which tells more: most comparisons end there
 	CONSTRAINT idem_key_pkey PRIMARY KEY (key, scope)
 ) WITH (
@@ -119,13 +121,15 @@ COMMENT ON COLUMN @extschema@.idem_key.outcome IS
 COMMENT ON COLUMN @extschema@.idem_key.fingerprint IS
 'digest of the request, 128 bits of a SHA-256, to tell a retry from another request';
 COMMENT ON COLUMN @extschema@.idem_key.response IS
-'what a retry is answered; the last checkpoint of a claim while lease_until is set';
+'what a retry is answered';
 COMMENT ON COLUMN @extschema@.idem_key.fence IS
 'how often the key was claimed anew before its row was purged, counted from 1';
 COMMENT ON COLUMN @extschema@.idem_key.request IS
 'what a claim under a lease was made for';
 COMMENT ON COLUMN @extschema@.idem_key.sqlstate IS
 'of the error that a call is remembered to have failed with; null for all else';
+COMMENT ON COLUMN @extschema@.idem_key.checkpoints IS
+'steps that the holders of a claim have recorded, in that order';
 COMMENT ON COLUMN @extschema@.idem_key.claimed_by IS
 'role that used the key, whose members may know of it';
 COMMENT ON COLUMN @extschema@.idem_key.created_at IS
@@ -147,7 +151,7 @@ CREATE TYPE @extschema@.idem_lookup_result AS (
 	request jsonb
 );
 COMMENT ON TYPE @extschema@.idem_lookup_result IS
-'what idem_lookup() answers';
+'what idem_lookup() and idem_wait() answer';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.outcome IS
 'what came of the call';
 COMMENT ON COLUMN @extschema@.idem_lookup_result.response IS
@@ -170,6 +174,14 @@ AS 'MODULE_PATHNAME', 'idem_lookup'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_lookup(text, text) IS
 'tell what came of a key, as committed now; all null if it was not used, or has expired';
+
+CREATE FUNCTION @extschema@.idem_wait(
+	key text, timeout interval, scope text DEFAULT NULL)
+RETURNS @extschema@.idem_lookup_result
+AS 'MODULE_PATHNAME', 'idem_wait'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_wait(text, interval, text) IS
+'wait until the key is in progress no longer, for a minute at most, then tell what came of it as idem_lookup() does';
 
 CREATE FUNCTION @extschema@.idem_new_key()
 RETURNS text
@@ -417,6 +429,28 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_checkpoint(text, bigint, text, jsonb,
 	text) IS
 'record how far the holder of a claim has come, for the session that takes it over';
+
+CREATE TYPE @extschema@.idem_checkpoints_result AS (
+	name text,
+	data jsonb,
+	recorded_at timestamp with time zone
+);
+COMMENT ON TYPE @extschema@.idem_checkpoints_result IS
+'what idem_checkpoints() answers';
+COMMENT ON COLUMN @extschema@.idem_checkpoints_result.name IS
+'what had been reached';
+COMMENT ON COLUMN @extschema@.idem_checkpoints_result.data IS
+'what the next holder needs to go on; null if none was given';
+COMMENT ON COLUMN @extschema@.idem_checkpoints_result.recorded_at IS
+'when it was recorded, the last time';
+
+CREATE FUNCTION @extschema@.idem_checkpoints(
+	key text, scope text DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_checkpoints_result
+AS 'MODULE_PATHNAME', 'idem_checkpoints'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION @extschema@.idem_checkpoints(text, text) IS
+'return the steps that the holders of a claim have recorded, in that order, as committed now';
 
 --
 -- State machines

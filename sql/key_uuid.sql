@@ -19,6 +19,8 @@ SELECT outcome, fence FROM idem_claim(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703
 SELECT idem_extend(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', 1, '2 hours') > now() AS extended;
 SELECT idem_checkpoint(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', 1, 'half');
 SELECT outcome, response FROM idem_lookup(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703');
+SELECT name FROM idem_checkpoints(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703');
+SELECT outcome FROM idem_wait(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', '1 ms');
 SELECT idem_release(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', 1);
 SELECT outcome, fence FROM idem_claim('abcdef01-2345-6789-abcd-ef0123456703', lease => '1 hour');
 SELECT idem_complete(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', '"done"', 2);

@@ -115,6 +115,8 @@ SELECT public.idem_release('captured-9', 1);
 SELECT fence FROM public.idem_claim('captured-9', '{"a": 1}', lease => '1 hour');
 SELECT public.idem_complete('captured-9', '{}', 2);
 SELECT outcome FROM public.idem_lookup('captured-9');
+SELECT outcome FROM public.idem_wait('captured-9', '1 s');
+SELECT name FROM public.idem_checkpoints('captured-9');
 SELECT public.idem_scope_define('captured');
 SELECT outcome FROM public.idem_execute('captured-10', 'SELECT 1', scope => 'captured', ttl => '1 microsecond');
 SELECT public.idem_scope_drop('captured');

@@ -68,6 +68,8 @@ SELECT idem_extend(:key, :fence, '1 hour');
 SELECT idem_checkpoint(:key, :fence, 'half');
 COMMIT;
 SELECT outcome FROM idem_lookup(:key);
+SELECT outcome FROM idem_wait(:key, '1 ms');
+SELECT name FROM idem_checkpoints(:key);
 SELECT idem_complete(:key, '"done"', :fence);
 SELECT $key || '-b' AS key \\gset
 SELECT outcome FROM idem_lookup(:key);

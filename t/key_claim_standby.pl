@@ -50,6 +50,11 @@ sub refusal
 }
 
 is(look_up($standby, 'held'), 'in_progress|half|1|t', 'held, and how far it came');
+is($standby->safe_psql('postgres', q{
+	SELECT name, data, recorded_at < clock_timestamp() FROM idem_checkpoints('held');
+	SELECT outcome, response ->> 'name', fence FROM idem_wait('held', '10 ms');
+	SELECT outcome FROM idem_wait('done', '1 minute')}), "half||t\nin_progress|half|1\ncompleted",
+	'and may be waited for');
 is(look_up($standby, 'ran out'), 'abandoned||1|f', 'a lease that ran out');
 is(look_up($standby, 'done'), 'completed||1|', 'done');
 is(look_up($standby, 'expired'), '|||', 'expired');
@@ -58,8 +63,8 @@ is($standby->safe_psql('postgres', q{
 	BEGIN ISOLATION LEVEL REPEATABLE READ;
 	SELECT outcome FROM idem_lookup('done');
 	COMMIT}), 'completed', 'at REPEATABLE READ too');
-like(refusal($standby, q{SET ROLE other; SELECT idem_lookup('done')}), qr/^42501/,
-	'to its owner only');
+like(refusal($standby, "SET ROLE other; SELECT $_"), qr/^42501/, "to its owner only: $_")
+	foreach q{idem_lookup('done')}, q{idem_wait('held', '1 minute')}, q{idem_checkpoints('held')};
 
 foreach my $call (
 	q{idem_claim('new', lease => '1 hour')},
@@ -73,6 +78,20 @@ foreach my $call (
 	is(refusal($standby, "SELECT $call"),
 		'25006|Call it on the primary. Here idem_lookup() tells how a key stands.',
 		"$call is refused there");
+}
+
+# A wait there ends with what is replayed.
+{
+	$primary->safe_psql('postgres', q{SELECT idem_claim('waited for', lease => '1 hour')});
+	$primary->wait_for_catchup($standby);
+	my $waiting = $standby->background_psql('postgres');
+	$waiting->query_until(qr/now/, "\\echo now\nSELECT outcome, response FROM idem_wait('waited for', '1 minute');\n");
+	$standby->poll_query_until('postgres', q{
+		SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE '%waited for%'
+			AND pid <> pg_backend_pid()}) or die 'it does not wait';
+	$primary->safe_psql('postgres', q{SELECT idem_complete('waited for', '"done"', 1)});
+	like($waiting->query_until(qr/\n/, ''), qr/^completed\|"done"$/, 'a wait ends by replication');
+	$waiting->quit;
 }
 
 # What the primary has in the making, nobody there knows of.

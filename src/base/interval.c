@@ -15,7 +15,10 @@
 
 #include "base/interval.h"
 
-/* So many microseconds; what is more than there can be never ends. */
+/*
+ * So many microseconds; what is more than there can be never ends, and what is less
+ * is negative all the same.
+ */
 static int64
 add_up(int64 months, int64 days, int64 us)
 {
@@ -25,7 +28,7 @@ add_up(int64 months, int64 days, int64 us)
 	days += months * DAYS_PER_MONTH;
 	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &sum) ||
 		pg_add_s64_overflow(sum, us, &sum))
-		return days > 0 ? IDEM_INTERVAL_ENDLESS : 0;
+		return days > 0 ? IDEM_INTERVAL_ENDLESS : -1;
 	return sum;
 }
 
@@ -42,6 +45,19 @@ idem_interval_us(const Interval *interval, const char *argument)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" must be positive", argument)));
+	return us;
+}
+
+/* The same, of an interval that may also be none at all. */
+int64
+idem_interval_us_or_zero(const Interval *interval, const char *argument)
+{
+	int64		us = add_up(interval->month, interval->day, interval->time);
+
+	if (us < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must not be negative", argument)));
 	return us;
 }
 

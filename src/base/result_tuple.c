@@ -44,8 +44,10 @@ column_type(const char *name, Oid outcome_type)
 		{"rewritten", INT8OID},
 		{"created_at", TIMESTAMPTZOID}, {"expires_at", TIMESTAMPTZOID},
 		{"lease_until", TIMESTAMPTZOID}, {"changed_at", TIMESTAMPTZOID},
+		{"recorded_at", TIMESTAMPTZOID},
 		{"from_state", TEXTOID}, {"to_state", TEXTOID}, {"changed_by", TEXTOID},
-		{"scope", TEXTOID}, {"key", TEXTOID}, {"status_column", TEXTOID},
+		{"scope", TEXTOID}, {"key", TEXTOID}, {"name", TEXTOID},
+		{"status_column", TEXTOID},
 	};
 
 	if (strcmp(name, "outcome") == 0)

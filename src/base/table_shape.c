@@ -55,6 +55,7 @@ static const Shape shapes[] = {
 			{.name = "response", .type = JSONBOID},
 			{.name = "request", .type = JSONBOID},
 			{.name = "sqlstate", .type = TEXTOID},
+			{.name = "checkpoints", .type = JSONBOID},
 		},
 	},
 	[IDEM_TABLE_SCOPE] = {

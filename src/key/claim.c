@@ -8,7 +8,6 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 
 #include "base/error.h"
@@ -25,7 +24,6 @@ PG_FUNCTION_INFO_V1(idem_fail);
 PG_FUNCTION_INFO_V1(idem_release);
 PG_FUNCTION_INFO_V1(idem_extend);
 PG_FUNCTION_INFO_V1(idem_checkpoint);
-PG_FUNCTION_INFO_V1(idem_lookup);
 
 static pg_uuid_t
 fingerprint(Jsonb *request)
@@ -193,24 +191,6 @@ idem_extend(PG_FUNCTION_ARGS)
 	PG_RETURN_TIMESTAMPTZ(idem_lease_extend(&key, PG_GETARG_INT64(1)));
 }
 
-/* A checkpoint as it is kept: {"name": ..., "data": ...}. */
-static Datum
-make_checkpoint(text *name, Jsonb *data)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"name\": ");
-	escape_json(&buf, text_to_cstring(name));
-	appendStringInfoString(&buf, ", \"data\": ");
-	if (data == NULL)
-		appendStringInfoString(&buf, "null");
-	else
-		(void) JsonbToCString(&buf, &data->root, VARSIZE(data));
-	appendStringInfoChar(&buf, '}');
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data));
-}
-
 /*
  * idem_checkpoint(key text, fence bigint, name text, data jsonb, scope text)
  *		-> void
@@ -222,59 +202,13 @@ Datum
 idem_checkpoint(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
-	Datum		checkpoint;
 
 	idem_key_init(&key, fcinfo, "idem_checkpoint()", 0, 4, -1);
 	if (PG_ARGISNULL(1))
 		idem_error_null("fence");
 	if (PG_ARGISNULL(2))
 		idem_error_null("name");
-	checkpoint = make_checkpoint(PG_GETARG_TEXT_PP(2),
-								 PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
-	idem_settings_check_response(VARSIZE(DatumGetPointer(checkpoint)), "data");
-	idem_lease_checkpoint(&key, PG_GETARG_INT64(1), checkpoint);
+	idem_lease_checkpoint(&key, PG_GETARG_INT64(1), PG_GETARG_TEXT_PP(2),
+						  PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3));
 	PG_RETURN_VOID();
-}
-
-/*
- * idem_lookup(key text, scope text)
- *		-> outcome idem_outcome, response jsonb, fence bigint,
- *		   created_at timestamptz, expires_at timestamptz,
- *		   lease_until timestamptz, request jsonb
- *
- * Returns how a key stands as committed now: all null if it is free, in progress
- * without anything else while another transaction uses it.  Does not write, does
- * not wait, works on a standby.  Errors: those of idem_lease_claim_look_up.
- */
-Datum
-idem_lookup(PG_FUNCTION_ARGS)
-{
-	IdemKey		key;
-	IdemKeyRow	row;
-	IdemKeyState found;
-	Datum		values[7];
-	bool		nulls[7] = {true, true, true, true, true, true, true};
-
-	idem_key_init(&key, fcinfo, NULL, 0, 1, -1);
-	found = idem_lease_claim_look_up(&key, &row);
-
-	if (found == IDEM_KEY_BUSY)
-		row.outcome = IDEM_IN_PROGRESS;
-	if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
-	{
-		values[1] = row.response;
-		nulls[1] = row.response_isnull;
-		values[2] = Int64GetDatum(row.fence);
-		values[3] = TimestampTzGetDatum(row.created_at);
-		values[4] = TimestampTzGetDatum(row.expires_at);
-		nulls[2] = nulls[3] = nulls[4] = false;
-		values[5] = TimestampTzGetDatum(row.lease_until);
-		nulls[5] = !row.leased;
-		values[6] = row.request;
-		nulls[6] = row.request_isnull;
-	}
-	nulls[0] = (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED);
-	if (!nulls[0])
-		values[0] = ObjectIdGetDatum(idem_catalog()->outcome[row.outcome]);
-	PG_RETURN_DATUM(idem_result_tuple_form(fcinfo, lengthof(values), values, nulls));
 }

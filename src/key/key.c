@@ -226,11 +226,11 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 
 /*
  * Finds out how a key stands, for a caller that will write its row if it is live:
- * the lock is held on return, and the key is not busy.  Response and request are
- * not read.  Raises what idem_key_find does.
+ * the lock is held on return, and the key is not busy.  Raises what idem_key_find
+ * does.
  */
 IdemKeyState
-idem_key_find_locked(IdemKey *key, IdemKeyRow *row)
+idem_key_find_locked(IdemKey *key, int options, IdemKeyRow *row)
 {
 	for (;;)
 	{
@@ -238,7 +238,7 @@ idem_key_find_locked(IdemKey *key, IdemKeyRow *row)
 
 		if (!idem_key_lock_take(key))
 			idem_key_lock_wait(key, NULL);
-		found = find_row(key, 0, row);
+		found = find_row(key, options, row);
 		if (found != IDEM_KEY_BUSY)
 			return found;
 		idem_key_lock_release(key);
@@ -275,22 +275,33 @@ idem_key_missed(IdemKey *key, const IdemKeyRow *row)
  * at the very moment at which it is looked for: that one has been committed before.
  */
 IdemKeyState
-idem_key_probe(IdemKey *key, IdemKeyRow *row)
+idem_key_probe(IdemKey *key, int options, IdemKeyRow *row)
 {
-	IdemKeyState found = find_row(key, IDEM_WITH_VALUES, row);
+	IdemKeyState found = find_row(key, options, row);
 
 	if (found == IDEM_KEY_ABSENT && !RecoveryInProgress())
 	{
 		bool		locked = idem_key_lock_is_taken(key);
 
-		found = find_row(key, IDEM_WITH_VALUES, row);
+		found = find_row(key, options, row);
 		if (found == IDEM_KEY_ABSENT && locked)
 			return IDEM_KEY_BUSY;
 		if (found == IDEM_KEY_ABSENT)
-			found = find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
+			found = find_row(key, options | IDEM_COMMITTED, row);
 	}
 	/* an expired row that is being deleted counts as none */
 	return found == IDEM_KEY_BUSY && row->leaving ? IDEM_KEY_EXPIRED : found;
+}
+
+/*
+ * Reads the row of a key as it is committed now, or as this transaction has written
+ * it.  It is never busy: what others are writing does not count.  Raises 40001 as
+ * idem_key_find does.
+ */
+IdemKeyState
+idem_key_read(IdemKey *key, IdemKeyRow *row)
+{
+	return find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
 }
 
 /* How the work of a key stands. */

@@ -51,8 +51,10 @@ extern void idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first)
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
-extern IdemKeyState idem_key_find_locked(IdemKey *key, IdemKeyRow *row);
-extern IdemKeyState idem_key_probe(IdemKey *key, IdemKeyRow *row);
+extern IdemKeyState idem_key_find_locked(IdemKey *key, int options,
+										 IdemKeyRow *row);
+extern IdemKeyState idem_key_read(IdemKey *key, IdemKeyRow *row);
+extern IdemKeyState idem_key_probe(IdemKey *key, int options, IdemKeyRow *row);
 extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
 
 #endif							/* IDEM_KEY_H */

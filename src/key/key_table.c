@@ -62,12 +62,15 @@ read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->response_isnull = isnull[IDEM_KEY_COLUMN_RESPONSE - 1];
 	row->request_isnull = isnull[IDEM_KEY_COLUMN_REQUEST - 1];
 	row->refused = !isnull[IDEM_KEY_COLUMN_SQLSTATE - 1];
+	row->checkpoints_isnull = isnull[IDEM_KEY_COLUMN_CHECKPOINTS - 1];
 	if ((options & IDEM_WITH_VALUES) != 0 && row->expires_at > now)
 	{
 		if (!row->response_isnull)
 			row->response = copy_value(values, IDEM_KEY_COLUMN_RESPONSE);
 		if (!row->request_isnull)
 			row->request = copy_value(values, IDEM_KEY_COLUMN_REQUEST);
+		if (!row->checkpoints_isnull)
+			row->checkpoints = copy_value(values, IDEM_KEY_COLUMN_CHECKPOINTS);
 	}
 
 	row->version.ctid = tuple->t_self;

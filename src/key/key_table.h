@@ -26,7 +26,8 @@ enum
 	IDEM_KEY_COLUMN_RESPONSE,
 	IDEM_KEY_COLUMN_REQUEST,
 	IDEM_KEY_COLUMN_SQLSTATE,
-	IDEM_KEY_COLUMNS = IDEM_KEY_COLUMN_SQLSTATE
+	IDEM_KEY_COLUMN_CHECKPOINTS,
+	IDEM_KEY_COLUMNS = IDEM_KEY_COLUMN_CHECKPOINTS
 };
 
 /* What is found of a key, as of a moment. */
@@ -41,7 +42,7 @@ typedef enum IdemKeyState
 } IdemKeyState;
 
 /* How to look for a row. */
-#define IDEM_WITH_VALUES	1	/* read its response and its request, too */
+#define IDEM_WITH_VALUES	1	/* read response, request, checkpoints, too */
 #define IDEM_COMMITTED		2	/* only what has committed, without fail */
 
 /* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
@@ -63,6 +64,7 @@ typedef struct IdemKeyRow
 	bool		response_isnull;
 	bool		request_isnull;
 	bool		refused;		/* is it an error of the work's? */
+	bool		checkpoints_isnull;
 	IdemOutcome outcome;
 	Oid			claimed_by;		/* role */
 	int64		fence;
@@ -70,6 +72,8 @@ typedef struct IdemKeyRow
 	Datum		response;		/* jsonb; only if asked for */
 	Datum		request;		/* jsonb; only if asked for */
 	Datum		sqlstate;		/* text, if refused; only to be written */
+	Datum		checkpoints;	/* jsonb, as checkpoints.c makes it; only if
+								 * asked for */
 	/* set by finding */
 	IdemKeyVersion version;		/* the one that was found */
 	bool		ours;			/* written by the current transaction */

@@ -67,7 +67,8 @@ static IdemStatement renew_row = {
 	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
 	" expires_at = excluded.expires_at, lease_until = CASE"
 	" WHEN k.lease_until IS NOT NULL THEN '-infinity'::pg_catalog.timestamptz END,"
-	" request = excluded.request, sqlstate = excluded.sqlstate"
+	" request = excluded.request, sqlstate = excluded.sqlstate,"
+	" checkpoints = NULL"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
 	.nargs = ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
@@ -103,16 +104,27 @@ static IdemStatement lock_row = {
 	.bare = true
 };
 
+/* What a row says, and which of its values are new. */
+enum
+{
+	ARG_NEW_RESPONSE = ROW_ARGS,
+	ARG_NEW_REQUEST,
+	ARG_NEW_CHECKPOINTS,
+	ARG_CHECKPOINTS,
+	REPLACE_ARGS
+};
+
 /* A value that stays is not copied, which for a long one would cost. */
 static IdemStatement replace_row = {
 	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
 	" response = CASE WHEN $11 THEN $3 ELSE k.response END, fence = $4,"
 	" claimed_by = $5::@.idem_role, created_at = $6, expires_at = $7,"
 	" lease_until = $8,"
-	" request = CASE WHEN $12 THEN $9 ELSE k.request END, sqlstate = $10"
-	IS_FOUND("$13", "$14", "$15", "$16"),
-	.nargs = ROW_ARGS + 2 + FOUND_ARGS,
-	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, FOUND_ARGTYPES},
+	" request = CASE WHEN $12 THEN $9 ELSE k.request END, sqlstate = $10,"
+	" checkpoints = CASE WHEN $13 THEN $14 ELSE k.checkpoints END"
+	IS_FOUND("$15", "$16", "$17", "$18"),
+	.nargs = REPLACE_ARGS + FOUND_ARGS,
+	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, BOOLOID, JSONBOID, FOUND_ARGTYPES},
 	.table = offsetof(IdemCatalog, key_table),
 	.bare = true
 };
@@ -226,6 +238,7 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 	isnull[IDEM_KEY_COLUMN_REQUEST - 1] = row->request_isnull;
 	values[IDEM_KEY_COLUMN_SQLSTATE - 1] = row->sqlstate;
 	isnull[IDEM_KEY_COLUMN_SQLSTATE - 1] = !row->refused;
+	isnull[IDEM_KEY_COLUMN_CHECKPOINTS - 1] = true;
 
 	if (!idem_simple_dml_insert(idem_catalog()->key_table, IDEM_KEY_COLUMNS, values,
 								isnull) &&
@@ -258,26 +271,29 @@ idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row)
 }
 
 /*
- * Writes a row over what it was found as; its response and its request only if
- * they are new.  False if nothing was written: the row has changed or moved since,
- * or a trigger or a rule prevented it.
+ * Writes a row over what it was found as; of its values only those that are new.
+ * False if nothing was written: the row has changed or moved since, or a trigger or
+ * a rule prevented it.
  */
 bool
-idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row,
-					   bool new_response, bool new_request)
+idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row, int news)
 {
-	Datum		args[ROW_ARGS + 2 + FOUND_ARGS];
-	bool		isnull[ROW_ARGS + 2 + FOUND_ARGS] = {false};
+	Datum		args[REPLACE_ARGS + FOUND_ARGS];
+	bool		isnull[REPLACE_ARGS + FOUND_ARGS] = {false};
 
 	Assert(row->fence >= row->version.fence);
 	/* which no claim is, and what is not written was not read */
 	Assert(!row->refused);
 	bind_row(row, args, isnull);
-	isnull[ARG_RESPONSE] |= !new_response;
-	isnull[ARG_REQUEST] |= !new_request;
-	args[ROW_ARGS] = BoolGetDatum(new_response);
-	args[ROW_ARGS + 1] = BoolGetDatum(new_request);
-	return run_found(&replace_row, args, isnull, ROW_ARGS + 2, key, row);
+	args[ARG_NEW_RESPONSE] = BoolGetDatum((news & IDEM_NEW_RESPONSE) != 0);
+	args[ARG_NEW_REQUEST] = BoolGetDatum((news & IDEM_NEW_REQUEST) != 0);
+	args[ARG_NEW_CHECKPOINTS] = BoolGetDatum((news & IDEM_NEW_CHECKPOINTS) != 0);
+	args[ARG_CHECKPOINTS] = row->checkpoints;
+	isnull[ARG_RESPONSE] |= (news & IDEM_NEW_RESPONSE) == 0;
+	isnull[ARG_REQUEST] |= (news & IDEM_NEW_REQUEST) == 0;
+	isnull[ARG_CHECKPOINTS] = row->checkpoints_isnull ||
+		(news & IDEM_NEW_CHECKPOINTS) == 0;
+	return run_found(&replace_row, args, isnull, REPLACE_ARGS, key, row);
 }
 
 /* Deletes a row that was found.  False as idem_key_write_replace. */

@@ -7,11 +7,18 @@
 
 #include "key/key.h"
 
+/* Which values of a row are new, where it is written over another. */
+#define IDEM_NEW_RESPONSE		1
+#define IDEM_NEW_REQUEST		2
+#define IDEM_NEW_CHECKPOINTS	4
+#define IDEM_NEW_VALUES \
+	(IDEM_NEW_RESPONSE | IDEM_NEW_REQUEST | IDEM_NEW_CHECKPOINTS)
+
 extern void idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row);
 extern bool idem_key_write_renew(const IdemKey *key, const IdemKeyRow *row);
 extern bool idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row);
 extern bool idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row,
-								   bool new_response, bool new_request);
+								   int news);
 extern bool idem_key_write_remove(const IdemKey *key, const IdemKeyRow *row);
 
 #endif							/* IDEM_KEY_WRITE_H */

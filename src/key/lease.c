@@ -13,10 +13,9 @@
  * to be found if the transaction commits without another word: completed, without
  * a response.
  *
- * As long as lease_until is a time, response is the last checkpoint.  That holds for
- * a row in progress or abandoned, and for a claim without a lease that took over
- * such a row: until it is completed it shows no response, and if it is released,
- * the checkpoint is there for the next claim.
+ * Where a claim without a lease takes over, lease_until stays a time until it is
+ * completed, which tells that the row was there before: if the claim is released,
+ * the row is left to the next one, with its checkpoints.
  *
  * A session that writes a row has held the lock of its key since finding it, and
  * writes over the very version that was found.
@@ -27,6 +26,7 @@
 
 #include "base/error.h"
 #include "base/settings.h"
+#include "key/checkpoints.h"
 #include "key/key_lock.h"
 #include "key/key_write.h"
 #include "key/lease.h"
@@ -55,12 +55,12 @@ error_lost(const IdemKey *key, const char *detail)
  * Raises ID003 when there is none, ID002 when its fence is another or it was
  * released, 42501 when it is another role's, 55000 when the key belongs to no
  * claim, 22004 when a fence is needed and none is given, and what
- * idem_key_find_locked does.
+ * idem_key_find_locked, which takes the options, does.
  */
 static Standing
-find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
+find_claim(IdemKey *key, const int64 *fence, int options, IdemKeyRow *row)
 {
-	IdemKeyState found = idem_key_find_locked(key, row);
+	IdemKeyState found = idem_key_find_locked(key, options, row);
 
 	if (found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED)
 		ereport(ERROR,
@@ -95,29 +95,28 @@ find_claim(IdemKey *key, const int64 *fence, IdemKeyRow *row)
 									 timestamptz_to_str(row->lease_until)));
 		return HELD_BY_FENCE;
 	}
-	if (row->outcome == IDEM_COMPLETED && row->ours &&
-		(row->response_isnull || row->leased))
+	if (row->outcome == IDEM_COMPLETED && row->ours && row->response_isnull)
 		return HELD_BY_TRANSACTION;
 	return ENDED;
 }
 
 /* Finds a claim that has to be in progress; otherwise raises ID002, too. */
 static void
-find_lease(IdemKey *key, int64 fence, IdemKeyRow *row)
+find_lease(IdemKey *key, int64 fence, int options, IdemKeyRow *row)
 {
-	if (find_claim(key, &fence, row) != HELD_BY_FENCE)
+	if (find_claim(key, &fence, options, row) != HELD_BY_FENCE)
 		error_lost(key, _("The claim has ended, or has no lease."));
 }
 
 /*
- * Writes a row that was found back, and gives back the lock of its key.  False if
- * it has to be found again; raises what idem_key_missed raises.
+ * Writes a row that was found back, with the values that are new, and gives back the
+ * lock of its key.  False if it has to be found again; raises what idem_key_missed
+ * raises.
  */
 static bool
-write_back(IdemKey *key, const IdemKeyRow *row, bool new_response,
-		   bool new_request)
+write_back(IdemKey *key, const IdemKeyRow *row, int news)
 {
-	bool		written = idem_key_write_replace(key, row, new_response, new_request);
+	bool		written = idem_key_write_replace(key, row, news);
 
 	idem_key_lock_release(key);
 	if (!written)
@@ -160,7 +159,7 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 	Assert(outcome == IDEM_COMPLETED || outcome == IDEM_FAILED);
 	do
 	{
-		if (find_claim(key, fence, &row) == ENDED)
+		if (find_claim(key, fence, 0, &row) == ENDED)
 		{
 			idem_key_lock_release(key);
 			return false;
@@ -172,7 +171,7 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 		if (row.leased || key->ttl != NULL)
 			row.expires_at = kept_until(key, &row);
 		row.leased = false;
-	} while (!write_back(key, &row, true, false));
+	} while (!write_back(key, &row, IDEM_NEW_RESPONSE));
 	return true;
 }
 
@@ -189,6 +188,7 @@ abandon(const IdemKey *key, bool forget, IdemKeyRow *row)
 		row->fingerprint_isnull = true;
 		row->response_isnull = true;
 		row->request_isnull = true;
+		row->checkpoints_isnull = true;
 	}
 }
 
@@ -205,7 +205,7 @@ idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
 
 	do
 	{
-		Standing	standing = find_claim(key, fence, &row);
+		Standing	standing = find_claim(key, fence, 0, &row);
 
 		if (standing == ENDED)
 		{
@@ -215,13 +215,13 @@ idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
 		if (standing == HELD_BY_FENCE || row.leased)
 		{
 			abandon(key, forget, &row);
-			done = write_back(key, &row, forget, forget);
+			done = write_back(key, &row, forget ? IDEM_NEW_VALUES : 0);
 		}
 		else if (row.fence > 1)
 		{
 			/* was there before, and expired; no other session sees the claim */
 			row.expires_at = key->now;
-			done = write_back(key, &row, false, false);
+			done = write_back(key, &row, 0);
 		}
 		else
 		{
@@ -246,27 +246,27 @@ idem_lease_extend(IdemKey *key, int64 fence)
 
 	do
 	{
-		find_lease(key, fence, &row);
+		find_lease(key, fence, 0, &row);
 		row.lease_until = Max(row.lease_until, key->lease_until);
 		row.expires_at = Max(row.expires_at, row.lease_until);
 		Assert(row.outcome == IDEM_IN_PROGRESS && row.lease_until > key->now);
-	} while (!write_back(key, &row, false, false));
+	} while (!write_back(key, &row, 0));
 	return row.lease_until;
 }
 
 /*
- * Records how far the holder of a lease has come.  Errors are those of
- * idem_lease_extend.
+ * Records a step that the holder of a lease has come to, with data unless that is
+ * NULL.  Errors are those of idem_lease_extend, and of idem_checkpoints_add.
  */
 void
-idem_lease_checkpoint(IdemKey *key, int64 fence, Datum checkpoint)
+idem_lease_checkpoint(IdemKey *key, int64 fence, text *name, Jsonb *data)
 {
 	IdemKeyRow	row;
 
 	do
 	{
-		find_lease(key, fence, &row);
-		row.response = checkpoint;
-		row.response_isnull = false;
-	} while (!write_back(key, &row, true, false));
+		find_lease(key, fence, IDEM_WITH_VALUES, &row);
+		row.checkpoints = idem_checkpoints_add(&row, name, data, key->now);
+		row.checkpoints_isnull = false;
+	} while (!write_back(key, &row, IDEM_NEW_CHECKPOINTS));
 }

@@ -8,6 +8,7 @@
 
 #include "miscadmin.h"
 
+#include "key/checkpoints.h"
 #include "key/key_lock.h"
 #include "key/key_write.h"
 #include "key/lease_claim.h"
@@ -24,16 +25,17 @@ check_request(const IdemKey *key, const IdemKeyRow *row)
 								  idem_key_table_is_of(row, &key->fingerprint)));
 }
 
-/* Leaves out what a row that was found does not show. */
+/*
+ * Makes a row what it shows: as long as a claim is not answered, its last checkpoint
+ * is the response; and one without a lease shows none, also if it took over.
+ */
 static void
-hide_checkpoint(IdemKeyRow *row)
+make_shown(IdemKeyRow *row)
 {
-	if (row->outcome != IDEM_IN_PROGRESS &&
-		row->outcome != IDEM_ABANDONED && row->leased)
-	{
+	if (row->outcome == IDEM_IN_PROGRESS || row->outcome == IDEM_ABANDONED)
+		row->response = idem_checkpoints_last(row, &row->response_isnull);
+	else
 		row->leased = false;
-		row->response_isnull = true;
-	}
 }
 
 /* Makes what was found of a key into the row of a new claim. */
@@ -46,6 +48,7 @@ begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
 		row->response_isnull = true;
 		row->request_isnull = true;
 		row->refused = false;
+		row->checkpoints_isnull = true;
 		row->leased = false;
 	}
 	if (!key->fingerprint_isnull)
@@ -111,7 +114,7 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			check_request(key, row);
 		if (found == IDEM_KEY_LIVE)
 		{
-			hide_checkpoint(row);
+			make_shown(row);
 			return true;
 		}
 
@@ -133,14 +136,16 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			ours = true;
 		}
 		else
-			ours = idem_key_write_replace(key, row, found == IDEM_KEY_EXPIRED,
-										  found == IDEM_KEY_EXPIRED ||
-										  !key->fingerprint_isnull);
+			ours = idem_key_write_replace(key, row, found == IDEM_KEY_EXPIRED ?
+										  IDEM_NEW_VALUES :
+										  key->fingerprint_isnull ? 0 :
+										  IDEM_NEW_REQUEST);
 		idem_key_lock_release(key);
 		if (ours)
 		{
 			row->outcome = IDEM_CLAIMED;
 			row->leased = (key->lease != NULL);
+			row->response = idem_checkpoints_last(row, &row->response_isnull);
 			return true;
 		}
 		idem_key_missed(key, row);
@@ -148,21 +153,30 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 }
 
 /*
- * How a key stands, without waiting and without writing.  Raises 42501 when the
- * key is another role's, 40001 when it was used after the transaction's snapshot
- * was taken.
+ * How a key stands, without waiting and without writing; what the row shows only
+ * with IDEM_WITH_VALUES.  Raises 42501 when the key is another role's, 40001 when it
+ * was used after the transaction's snapshot was taken.
  */
 IdemKeyState
-idem_lease_claim_look_up(IdemKey *key, IdemKeyRow *row)
+idem_lease_claim_look_up(IdemKey *key, int options, IdemKeyRow *row)
 {
-	IdemKeyState found = idem_key_probe(key, row);
+	IdemKeyState found = idem_key_probe(key, options, row);
 
 	if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
 	{
 		idem_key_table_check_owner(row, key->name);
-		hide_checkpoint(row);
+		if ((options & IDEM_WITH_VALUES) != 0)
+			make_shown(row);
 	}
 	if (found == IDEM_KEY_LAPSED)
 		row->outcome = IDEM_ABANDONED;
 	return found;
+}
+
+/* Is a key, as it was found, one whose work is in progress? */
+bool
+idem_lease_claim_is_pending(IdemKeyState found, const IdemKeyRow *row)
+{
+	return found == IDEM_KEY_BUSY ||
+		(found == IDEM_KEY_LIVE && row->outcome == IDEM_IN_PROGRESS);
 }

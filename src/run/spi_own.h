@@ -8,7 +8,7 @@
 #include "base/catalog.h"
 #include "run/spi.h"
 
-#define IDEM_MAX_ARGS	16
+#define IDEM_MAX_ARGS	18
 
 /*
  * A statement of idem's own, which is about one table.  Give it static storage, with

@@ -33,6 +33,8 @@ sub calls
 		SELECT idem_checkpoint('c$n', 1, 'half', '1');
 		SELECT idem_complete('c$n', '"done"', 1);
 		SELECT outcome, response FROM idem_lookup('c$n');
+		SELECT outcome FROM idem_wait('c$n', '1 s');
+		SELECT name, data FROM idem_checkpoints('c$n');
 		SELECT outcome, fence FROM idem_claim('l$n', lease => '1 microsecond');
 		SELECT outcome, fence FROM idem_claim('l$n', lease => '1 hour');
 		SELECT idem_fail('l$n', '"no"', 2);
@@ -52,7 +54,7 @@ sub calls
 
 our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', 'applied|f', 'applied|t',
 	'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
-	'', 't', 'completed|"done"', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', '', 'executed', 't', 't',
+	'', 't', 'completed|"done"', 'completed', 'half|1', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', '', 'executed', 't', 't',
 	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed';
 
 1;
