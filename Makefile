@@ -54,6 +54,7 @@ OBJS = \
 	src/key/checkpoints.o \
 	src/key/claim.o \
 	src/key/current_key.o \
+	src/key/forget.o \
 	src/key/key.o \
 	src/key/key_generate.o \
 	src/key/key_lock.o \
@@ -93,6 +94,7 @@ OBJS = \
 	src/run/own_names.o \
 	src/run/plan_cache.o \
 	src/run/planner_hook.o \
+	src/run/row_delete.o \
 	src/run/simple_dml.o \
 	src/run/sole_call.o \
 	src/run/spi.o \

@@ -7,8 +7,8 @@
 -- Contents
 --
 --   Outcomes and roles   types idem_outcome, idem_role
---   Keys                 table idem_key; idem_lookup, idem_wait, idem_new_key,
---                        idem_derive_key
+--   Keys                 table idem_key; idem_lookup, idem_wait, idem_forget,
+--                        idem_forget_scope, idem_new_key, idem_derive_key
 --   Scopes               table idem_scope; idem_scope_define, idem_scope_drop
 --   Upserts              idem_upsert
 --   Updates              idem_update
@@ -182,6 +182,33 @@ AS 'MODULE_PATHNAME', 'idem_wait'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_wait(text, interval, text) IS
 'wait until the key is in progress no longer, for a minute at most, then tell what came of it as idem_lookup() does';
+
+CREATE FUNCTION @extschema@.idem_forget(
+	key text, scope text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_forget'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_forget(text, text) IS
+'erase what is remembered of a key, as if it had never been used; false if there is nothing';
+
+CREATE TYPE @extschema@.idem_forget_scope_result AS (
+	forgotten bigint,
+	in_use bigint
+);
+COMMENT ON TYPE @extschema@.idem_forget_scope_result IS
+'what idem_forget_scope() answers';
+COMMENT ON COLUMN @extschema@.idem_forget_scope_result.forgotten IS
+'number of keys that were forgotten';
+COMMENT ON COLUMN @extschema@.idem_forget_scope_result.in_use IS
+'number of keys that were left, since a claim or another transaction had them';
+
+CREATE FUNCTION @extschema@.idem_forget_scope(
+	scope text, max_rows bigint DEFAULT NULL)
+RETURNS @extschema@.idem_forget_scope_result
+AS 'MODULE_PATHNAME', 'idem_forget_scope'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_forget_scope(text, bigint) IS
+'erase what is remembered of all keys of a scope, or of so many, and tell how many were in use';
 
 CREATE FUNCTION @extschema@.idem_new_key()
 RETURNS text

@@ -27,6 +27,8 @@ SELECT idem_complete(uuid 'ABCDEF01-2345-6789-abcd-ef0123456703', '"done"', 2);
 SELECT outcome, response FROM idem_lookup('abcdef01-2345-6789-abcd-ef0123456703');
 SELECT outcome FROM idem_claim(uuid 'abcdef01-2345-6789-abcd-ef0123456704', lease => '1 hour');
 SELECT idem_fail(uuid 'abcdef01-2345-6789-abcd-ef0123456704', '"refused"', 1);
+SELECT outcome FROM idem_execute(uuid 'abcdef01-2345-6789-abcd-ef0123456705', 'SELECT 1');
+SELECT idem_forget(uuid 'ABCDEF01-2345-6789-abcd-ef0123456705'), idem_forget('abcdef01-2345-6789-abcd-ef0123456705');
 -- A claim by itself, outside a transaction block, would be over at once.
 SELECT * FROM idem_claim(uuid 'abcdef01-2345-6789-abcd-ef0123456705');
 SELECT idem_claim(uuid 'abcdef01-2345-6789-abcd-ef0123456705'), idem_claim('abcdef01-2345-6789-abcd-ef0123456706');

@@ -92,6 +92,21 @@ COMMIT;
 }), 0, 'nor because of one that belongs to it');
 is(keys_by_outcome(), "completed|1|$all", 'and each has done its work');
 
+$node->safe_psql('postgres', 'DELETE FROM idem_key');
+is(failures('forgotten', qq{
+SELECT $key AS key \\gset
+BEGIN;
+SELECT outcome FROM idem_execute(:key, 'SELECT 1', scope => 'of ' || :client_id::text);
+SELECT outcome FROM idem_execute(:key || '-b', 'SELECT 1', scope => 'of ' || :client_id::text);
+COMMIT;
+BEGIN;
+SELECT idem_forget(:key, 'of ' || :client_id::text);
+SELECT outcome FROM idem_execute(:key || '-c', 'SELECT 1');
+SELECT forgotten FROM idem_forget_scope('of ' || :client_id::text);
+COMMIT;
+}), 0, 'nor because of one that forgets keys, or those of a scope');
+is(keys_by_outcome(), "executed|1|$all", 'and what it has not forgotten is there');
+
 cmp_ok(failures('plain', qq{
 BEGIN;
 SET LOCAL enable_seqscan = off;

@@ -73,7 +73,8 @@ foreach my $call (
 	q{idem_fail('held', '1', 1)},
 	q{idem_release('held', 1)},
 	q{idem_extend('held', 1, '1 hour')},
-	q{idem_checkpoint('held', 1, 'more')})
+	q{idem_checkpoint('held', 1, 'more')},
+	q{idem_forget('done')})
 {
 	is(refusal($standby, "SELECT $call"),
 		'25006|Call it on the primary. Here idem_lookup() tells how a key stands.',

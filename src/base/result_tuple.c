@@ -41,7 +41,7 @@ column_type(const char *name, Oid outcome_type)
 	}			columns[] = {
 		{"replayed", BOOLOID}, {"idempotent", BOOLOID}, {"same_answer", BOOLOID},
 		{"processed", INT8OID}, {"fence", INT8OID}, {"version", INT8OID},
-		{"rewritten", INT8OID},
+		{"rewritten", INT8OID}, {"forgotten", INT8OID}, {"in_use", INT8OID},
 		{"created_at", TIMESTAMPTZOID}, {"expires_at", TIMESTAMPTZOID},
 		{"lease_until", TIMESTAMPTZOID}, {"changed_at", TIMESTAMPTZOID},
 		{"recorded_at", TIMESTAMPTZOID},

@@ -65,13 +65,19 @@ refuse(const char *function, const char *privilege, const char *table)
 			 errhint("The owner of the table can grant it, or a superuser EXECUTE on the function.")));
 }
 
-/* Raises 42501 unless the caller may delete keys. */
+/* May the caller delete keys, whose ever they are? */
+bool
+idem_rights_delete_keys(void)
+{
+	return pg_class_aclcheck(idem_catalog()->key_table, GetUserId(),
+							 ACL_DELETE) == ACLCHECK_OK;
+}
+
+/* Raises 42501 unless the caller may delete keys, or has been let call this. */
 void
 idem_rights_purge(FunctionCallInfo fcinfo, const char *function)
 {
-	if (pg_class_aclcheck(idem_catalog()->key_table, GetUserId(),
-						  ACL_DELETE) != ACLCHECK_OK &&
-		!is_granted(fcinfo->flinfo->fn_oid))
+	if (!idem_rights_delete_keys() && !is_granted(fcinfo->flinfo->fn_oid))
 		refuse(function, "DELETE from", "idem_key");
 }
 

@@ -8,6 +8,7 @@
 #include "access/attnum.h"
 #include "fmgr.h"
 
+extern bool idem_rights_delete_keys(void);
 extern void idem_rights_purge(FunctionCallInfo fcinfo, const char *function);
 extern void idem_rights_define(FunctionCallInfo fcinfo, const char *function,
 							   Oid table, AttrNumber column);

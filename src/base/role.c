@@ -29,13 +29,13 @@ PG_FUNCTION_INFO_V1(idem_role_out);
 PG_FUNCTION_INFO_V1(idem_role_recv);
 PG_FUNCTION_INFO_V1(idem_role_send);
 
-/* Has the current user the rights of a role?  Those of none, if a superuser. */
-static bool
-has_rights_of(Oid role)
+/* Has a user the rights of a role?  Those of one that is gone, if a superuser. */
+bool
+idem_role_has_rights_of(Oid user, Oid role)
 {
 	if (SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
-		return has_privs_of_role(GetUserId(), role);
-	return superuser();
+		return has_privs_of_role(user, role);
+	return superuser_arg(user);
 }
 
 /*
@@ -50,7 +50,7 @@ idem_role_check(Oid owner, const char *name, const IdemRoleError *error)
 	const char *detail = error->detail;
 	const char *hint = error->hint;
 
-	if (has_rights_of(owner))
+	if (idem_role_has_rights_of(GetUserId(), owner))
 		return;
 	role = idem_role_name(owner);
 	if (role == NULL && error->detail_dropped != NULL)

@@ -21,6 +21,7 @@ typedef struct IdemRoleError
 
 extern void idem_role_check(Oid owner, const char *name,
 							const IdemRoleError *error);
+extern bool idem_role_has_rights_of(Oid user, Oid role);
 extern const char *idem_role_name(Oid role);
 
 #endif							/* IDEM_ROLE_H */

@@ -76,17 +76,13 @@ read_name(FunctionCallInfo fcinfo, int argument)
 }
 
 /*
- * Takes a key from the arguments of a function, by their numbers.  A scope that is
- * null is that of the setting; a function that takes no ttl gives -1 for it.
- *
- * function is the name to complain with where nothing may be written, or NULL
- * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
- * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only
- * transaction and on a standby.
+ * Takes a key from the arguments of a function, by their numbers, whatever its scope
+ * is.  A scope that is null is that of the setting; a function that takes no ttl gives
+ * -1 for it.
  */
-void
-idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
-			  int name, int scope, int ttl)
+static void
+init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+	 int name, int scope, int ttl)
 {
 	uint64		hash;
 
@@ -100,7 +96,6 @@ idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 		PG_GETARG_TEXT_PP(scope);
 	check_length("key", key->key, 1);
 	check_length("scope", key->scope, 0);
-	idem_scope_check(key->scope);
 
 	key->name = text_to_cstring(key->key);
 	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
@@ -110,6 +105,35 @@ idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 							   VARSIZE_ANY_EXHDR(key->scope), 0);
 	key->hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(key->key),
 									VARSIZE_ANY_EXHDR(key->key), hash);
+}
+
+/*
+ * Takes a key from the arguments of a function, by their numbers.  A scope that is
+ * null is that of the setting; a function that takes no ttl gives -1 for it.
+ *
+ * function is the name to complain with where nothing may be written, or NULL
+ * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
+ * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only
+ * transaction and on a standby.
+ */
+void
+idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+			  int name, int scope, int ttl)
+{
+	init(key, fcinfo, function, name, scope, ttl);
+	idem_scope_check(key->scope);
+}
+
+/*
+ * The same for a caller to whom keys of any role, in any scope, are open, and that
+ * keeps none.
+ */
+void
+idem_key_init_any_role(IdemKey *key, FunctionCallInfo fcinfo,
+					   const char *function, int name, int scope)
+{
+	init(key, fcinfo, function, name, scope, -1);
+	key->any_role = true;
 }
 
 /*
@@ -174,7 +198,7 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 	found = idem_key_table_find(key->scope, key->key, key->now, options, row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
-	if (found == IDEM_KEY_BUSY && row->claimer_known)
+	if (found == IDEM_KEY_BUSY && row->claimer_known && !key->any_role)
 		idem_key_table_check_owner(row, key->name);
 	return found;
 }
@@ -291,17 +315,6 @@ idem_key_probe(IdemKey *key, int options, IdemKeyRow *row)
 	}
 	/* an expired row that is being deleted counts as none */
 	return found == IDEM_KEY_BUSY && row->leaving ? IDEM_KEY_EXPIRED : found;
-}
-
-/*
- * Reads the row of a key as it is committed now, or as this transaction has written
- * it.  It is never busy: what others are writing does not count.  Raises 40001 as
- * idem_key_find does.
- */
-IdemKeyState
-idem_key_read(IdemKey *key, IdemKeyRow *row)
-{
-	return find_row(key, IDEM_WITH_VALUES | IDEM_COMMITTED, row);
 }
 
 /* How the work of a key stands. */

@@ -21,6 +21,7 @@ typedef struct IdemKey
 	const char *name;			/* key as a string, for messages */
 	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
 	Oid			role;			/* that made the call when it began */
+	bool		any_role;		/* keys of any role are for the caller */
 	/* to be set before the key is claimed or run */
 	pg_uuid_t	fingerprint;	/* of the request */
 	bool		fingerprint_isnull; /* for claims: not to be compared */
@@ -47,13 +48,14 @@ typedef struct IdemKey
 
 extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
 						  const char *function, int name, int scope, int ttl);
+extern void idem_key_init_any_role(IdemKey *key, FunctionCallInfo fcinfo,
+								   const char *function, int name, int scope);
 extern void idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first);
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
 extern IdemKeyState idem_key_find_locked(IdemKey *key, int options,
 										 IdemKeyRow *row);
-extern IdemKeyState idem_key_read(IdemKey *key, IdemKeyRow *row);
 extern IdemKeyState idem_key_probe(IdemKey *key, int options, IdemKeyRow *row);
 extern void idem_key_missed(IdemKey *key, const IdemKeyRow *row);
 

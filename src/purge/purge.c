@@ -27,7 +27,6 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
-#include "utils/array.h"
 #include "utils/catcache.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -121,17 +120,8 @@ static void
 delete_locked(void *state, ItemPointer tids, int n)
 {
 	Store	   *store = state;
-	Datum	   *places = palloc(sizeof(Datum) * n);
-	ArrayType  *array;
-	Datum		arg;
-	uint64		deleted;
-
-	for (int i = 0; i < n; i++)
-		places[i] = PointerGetDatum(&tids[i]);
-	array = construct_array(places, n, TIDOID, sizeof(ItemPointerData), false,
-							TYPALIGN_SHORT);
-	arg = PointerGetDatum(array);
-	deleted = idem_spi_own(&store->delete, &arg, NULL, 0, NULL, NULL);
+	Datum		args[1];
+	uint64		deleted = idem_row_delete_run(&store->delete, args, tids, n);
 
 	/* they are ours alone, so nothing else can be the reason */
 	if (deleted < n)
@@ -142,8 +132,6 @@ delete_locked(void *state, ItemPointer tids, int n)
 				 errdetail("Of %d rows past their time, %llu were deleted.", n,
 						   (unsigned long long) deleted),
 				 errhint("Have BEFORE DELETE triggers return OLD, or drop what keeps the rows.")));
-	pfree(array);
-	pfree(places);
 }
 
 /* Is the table filled by logical replication? */

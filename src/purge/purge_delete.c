@@ -2,19 +2,10 @@
  * purge_delete.c
  *	  Deleting the rows of a table of idem's own that have come to an end.
  *
- * The rows are read in the order of their end, and deleted without a statement:
- * one that waits for nobody would have to lock them first, which costs as much
- * again, in time and in WAL.  Only where code is attached to the table are they
- * locked, and left to a statement of the caller's.  All of that is done as the
- * table's owner, though nothing here should run the owner's code: the
- * predicates and expressions of indexes, which the relation cache evaluates,
- * are not asked for.
- *
- * A row is known by its place.  That is safe since the table is locked from
- * before it is read to the end of the transaction, which keeps VACUUM FULL and
- * CLUSTER out, and the row's version is visible to our snapshot, which keeps
- * vacuum from giving its place to another.  A version that is not the latest any
- * more is left alone, whatever the isolation level.
+ * The rows are read in the order of their end, and deleted by their places
+ * (run/row_delete.c).  All of that is done as the table's owner, though nothing here
+ * should run the owner's code: the predicates and expressions of indexes, which the
+ * relation cache evaluates, are not asked for.
  *
  * While an old snapshot is held open somewhere, deleted rows stay in the table
  * and in the index, so the reader counts them, too: it sees every version that
@@ -33,7 +24,6 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
@@ -44,10 +34,9 @@
 
 #include "base/compat.h"
 #include "purge/purge_delete.h"
-#include "run/simple_dml.h"
+#include "run/row_delete.h"
 #include "run/usercontext.h"
 
-#define CHUNK			1000	/* rows that are left to a statement at a time */
 #define ROWS_A_LOOK		1000	/* rows read between two calls of go_on */
 
 /* A reader of rows, in the order of their end if there is an index for that. */
@@ -59,13 +48,6 @@ typedef struct Reader
 	SnapshotData not_vacuumable;	/* sees what somebody may see */
 	Snapshot	snapshot;		/* ours */
 } Reader;
-
-/* Rows that are locked, to be deleted by a statement. */
-typedef struct Locked
-{
-	int			n;
-	ItemPointerData tids[CHUNK];
-} Locked;
 
 /* May our snapshot, which may be old, use the index?  As the planner asks. */
 static bool
@@ -186,47 +168,6 @@ is_held(const IdemPurgeDelete *rows, HeapTuple tuple, TupleDesc desc,
 					   ended > rows->held_until);
 }
 
-/* Locks a row unless others have locked it, or changed it meanwhile. */
-static bool
-lock_row(const Reader *reader, ItemPointer tid)
-{
-	TupleTableSlot *slot = table_slot_create(reader->rel, NULL);
-	TM_FailureData failure;
-	TM_Result	result;
-
-	result = table_tuple_lock(reader->rel, tid, reader->snapshot, slot,
-							  GetCurrentCommandId(true), LockTupleExclusive,
-							  LockWaitSkip, 0, &failure);
-	ExecDropSingleTupleTableSlot(slot);
-	return result == TM_Ok;
-}
-
-/* Deletes a row unless others have locked it, or changed it meanwhile. */
-static bool
-delete_row(const Reader *reader, ItemPointer tid)
-{
-	CommandId	command = GetCurrentCommandId(true);
-	TM_FailureData failure;
-	TM_Result	result;
-
-	result = IDEM_TUPLE_DELETE(reader->rel, tid, command, reader->snapshot,
-							   false, &failure);
-	/* perhaps it is we alone who have locked it */
-	if (result == TM_BeingModified && lock_row(reader, tid))
-		result = IDEM_TUPLE_DELETE(reader->rel, tid, command, reader->snapshot,
-								   true, &failure);
-	return result == TM_Ok;
-}
-
-/* Has the statement delete what is locked. */
-static void
-delete_locked(IdemPurgeDelete *rows, Locked *locked)
-{
-	if (locked->n > 0)
-		rows->delete_locked(rows->state, locked->tids, locked->n);
-	locked->n = 0;
-}
-
 /* Is it time to stop before the looked-th row, which ended then? */
 static bool
 is_enough(IdemPurgeDelete *rows, const Reader *reader, TimestampTz start,
@@ -262,20 +203,19 @@ void
 idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
-	Locked	   *locked = idem_simple_dml_is_plain(rel) ? NULL :
-		palloc0(sizeof(Locked));
 	TimestampTz start = rows->from;
 	int64		looked = 0;
 	Reader		reader;
 	HeapTuple	tuple;
+	IdemRowDelete deletion;
 	IdemUserContext caller;
 
 	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
-	Assert(locked == NULL || rows->delete_locked != NULL);
 	rows->deleted = 0;
 	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
-	CheckCmdReplicaIdentity(rel, CMD_DELETE);
 	begin_reading(&reader, rel, rows);
+	idem_row_delete_begin(&deletion, rel, reader.snapshot, rows->delete_locked,
+						  rows->state);
 	while ((tuple = read_row(&reader)) != NULL)
 	{
 		TimestampTz ended = end_of(rows, tuple, desc);
@@ -286,27 +226,14 @@ idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
 		if (ended > rows->until || !is_there(&reader) ||
 			is_held(rows, tuple, desc, ended))
 			continue;
-		if (locked == NULL)
-			rows->deleted += delete_row(&reader, &tuple->t_self);
-		else if (lock_row(&reader, &tuple->t_self))
-		{
-			rows->deleted++;
-			locked->tids[locked->n++] = tuple->t_self;
-			if (locked->n == CHUNK)
-				delete_locked(rows, locked);
-		}
+		rows->deleted += idem_row_delete(&deletion, &tuple->t_self);
 	}
 	Assert(rows->deleted <= rows->limit);
 	rows->finished = tuple == NULL;
 	if (rows->finished)
 		rows->from = rows->until + 1;
 	end_reading(&reader);
-
-	if (locked != NULL)
-	{
-		delete_locked(rows, locked);
-		pfree(locked);
-	}
+	idem_row_delete_end(&deletion);
 	idem_usercontext_leave(&caller);
 	/* as after a statement, so that what follows does not see them */
 	CommandCounterIncrement();

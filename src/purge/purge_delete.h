@@ -7,8 +7,9 @@
 
 #include "access/attnum.h"
 #include "datatype/timestamp.h"
-#include "storage/itemptr.h"
 #include "utils/relcache.h"
+
+#include "run/row_delete.h"
 
 /* Which rows, how many of them, and how. */
 typedef struct IdemPurgeDelete
@@ -21,8 +22,7 @@ typedef struct IdemPurgeDelete
 	int64		limit;			/* so many are deleted at most, */
 	int64		looks;			/* so many looked at, or a few more */
 	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */
-	/* Deletes n rows, which are locked, of a table that has code attached. */
-	void		(*delete_locked) (void *state, ItemPointer tids, int n);
+	IdemRowDeleteLocked delete_locked;	/* where the table has code attached */
 	void	   *state;			/* of delete_locked */
 	int64		deleted;		/* out: so many were */
 	bool		finished;		/* out: were all looked at? */

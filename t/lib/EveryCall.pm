@@ -49,12 +49,16 @@ sub calls
 		SELECT idem_machine_drop('lamp $n');
 		SELECT version, to_state FROM idem_history('orders', $n);
 		SELECT outcome FROM idem_execute('e$n', 'SELECT 1', ttl => '1 microsecond');
+		SELECT outcome FROM idem_execute('f$n', 'SELECT 1', scope => 'forget $n');
+		SELECT idem_forget('f$n', 'forget $n'), idem_forget('f$n', 'forget $n');
+		SELECT outcome FROM idem_execute('f$n', 'SELECT 1', scope => 'forget $n');
+		SELECT * FROM idem_forget_scope('forget $n');
 	};
 }
 
 our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', 'applied|f', 'applied|t',
 	'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
 	'', 't', 'completed|"done"', 'completed', 'half|1', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', '', 'executed', 't', 't',
-	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed';
+	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed', 'executed', 't|f', 'executed', '1|0';
 
 1;
