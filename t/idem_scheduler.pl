@@ -70,8 +70,9 @@ $node->safe_psql('shop', q{
 	INSERT INTO orders (day, id) VALUES (current_date + 40, 1);
 	UPDATE orders SET status = 'PROCESSING' WHERE day > current_date + 30});
 my $move = q{CALL partman.partition_data_proc('public.orders')};
-(undef, undef, $err) = $node->psql('shop', "\\set VERBOSITY sqlstate\n$move");
-like($err, qr/ID201/, 'rows of the default partition are not moved as new ones');
+(undef, undef, $err) = $node->psql('shop', $move);
+# pg_partman may catch an error, and raises another with the same text
+like($err, qr/cannot begin in state "PROCESSING"/, 'rows of the default partition are not moved as new ones');
 $node->safe_psql('shop', "SET session_replication_role = replica; $move");
 is($node->safe_psql('shop', q{SELECT count(*) FROM orders_default}), '0', 'but as a restore moves rows');
 is($node->safe_psql('shop', q{SELECT status, version FROM orders WHERE day > current_date + 30}),
