@@ -189,14 +189,16 @@ survey_column(Survey *survey, Relation rel, AttrNumber status)
 static bool
 read_trigger(IdemAttachment *attachment, Relation rel, int i, const char *machine)
 {
+	/* first: the look-up may rebuild the triggers of an open relation */
+	Oid			function = idem_catalog()->lifecycle;
 	const Trigger *trigger = &rel->trigdesc->triggers[i];
 	char	   *name;
 
-	if (trigger->tgfoid != idem_catalog()->lifecycle || trigger->tgnargs == 0 ||
+	if (trigger->tgfoid != function || trigger->tgnargs == 0 ||
 		strcmp(trigger->tgargs[0], machine) != 0)
 		return false;
 
-	/* the look-ups may rebuild the triggers of an open relation */
+	/* so may those below */
 	name = pstrdup(trigger->tgname);
 	if (idem_attachment_try(attachment, rel, trigger))
 		return true;
