@@ -305,7 +305,7 @@ changed_error(const IdemDeparture *departure, Relation rel,
 					   get_rel_name(departure->place.relid),
 					   state_text(left), left->version,
 					   state_text(arrived), arrived->version),
-			 errhint("A BEFORE INSERT trigger changes it.")));
+			 errhint("A BEFORE INSERT trigger changes it, or a BEFORE UPDATE trigger that fires after those of idem_attach().")));
 }
 
 static void

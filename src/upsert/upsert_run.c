@@ -60,7 +60,7 @@ hint(int sqlstate)
 	switch (sqlstate)
 	{
 		case ERRCODE_NOT_NULL_VIOLATION:
-			return gettext_noop("An upsert names every column that a new row needs; idem_update() changes some columns of a row that is there.");
+			return gettext_noop("An upsert gives a value to every column that a new row needs; idem_update() changes some columns of a row that is there.");
 		case ERRCODE_GENERATED_ALWAYS:
 			return gettext_noop("Leave out what the table generates, and find the row by other columns with \"conflict\", or change it with idem_update().");
 		default:
