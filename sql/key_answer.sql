@@ -87,6 +87,17 @@ SELECT outcome FROM idem_execute('answer-14', 'INSERT INTO card VALUES (1, $1)',
 \set VERBOSITY default
 SELECT outcome FROM idem_lookup('answer-14');
 SELECT outcome, replayed, length(result->>'message') FROM idem_execute('answer-15', 'SELECT * FROM nowhere', remember_errors => '{42P01}');
+-- which is kept in short where all of it would be too long
+SET idem.max_response = '1kB';
+CREATE FUNCTION refuse_at_length() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION '%', repeat('é', 600) USING errcode = 'P0007', detail = repeat('d', 2000), hint = 'h', constraint = 'limits';
+END $$;
+SELECT outcome, replayed, result->>'sqlstate' AS sqlstate, length(result->>'message') AS message,
+	result ? 'detail' AS detail, result ? 'hint' AS hint, result->>'constraint' AS "constraint"
+FROM idem_execute('answer-16', 'SELECT refuse_at_length()', remember_errors => '{P0007}');
+\g
+SET idem.max_response = 200;
 -- it is no error of the work that could be remembered
 SELECT outcome FROM idem_execute('answer-10', 'SELECT $1::text', jsonb_build_array(repeat('x', 300)), remember_errors => '{54}', scope => 'other');
 

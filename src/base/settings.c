@@ -117,6 +117,13 @@ idem_settings_check_ttl(int64 us, const char *name)
 			 errhint("Ask for less, or have a superuser raise idem.max_ttl.")));
 }
 
+/* May a key remember so many bytes, by idem.max_response? */
+bool
+idem_settings_response_fits(Size size)
+{
+	return max_response == 0 || size <= (Size) max_response;
+}
+
 /*
  * Raises 54000 for what a key is to remember, called name, if it takes more bytes
  * than idem.max_response.
@@ -124,7 +131,7 @@ idem_settings_check_ttl(int64 us, const char *name)
 void
 idem_settings_check_response(Size size, const char *name)
 {
-	if (max_response == 0 || size <= (Size) max_response)
+	if (idem_settings_response_fits(size))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

@@ -25,6 +25,7 @@
 #include "utils/resowner.h"
 
 #include "base/error.h"
+#include "base/settings.h"
 #include "key/refusal.h"
 
 /* What SQLSTATEs are made of. */
@@ -123,12 +124,16 @@ is_refusal(const IdemRefusals *refusals, int sqlstate)
 	return false;
 }
 
+/* As much of a message as is kept where all of the error would be too long. */
+#define SHORT_MESSAGE	200
+
 /*
- * Adds a field of an error, if it has that.  Code of others may have written it, and
- * what is not text could be neither sent nor dumped, so it ends there.
+ * Adds a field of an error, if it has that, up to so many bytes.  Code of others may
+ * have written it, and what is not text could be neither sent nor dumped, so it ends
+ * there.
  */
 static void
-add_field(IdemJsonbState *json, const char *name, const char *value)
+add_field(IdemJsonbState *json, const char *name, const char *value, int most)
 {
 	JsonbValue	v;
 
@@ -140,32 +145,46 @@ add_field(IdemJsonbState *json, const char *name, const char *value)
 	idem_jsonb_push(json, WJB_KEY, &v);
 	v.val.string.val = unconstify(char *, value);
 	v.val.string.len = pg_encoding_verifymbstr(GetDatabaseEncoding(), value,
-											   strlen(value));
+											   Min(strlen(value), most));
 	idem_jsonb_push(json, WJB_VALUE, &v);
 }
 
 /*
- * Makes an error the answer: what a client that catches it is given to branch on and
- * to show, but not its context, which is about code and not about the request.
+ * What of an error a client that catches it is given to branch on and to show, but
+ * not its context, which is about code and not about the request; in short, without
+ * what only people read.
  */
-static void
-set_refused(IdemAnswer *answer, const ErrorData *error)
+static Jsonb *
+describe(const ErrorData *error, bool in_short)
 {
 	IdemJsonbState json = {0};
 
 	idem_jsonb_push(&json, WJB_BEGIN_OBJECT, NULL);
-	add_field(&json, "sqlstate", unpack_sql_state(error->sqlerrcode));
-	add_field(&json, "message", error->message);
-	add_field(&json, "detail", error->detail);
-	add_field(&json, "hint", error->hint);
-	add_field(&json, "schema", error->schema_name);
-	add_field(&json, "table", error->table_name);
-	add_field(&json, "column", error->column_name);
-	add_field(&json, "datatype", error->datatype_name);
-	add_field(&json, "constraint", error->constraint_name);
+	add_field(&json, "sqlstate", unpack_sql_state(error->sqlerrcode), 5);
+	add_field(&json, "message", error->message,
+			  in_short ? SHORT_MESSAGE : MaxAllocSize);
+	add_field(&json, "detail", in_short ? NULL : error->detail, MaxAllocSize);
+	add_field(&json, "hint", in_short ? NULL : error->hint, MaxAllocSize);
+	add_field(&json, "schema", error->schema_name, NAMEDATALEN);
+	add_field(&json, "table", error->table_name, NAMEDATALEN);
+	add_field(&json, "column", error->column_name, NAMEDATALEN);
+	add_field(&json, "datatype", error->datatype_name, NAMEDATALEN);
+	add_field(&json, "constraint", error->constraint_name, NAMEDATALEN);
 	idem_jsonb_push(&json, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(json.result);
+}
 
-	idem_answer_set(answer, IDEM_FAILED, JsonbValueToJsonb(json.result));
+/*
+ * Makes an error the answer.  Where it is too long to be remembered, it is so in
+ * short: the caller is to learn of this error, and not of its length.
+ */
+static void
+set_refused(IdemAnswer *answer, const ErrorData *error)
+{
+	Jsonb	   *whole = describe(error, false);
+	bool		fits = idem_settings_response_fits(VARSIZE(whole));
+
+	idem_answer_set(answer, IDEM_FAILED, fits ? whole : describe(error, true));
 	answer->refused = pstrdup(unpack_sql_state(error->sqlerrcode));
 }
 
