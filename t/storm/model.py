@@ -54,12 +54,14 @@ class Transaction:
         self.levels = [Level()]
         self.failed = False
         self.calls = 0              # how many statements have had an effect
+        self.tried = False          # or could have had one, and failed
         self.gid = None
         self.left = set()           # what it has rolled back, and others may wait for to its end
 
     def copy(self):
         new = Transaction(self.name, self.role, self.isolation, self.block)
         new.snapshot, new.failed, new.calls, new.gid = self.snapshot, self.failed, self.calls, self.gid
+        new.tried = self.tried
         new.levels, new.left = [level.copy() for level in self.levels], set(self.left)
         return new
 

@@ -576,6 +576,7 @@ class Run:
 
     def judge_call(self, session, step, answer):
         call, transaction = calls.CALLS[step.what], session.transaction
+        transaction.tried = True
         if transaction.failed:
             if answer.state != "25P02":
                 raise Violation("its transaction had failed")
@@ -667,7 +668,7 @@ class Run:
         if what in ("commit", "prepare"):
             # PREPARE TRANSACTION gives an xid to one that has done nothing, too
             if answer.state == pq.LOST and session.lose and not transaction.failed and (
-                    transaction.calls or what == "prepare"):
+                    transaction.tried or what == "prepare"):
                 self.end_lost(session)
                 return
             if answer.ok and not transaction.failed and session.lose and any(
