@@ -159,7 +159,12 @@ read_rows(IdemWriteSet *written, Relation rel, Snapshot before, Snapshot after)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
-/* Are the rows of a table where they were at the moment? */
+/*
+ * Are the rows of a table in the file that they were in at the moment, or that
+ * others had moved them to before we locked it?  So the catalog is read as others
+ * have committed it by now, and without what we have done to it since; our own
+ * snapshot may be older than a CLUSTER.
+ */
 static bool
 in_same_file(IdemWriteSet *written, Relation rel)
 {
@@ -169,14 +174,17 @@ in_same_file(IdemWriteSet *written, Relation rel)
 	HeapTuple	tuple;
 	bool		same;
 
+	PushCopiedSnapshot(GetLatestSnapshot());
+	GetActiveSnapshot()->curcid = written->since->curcid;
 	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(RelationGetRelid(rel)));
-	scan = systable_beginscan(catalog, ClassOidIndexId, true, written->since,
-							  1, &key);
+	scan = systable_beginscan(catalog, ClassOidIndexId, true,
+							  GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	same = HeapTupleIsValid(tuple) &&
 		((Form_pg_class) GETSTRUCT(tuple))->relfilenode == rel->rd_rel->relfilenode;
 	systable_endscan(scan);
+	PopActiveSnapshot();
 	table_close(catalog, AccessShareLock);
 	return same;
 }
