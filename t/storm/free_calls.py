@@ -138,6 +138,22 @@ def execute_expiring(rng, front, me):
         possible=[("effects", ("gone", key))])
 
 
+def forget(rng, front, me):
+    """A key whose effect may be there any number of times."""
+    return Request(f"SELECT idem_forget('gone {number(rng, front)}')")
+
+
+def wait(rng, front, me):
+    """What is told of a key is its own, however it stood meanwhile."""
+    key = f"{rng.choice(('thing', 'claim', 'execute', 'transaction'))} {number(rng, front)}"
+    return Request(
+        f"""SELECT coalesce(response->>'key', response->'data'->>'key', response->'result'->0->>'key'), s.keys
+            FROM idem_wait('{key}', '{rng.choice(('0', '1 ms', '20 ms'))}'), LATERAL (
+            SELECT string_agg(DISTINCT data->>'key', ' ') AS keys FROM idem_checkpoints('{key}')) AS s""",
+        errors=("55006",),
+        facts=lambda rows: [("true", "its own answer", "t" if {rows[0][0] or key, rows[0][1] or key} == {key} else "f")])
+
+
 def transfer(rng, front, me):
     """The sum of all accounts stays."""
     n = number(rng, front)
@@ -328,5 +344,5 @@ def purge(rng, front, me):
 
 CALLS = {f.__name__: f for f in (
     upsert, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition, transition_batch,
-    move, claim, ready, claim_transaction, lookup, consume, consume_batch, consume_expiring, advance, history,
+    move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, history,
     check)}

@@ -197,6 +197,12 @@ class View:
         snapshot = self.transaction.snapshot
         return snapshot is not None and not self.own(item)[0] and seq > snapshot and value is not None
 
+    def items(self, *kind):
+        """All items that begin so, of which it may see one."""
+        known = list(self.store.versions) + list(self.effect.writes) + [
+            i for level in self.transaction.levels for i in level.writes]
+        return sorted({i for i in known if i[:len(kind)] == kind})
+
     # Locking
 
     def touch(self, item):

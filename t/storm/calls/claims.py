@@ -1,4 +1,4 @@
-"""idem_claim, idem_complete, idem_fail, idem_release, idem_extend, idem_checkpoint.
+"""idem_claim, idem_complete, idem_fail, idem_release, idem_extend, idem_checkpoint, idem_checkpoints.
 
 A lease does not run out by itself here: upkeep's `lapse` sets it back.
 """
@@ -63,9 +63,9 @@ class Claim(Call):
             return [[row["outcome"], response, None if held else str(row["fence"]),
                      boolean(held and row["leased"])]]
 
-        taken = keyed.new_row(view, fence=row["fence"] + 1 if row else 1)
+        taken = keyed.new_row(view, row)
         if state == keyed.LAPSED:
-            taken.update({k: row[k] for k in ("fp", "response", "request", "leased")})
+            taken.update({k: row[k] for k in ("fp", "response", "request", "leased", "steps")})
             taken["lapsed"] = row["leased"]
         if p["request"] is not None:
             taken["fp"] = fingerprint(p)
@@ -162,7 +162,7 @@ class Release(Call):
         if how == FENCE or row["leased"]:
             row = {**row, "outcome": "abandoned", "leased": True, "lapsed": True}
             if p["forget"]:
-                row.update(fp=None, response=None, request=None)
+                row.update(fp=None, response=None, request=None, steps=[])
             view.write(item, row)
         elif row["fence"] > 1:
             view.write(item, {**row, "expired": True})
@@ -205,13 +205,13 @@ class Checkpoint(Call):
     @staticmethod
     def generate(rng):
         p = keyed.choose_key(rng, "c", {})
-        p["fence"], p["step"] = fence(rng), rng.randint(1, 9)
+        p["fence"], p["step"], p["name"] = fence(rng), rng.randint(1, 9), rng.choice(("half", "more"))
         return p
 
     @staticmethod
     def sql(p):
-        return (f"SELECT idem_checkpoint({literal(p['key'])}, {literal(p['fence'])}, 'step',"
-                f" '{p['step']}'{named(p, 'scope')})::text")
+        return (f"SELECT idem_checkpoint({literal(p['key'])}, {literal(p['fence'])},"
+                f" '{p['name']}', '{p['step']}'{named(p, 'scope')})::text")
 
     @staticmethod
     def expect(view, p):
@@ -221,8 +221,36 @@ class Checkpoint(Call):
         item, row, how = held(view, p)
         if how != FENCE:
             raise Refused("ID002")
-        view.write(item, {**row, "response": {"name": "step", "data": p["step"]}})
+        # one of the same name before it is gone
+        steps = [step for step in row["steps"] if step[0] != p["name"]] + [[p["name"], p["step"]]]
+        view.write(item, {**row, "response": {"name": p["name"], "data": p["step"]}, "steps": steps})
         return [[""]]
 
 
-CALLS = (Claim, Complete, Fail, Release, Extend, Checkpoint)
+class Checkpoints(Call):
+    name = "checkpoints"
+    weight = 4
+    columns = "tj"
+
+    @staticmethod
+    def generate(rng):
+        return keyed.choose_key(rng, "c", {})
+
+    @staticmethod
+    def sql(p):
+        return f"SELECT name, data FROM idem_checkpoints({literal(p['key'])}{named(p, 'scope')})"
+
+    @staticmethod
+    def expect(view, p):
+        keyed.check_scope(view, p)
+        item = keyed.item_of(p)
+        if view.is_unseen(item):
+            raise Refused("40001")
+        row = view.current(item)
+        if keyed.stands(row) in (keyed.NOTHING, keyed.EXPIRED):
+            return []
+        keyed.check_owner(view, row)
+        return row["steps"]
+
+
+CALLS = (Claim, Complete, Fail, Release, Extend, Checkpoint, Checkpoints)

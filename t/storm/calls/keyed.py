@@ -4,6 +4,8 @@ import random
 
 from model import Busy, Refused
 
+from .base import born
+
 NOTHING, EXPIRED, LAPSED, LIVE = "nothing", "expired", "lapsed", "live"
 CLAIMS = ("in_progress", "abandoned", "completed", "failed")
 SUPER = "postgres"
@@ -66,7 +68,9 @@ def check_owner(view, row):
 def claimer(view, item, writers):
     """The roles that a row which others write may tell of, None for one that has expired."""
     before = view.store.latest(item)[1]
-    roles = [w.own(item)[1]["role"] if w.own(item)[1] else w.role for w in writers]
+    roles = [w.own(item)[1]["role"] if w.own(item)[1] else w.role for w in writers
+             # what is deleted is the row of before
+             if w.own(item)[1] or before is None]
     if before is not None:
         # the old row or the new one may be met first
         roles.append(None if before["expired"] else before["role"])
@@ -95,11 +99,13 @@ def find(view, item, busy=None):
     return row
 
 
-def new_row(view, **values):
-    row = {"outcome": None, "fp": None, "response": None, "fence": 1, "role": view.role, "expired": False,
-           "leased": False, "lapsed": False, "request": None, "answer": None, "refused": False}
+def new_row(view, before, **values):
+    """A row that is inserted, or, where there was one before, put in its place."""
+    row = {"outcome": None, "fp": None, "response": None, "fence": before["fence"] + 1 if before else 1,
+           "role": view.role, "expired": False, "leased": False, "lapsed": False, "request": None, "answer": None,
+           "refused": False, "steps": []}
     row.update(values)
-    return row
+    return {**row, "_life": before["_life"]} if before else born(row)
 
 
 def options(rng, p, refusals):
@@ -143,8 +149,7 @@ def begin(view, item, fp, wait, columns):
 
 def finish(view, item, fp, outcome, answer, response=None, refused=False):
     before = view.current(item)
-    view.write(item, new_row(view, outcome=outcome, fp=fp, answer=answer, response=response, refused=refused,
-                             fence=before["fence"] + 1 if before else 1))
+    view.write(item, new_row(view, before, outcome=outcome, fp=fp, answer=answer, response=response, refused=refused))
 
 
 def once(view, p, fp, work, response=None, columns=1):

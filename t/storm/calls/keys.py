@@ -1,4 +1,4 @@
-"""idem_upsert, idem_execute, idem_update, idem_lookup."""
+"""idem_upsert, idem_execute, idem_update, idem_lookup, idem_wait, idem_forget, idem_forget_scope."""
 
 from model import Refused
 
@@ -307,4 +307,82 @@ def told(row):
     return [outcome, response, str(row["fence"]), row["request"]]
 
 
-CALLS = (Upsert, Execute, Update, Lookup)
+class Wait(Lookup):
+    """What is in progress stays so: no time passes here."""
+
+    name = "wait"
+    weight = 4
+
+    @staticmethod
+    def sql(p):
+        return Lookup.sql(p).replace(f"idem_lookup({literal(p['key'])}", f"idem_wait({literal(p['key'])}, '1 ms'")
+
+    @staticmethod
+    def expect(view, p):
+        keyed.check_scope(view, p)
+        own, row = view.own(keyed.item_of(p))
+        if own and keyed.stands(row) == keyed.LIVE and row["outcome"] == "in_progress":
+            keyed.check_owner(view, row)
+            raise Refused("55006")
+        return Lookup.expect(view, p)
+
+
+class Forget(Call):
+    name = "forget"
+    weight = 6
+
+    @staticmethod
+    def generate(rng):
+        return keyed.choose_key(rng, rng.choice("uxccptb"), {})
+
+    @staticmethod
+    def sql(p):
+        return f"SELECT idem_forget({literal(p['key'])}{named(p, 'scope')})"
+
+    @staticmethod
+    def expect(view, p):
+        keyed.check_scope(view, p)
+        item = keyed.item_of(p)
+        row = keyed.find(view, item)
+        state = keyed.stands(row)
+        if state == keyed.NOTHING or (state == keyed.EXPIRED and not keyed.is_ours(view, row["role"])):
+            return [["f"]]
+        keyed.check_owner(view, row)
+        if state == keyed.LIVE and row["outcome"] == "in_progress":
+            raise Refused("55006")
+        view.write(item, None)
+        return [["t"]]
+
+
+class ForgetScope(Call):
+    name = "forget_scope"
+    weight = 2
+    columns = "tt"
+
+    @staticmethod
+    def generate(rng):
+        return {"scope": pick(rng, ("z", 3), ("", 1))}
+
+    @staticmethod
+    def sql(p):
+        return f"SELECT forgotten, in_use FROM idem_forget_scope({literal(p['scope'])})"
+
+    @staticmethod
+    def expect(view, p):
+        keyed.check_scope(view, p)
+        forgotten = in_use = 0
+        for item in view.items("key", p["scope"]):
+            row = view.visible(item)
+            if row is None or not keyed.is_ours(view, row["role"]):
+                continue
+            own = view.own(item)[0]
+            changed = not own and (view.holders(item) or row is not view.store.latest(item)[1])
+            if changed or (row["outcome"] == "in_progress" and not row["lapsed"]):
+                in_use += 1
+            else:
+                view.write(item, None)
+                forgotten += 1
+        return [[str(forgotten), str(in_use)]]
+
+
+CALLS = (Upsert, Execute, Update, Lookup, Wait, Forget, ForgetScope)

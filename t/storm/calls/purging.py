@@ -40,7 +40,7 @@ class Expire(Call):
     @staticmethod
     def expect(view, p):
         item = keyed.item_of(p)
-        row = view.found(item)
+        row = view.found(item, plain=True)
         if row is None:
             return []
         view.write(item, {**row, "expired": True, "lapsed": row["leased"]})
@@ -66,7 +66,7 @@ class Lapse(Call):
     @staticmethod
     def expect(view, p):
         item = keyed.item_of(p)
-        row = view.found(item)
+        row = view.found(item, plain=True)
         if row is None:
             return []
         view.write(item, {**row, "lapsed": row["leased"]})
@@ -107,9 +107,7 @@ class Purge(Call):
     @staticmethod
     def expect(view, p):
         count = 0
-        for item in sorted({i for i in list(view.store.versions) + list(view.effect.writes)
-                            + [i for level in view.transaction.levels for i in level.writes]
-                            if i[0] in ("key", "message")}):
+        for item in view.items("key") + view.items("message"):
             own, row = view.own(item)
             if not own:
                 seq, row = view.store.latest(item)
