@@ -173,7 +173,7 @@ sub rules
 	my ($database, $role, $name, $dump) = @_;
 
 	is($node->safe_psql($database, q{
-		SELECT keys.idem_claim('expired-' || random(), lease => '1 microsecond', ttl => '1 microsecond') IS NULL FROM generate_series(1, 1);
+		SELECT keys.idem_execute('expired-' || random(), 'SELECT 1', ttl => '1 microsecond') IS NULL FROM generate_series(1, 1);
 		SELECT keys.idem_purge() > 0;
 		SELECT count(*) FROM keys.idem_key;
 		SELECT keys.idem_machine_define('fan-' || random(), 'OFF', '{"OFF": ["ON"], "ON": ["OFF"]}');
@@ -226,7 +226,7 @@ is($node->safe_psql('ordinary', q{
 	GRANT DELETE ON keys.idem_key TO regress_cron;
 	GRANT INSERT (name) ON keys.idem_machine TO regress_cron;
 	SET ROLE regress_owner;
-	SELECT keys.idem_claim('expired-1', lease => '1 microsecond', ttl => '1 microsecond') IS NULL;
+	SELECT keys.idem_execute('expired-1', 'SELECT 1', ttl => '1 microsecond') IS NULL;
 	SET ROLE regress_cron;
 	SELECT keys.idem_purge();
 	SELECT keys.idem_machine_define('mine', 'a', '{"a": ["b"]}')}), "f\n1\nt",
