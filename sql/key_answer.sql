@@ -68,7 +68,9 @@ SET idem.max_response = '1kB';
 SHOW idem.max_response;
 SET idem.max_response = 200;
 SHOW idem.max_response;
+\set VERBOSITY sqlstate
 SET idem.max_response = -1;
+\set VERBOSITY default
 
 -- What is longer is not kept, and its work not done.
 SELECT outcome FROM idem_execute('answer-10', 'INSERT INTO card VALUES (10, $1) RETURNING *', jsonb_build_array(repeat('x', 300)));

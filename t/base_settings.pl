@@ -108,7 +108,8 @@ foreach my $preloaded (0, 1)
 	if ($preloaded)
 	{
 		$node->safe_psql('postgres', q{UPDATE idem_key SET expires_at = now()});
-		ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM idem_key'), "$how: the worker purges");
+		ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM idem_key WHERE lease_until IS NULL'),
+			"$how: the worker purges");
 	}
 	$node->adjust_conf('postgresql.conf', 'idem.ttl', "'3 days'");
 	$node->reload;

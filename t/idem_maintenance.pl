@@ -252,13 +252,14 @@ foreach my $check (
 			ELSE sum(t.n) IS NOT NULL END} ],
 	[ 'every answer stands under its own key', q{
 		SELECT key, response FROM idem_key
-		WHERE coalesce(response->>'key', response->'data'->>'key') <>
+		WHERE coalesce(response->>'key', checkpoints->-1->'data'->>'key') <>
 			regexp_replace(regexp_replace(key, '^place', 'orders'), '^(named \d+) \d+$', '\1')
 			AND key !~ '^(merge|write) '} ],
 	[ 'by the index as by the table', q{
 		SELECT count(*) FROM idem_key AS k, idem_lookup(k.key, k.scope) AS l
 		WHERE k.expires_at > now() + interval '1 hour'
-			AND k.response IS DISTINCT FROM l.response HAVING count(*) > 0} ])
+			AND coalesce(k.response, (checkpoints->-1) - 'at') IS DISTINCT FROM l.response
+		HAVING count(*) > 0} ])
 {
 	my ($name, $sql) = @$check;
 

@@ -294,6 +294,8 @@ class Round:
             while (answer := keeper.poll()) is None:
                 if time.monotonic() > end:
                     raise Fault("upkeep has no answer")
+                # it may wait for one whose session was lost at the very end
+                self.end_prepared(0.3)
                 pq.wait([keeper], 0.1)
             self.check_upkeep(answer)
 

@@ -99,7 +99,7 @@ class Ledger:
 
     def claims(self, server):
         for key, fence, outcome, ended, its_key in server.rows(
-                "SELECT key, fence, outcome, response->>'fence', coalesce(response->>'key', response->'data'->>'key')"
+                "SELECT key, fence, outcome, response->>'fence', coalesce(response->>'key', checkpoints->-1->'data'->>'key')"
                 " FROM idem_key WHERE key ~ '^(claim|ready) '"):
             told = self.sure["claim"][key] if key.startswith("claim") else [1]
             fences = set(range(1, int(fence) + 1))
