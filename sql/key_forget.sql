@@ -56,6 +56,9 @@ SELECT key, fence, lease_until, sqlstate FROM idem_key WHERE key = 'refused' AND
 -- A purge takes fences when they have been kept long enough; where none are kept, they go at once.
 BEGIN;
 SET LOCAL idem.fence_retention = 0;
+-- what was forgotten but for its fence goes altogether
+SELECT idem_forget('refused'), idem_forget('refused');
+SELECT count(*) FROM idem_key WHERE key = 'refused' AND scope = 'forget';
 SELECT outcome FROM idem_claim('no fence', lease => '1 microsecond');
 SELECT idem_forget('no fence'), idem_forget('no fence');
 SELECT key FROM idem_key WHERE key = 'no fence';
@@ -257,6 +260,15 @@ DROP TRIGGER zzz_keep ON idem_key;
 DROP TRIGGER note ON idem_key;
 SELECT count(*), count(DISTINCT key) FROM gone;
 SELECT * FROM idem_forget_scope('forget d');
+
+-- At SERIALIZABLE nothing that was read is locked: no neighbour of a key is in the way.
+SELECT count(*) FROM generate_series(1, 60) AS i, idem_claim('k' || i, '1', lease => '1 microsecond', scope => 'forget f') AS c;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+-- so that the planner would rather read the table
+SET LOCAL random_page_cost = 1000000;
+SELECT * FROM idem_forget_scope('forget f');
+SELECT count(*) FROM pg_locks WHERE mode = 'SIReadLock' AND pid = pg_backend_pid() AND relation = 'idem_key'::regclass;
+ROLLBACK;
 
 -- The history keeps the name of the key that a row was moved under, and messages are
 -- of consumers, not of keys.

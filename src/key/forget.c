@@ -137,7 +137,7 @@ forget(IdemKey *key)
 		/* one that has expired is there for its owner alone */
 		if (found == IDEM_KEY_ABSENT ||
 			(found == IDEM_KEY_EXPIRED &&
-			 ((row.ever_leased && is_blank(&row)) ||
+			 ((row.ever_leased && is_blank(&row) && idem_fence_retention_s != 0) ||
 			  (!key->any_role &&
 			   !idem_role_has_rights_of(key->role, row.claimed_by)))))
 		{
@@ -240,6 +240,32 @@ run_blank(void *state, ItemPointer tids, int n)
 		idem_error_prevented("idem_key");
 }
 
+/*
+ * Erases all of a row but its fence.  False if it is in use.
+ *
+ * As that is an update, it takes the lock of the key, as all do: a session that has the
+ * lock would take the row for absent, and insert another, or lock the row's new
+ * version and then wait for the key.
+ */
+static bool
+blank(IdemRowDelete *rows, text *scope, HeapTuple tuple, TupleDesc desc)
+{
+	IdemKey		key = {0};
+	bool		isnull;
+	bool		done;
+
+	key.hash = idem_key_lock_hash(scope,
+								  DatumGetTextPP(heap_getattr(tuple, IDEM_KEY_COLUMN_KEY,
+															  desc, &isnull)));
+	/* a call that this one runs inside of may have it */
+	if (idem_key_lock_is_held(&key) || !idem_key_lock_take(&key))
+		return false;
+	done = idem_row_delete(rows, &tuple->t_self);
+	idem_row_delete_flush(rows);
+	idem_key_lock_release(&key);
+	return done;
+}
+
 /* Forgets the keys of a scope whose rows are visible to a snapshot. */
 static void
 forget_scope(Forgetting *call, Relation rel, Snapshot snapshot, text *scope)
@@ -275,8 +301,8 @@ forget_scope(Forgetting *call, Relation rel, Snapshot snapshot, text *scope)
 		fate = judge(call, tuple, desc);
 		if (fate == IS_BLANK)
 			continue;
-		if (fate != IS_HELD &&
-			idem_row_delete(fate == TO_BE_BLANK ? &blanked : &deleted, &tuple->t_self))
+		if (fate == TO_BE_BLANK ? blank(&blanked, scope, tuple, desc) :
+			fate == TO_BE_DELETED && idem_row_delete(&deleted, &tuple->t_self))
 			call->forgotten++;
 		else
 			call->in_use++;

@@ -22,7 +22,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -84,8 +83,6 @@ static void
 init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 	 int name, int scope, int ttl)
 {
-	uint64		hash;
-
 	memset(key, 0, sizeof(IdemKey));
 	if (function != NULL)
 		check_writable(function);
@@ -100,11 +97,7 @@ init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 	key->name = text_to_cstring(key->key);
 	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
 	key->role = GetUserId();
-
-	hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(key->scope),
-							   VARSIZE_ANY_EXHDR(key->scope), 0);
-	key->hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(key->key),
-									VARSIZE_ANY_EXHDR(key->key), hash);
+	key->hash = idem_key_lock_hash(key->scope, key->key);
 }
 
 /*
@@ -289,26 +282,34 @@ idem_key_missed(IdemKey *key, const IdemKeyRow *row)
 		idem_error_prevented("idem_key");
 }
 
+/* Has a key no row that counts? */
+static bool
+is_free(IdemKeyState found)
+{
+	return found == IDEM_KEY_ABSENT || found == IDEM_KEY_EXPIRED;
+}
+
 /*
  * Finds out how a key stands, for a caller that only wants to know: does not wait,
  * and takes no lock that another session could meet.  It is as the key stood at
  * some moment of the call.  Raises 40001 and 42501 as idem_key_find does.
  *
- * Where there is no row, the work may be under way, which the key's lock tells.
- * If no session has it, a row that comes later is found, unless it is being updated
- * at the very moment at which it is looked for: that one has been committed before.
+ * Where there is no row, or one that has expired, the work may be under way, which
+ * the key's lock tells.  If no session has it, a row that comes later is found,
+ * unless it is being updated at the very moment at which it is looked for: that one
+ * has been committed before.
  */
 IdemKeyState
 idem_key_probe(IdemKey *key, int options, IdemKeyRow *row)
 {
 	IdemKeyState found = find_row(key, options, row);
 
-	if (found == IDEM_KEY_ABSENT && !RecoveryInProgress())
+	if (is_free(found) && !RecoveryInProgress())
 	{
 		bool		locked = idem_key_lock_is_taken(key);
 
 		found = find_row(key, options, row);
-		if (found == IDEM_KEY_ABSENT && locked)
+		if (is_free(found) && locked)
 			return IDEM_KEY_BUSY;
 		if (found == IDEM_KEY_ABSENT)
 			found = find_row(key, options | IDEM_COMMITTED, row);

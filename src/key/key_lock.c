@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/subtrans.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -21,6 +22,17 @@
 #include "base/locktag.h"
 #include "base/settings.h"
 #include "key/key_lock.h"
+
+/* What names a key in the lock table. */
+uint64
+idem_key_lock_hash(text *scope, text *key)
+{
+	uint64		hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(scope),
+										   VARSIZE_ANY_EXHDR(scope), 0);
+
+	return hash_bytes_extended((unsigned char *) VARDATA_ANY(key),
+							   VARSIZE_ANY_EXHDR(key), hash);
+}
 
 static void
 set_locktag(LOCKTAG *tag, const IdemKey *key)

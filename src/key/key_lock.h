@@ -7,6 +7,7 @@
 
 #include "key/key.h"
 
+extern uint64 idem_key_lock_hash(text *scope, text *key);
 extern bool idem_key_lock_take(const IdemKey *key);
 extern void idem_key_lock_release(const IdemKey *key);
 extern bool idem_key_lock_is_held(const IdemKey *key);

@@ -26,6 +26,7 @@
 #include "base/compat.h"
 #include "run/row_delete.h"
 #include "run/simple_dml.h"
+#include "run/usercontext.h"
 
 #define CHUNK			1000	/* rows that are left to a statement at a time */
 
@@ -130,6 +131,14 @@ idem_row_delete(IdemRowDelete *rows, ItemPointer tid)
 	return true;
 }
 
+/* Has all that was deleted so far gone now, where it was to go by the end. */
+void
+idem_row_delete_flush(IdemRowDelete *rows)
+{
+	if (rows->locked != NULL)
+		delete_locked(rows);
+}
+
 /* Ends deleting. */
 void
 idem_row_delete_end(IdemRowDelete *rows)
@@ -142,22 +151,30 @@ idem_row_delete_end(IdemRowDelete *rows)
 
 /*
  * Runs a statement of idem's own on the rows at the places $1, an array; args has its
- * other arguments.  Returns how many rows it has processed.
+ * other arguments.  Returns how many rows it has processed.  The planner would rather
+ * read the whole of a small table, which locks it for serializable conflict detection.
  */
 uint64
 idem_row_delete_run(IdemStatement *statement, Datum *args, ItemPointer tids,
 					int n)
 {
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"},
+		{"enable_tidscan", "on"},
+	};
 	Datum	   *places = palloc(sizeof(Datum) * n);
 	ArrayType  *array;
 	uint64		processed;
+	int			nestlevel;
 
 	for (int i = 0; i < n; i++)
 		places[i] = PointerGetDatum(&tids[i]);
 	array = construct_array(places, n, TIDOID, sizeof(ItemPointerData), false,
 							TYPALIGN_SHORT);
 	args[0] = PointerGetDatum(array);
+	nestlevel = idem_usercontext_set(settings, lengthof(settings));
 	processed = idem_spi_own(statement, args, NULL, 0, NULL, NULL);
+	idem_usercontext_reset(nestlevel);
 	pfree(array);
 	pfree(places);
 	return processed;

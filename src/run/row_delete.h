@@ -33,6 +33,7 @@ extern void idem_row_delete_begin_statement(IdemRowDelete *rows, Relation rel,
 											IdemRowDeleteLocked statement,
 											void *state);
 extern bool idem_row_delete(IdemRowDelete *rows, ItemPointer tid);
+extern void idem_row_delete_flush(IdemRowDelete *rows);
 extern void idem_row_delete_end(IdemRowDelete *rows);
 extern uint64 idem_row_delete_run(IdemStatement *statement, Datum *args,
 								  ItemPointer tids, int n);
