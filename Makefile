@@ -57,6 +57,7 @@ OBJS = \
 	src/key/forget.o \
 	src/key/key.o \
 	src/key/key_generate.o \
+	src/key/key_init.o \
 	src/key/key_lock.o \
 	src/key/key_table.o \
 	src/key/key_write.o \

@@ -16,6 +16,7 @@
 #include "execute/command.h"
 #include "execute/params.h"
 #include "key/key.h"
+#include "key/key_init.h"
 
 PG_FUNCTION_INFO_V1(idem_execute);
 

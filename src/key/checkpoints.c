@@ -31,6 +31,7 @@
 #include "key/answer.h"
 #include "key/checkpoints.h"
 #include "key/key.h"
+#include "key/key_init.h"
 
 PG_FUNCTION_INFO_V1(idem_checkpoints);
 

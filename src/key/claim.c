@@ -14,6 +14,7 @@
 #include "base/fingerprint.h"
 #include "base/result_tuple.h"
 #include "base/settings.h"
+#include "key/key_init.h"
 #include "key/lease.h"
 #include "key/lease_claim.h"
 #include "run/sole_call.h"

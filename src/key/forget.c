@@ -40,6 +40,7 @@
 #include "base/rights.h"
 #include "base/role.h"
 #include "base/settings.h"
+#include "key/key_init.h"
 #include "key/key_lock.h"
 #include "key/key_write.h"
 #include "key/scope.h"

@@ -46,11 +46,6 @@ typedef struct IdemKey
 	IdemKeyVersion missed;
 } IdemKey;
 
-extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
-						  const char *function, int name, int scope, int ttl);
-extern void idem_key_init_any_role(IdemKey *key, FunctionCallInfo fcinfo,
-								   const char *function, int name, int scope);
-extern void idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first);
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/interval.h"
 #include "base/result_tuple.h"
+#include "key/key_init.h"
 #include "key/key_lock.h"
 #include "key/lease_claim.h"
 

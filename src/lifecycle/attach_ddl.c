@@ -17,6 +17,7 @@
 
 #include "base/catalog.h"
 #include "lifecycle/attach_ddl.h"
+#include "table/attachment.h"
 #include "table/sql_name.h"
 
 #define UPDATE_TRIGGER	"zz_idem_lifecycle_update"
@@ -40,8 +41,7 @@ idem_attach_ddl_triggers(Relation rel, const char *column)
 		const Trigger *trigger = &triggers->triggers[i];
 
 		if (trigger->tgfoid == function &&
-			(column == NULL || (trigger->tgnargs == 3 &&
-								strcmp(trigger->tgargs[1], column) == 0)))
+			idem_attachment_is_about(trigger, column))
 			names = lappend(names, pstrdup(trigger->tgname));
 	}
 	return names;

@@ -174,8 +174,8 @@ next_trigger(Relation rel, Oid function, int16 timing, bool watching, int *i)
 }
 
 /* Is a trigger about the state in that column?  NULL stands for any. */
-static bool
-is_about(const Trigger *trigger, const char *column)
+bool
+idem_attachment_is_about(const Trigger *trigger, const char *column)
 {
 	return column == NULL ||
 		(trigger->tgnargs == 3 && strcmp(trigger->tgargs[1], column) == 0);
@@ -191,7 +191,7 @@ find_lifecycle(Relation rel, int16 timing, bool watching, const char *column)
 
 	while ((trigger = next_trigger(rel, function, timing, watching, &i)) != NULL)
 	{
-		if (is_about(trigger, column))
+		if (idem_attachment_is_about(trigger, column))
 			break;
 	}
 	return trigger;

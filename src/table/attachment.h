@@ -27,6 +27,8 @@ extern void idem_attachment_read(IdemAttachment *attachment, Relation rel,
 								 const Trigger *trigger);
 extern bool idem_attachment_try(IdemAttachment *attachment, Relation rel,
 								const Trigger *trigger);
+extern bool idem_attachment_is_about(const Trigger *trigger,
+									 const char *column);
 extern List *idem_attachment_all(Relation rel, bool watching);
 extern const IdemAttachment *idem_attachment_by(List *attachments,
 												const char *column);

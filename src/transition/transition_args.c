@@ -15,6 +15,7 @@
 
 #include "base/argument.h"
 #include "base/error.h"
+#include "key/key_init.h"
 #include "transition/transition_args.h"
 
 /* A state that an argument gives, which is declared as text or an enum. */

@@ -16,6 +16,7 @@
 #include "base/fingerprint.h"
 #include "base/result_tuple.h"
 #include "key/key.h"
+#include "key/key_init.h"
 #include "table/column_sql.h"
 #include "table/pk_argument.h"
 #include "update/update_exec.h"

@@ -1,0 +1,127 @@
+/*
+ * key_init.c
+ *	  A key, and how its work is to be done, from the arguments of a function.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "base/argument.h"
+#include "base/error.h"
+#include "base/settings.h"
+#include "key/key_init.h"
+#include "key/key_lock.h"
+#include "key/scope.h"
+
+static void
+check_length(const char *argument, text *value, int least)
+{
+	int			length = VARSIZE_ANY_EXHDR(value);
+
+	if (length < least || length > IDEM_MAX_KEY_LENGTH)
+		idem_error_length(argument, length, least, IDEM_MAX_KEY_LENGTH);
+}
+
+static void
+check_writable(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errhint("Call it on the primary. Here idem_lookup() tells how a key stands.")));
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s in a read-only transaction", function),
+				 errhint("Call it in a transaction that may write. In this one idem_lookup() tells how a key stands.")));
+}
+
+/* A key that an argument gives, which is declared as text or uuid. */
+static text *
+read_name(FunctionCallInfo fcinfo, int argument)
+{
+	Datum		value = PG_GETARG_DATUM(argument);
+
+	if (idem_argument_type(fcinfo, argument) == UUIDOID)
+		return cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, value)));
+	return DatumGetTextPP(value);
+}
+
+/*
+ * Takes a key from the arguments of a function, by their numbers, whatever its scope
+ * is.  A scope that is null is that of the setting; a function that takes no ttl gives
+ * -1 for it.
+ */
+static void
+init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+	 int name, int scope, int ttl)
+{
+	memset(key, 0, sizeof(IdemKey));
+	if (function != NULL)
+		check_writable(function);
+	if (PG_ARGISNULL(name))
+		idem_error_null("key");
+	key->key = read_name(fcinfo, name);
+	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
+		PG_GETARG_TEXT_PP(scope);
+	check_length("key", key->key, 1);
+	check_length("scope", key->scope, 0);
+
+	key->name = text_to_cstring(key->key);
+	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
+	key->role = GetUserId();
+	key->hash = idem_key_lock_hash(key->scope, key->key);
+}
+
+/*
+ * Takes a key from the arguments of a function, by their numbers.  A scope that is
+ * null is that of the setting; a function that takes no ttl gives -1 for it.
+ *
+ * function is the name to complain with where nothing may be written, or NULL
+ * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
+ * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only
+ * transaction and on a standby.
+ */
+void
+idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+			  int name, int scope, int ttl)
+{
+	init(key, fcinfo, function, name, scope, ttl);
+	idem_scope_check(key->scope);
+}
+
+/*
+ * The same for a caller to whom keys of any role, in any scope, are open, and that
+ * keeps none.
+ */
+void
+idem_key_init_any_role(IdemKey *key, FunctionCallInfo fcinfo,
+					   const char *function, int name, int scope)
+{
+	init(key, fcinfo, function, name, scope, -1);
+	key->any_role = true;
+}
+
+/*
+ * Takes from three arguments of a function, by the number of the first, how its work
+ * is to be done: remember_errors, wait, store_response.  Raises 22004 for a null
+ * that says neither yes nor no, and what idem_refusal_list raises.
+ */
+void
+idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first)
+{
+	if (!PG_ARGISNULL(first))
+		key->refusals = idem_refusal_list(PG_GETARG_ARRAYTYPE_P(first));
+	if (PG_ARGISNULL(first + 1))
+		idem_error_null("wait");
+	key->no_wait = !PG_GETARG_BOOL(first + 1);
+	if (PG_ARGISNULL(first + 2))
+		idem_error_null("store_response");
+	key->withheld = !PG_GETARG_BOOL(first + 2);
+}

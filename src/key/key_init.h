@@ -1,0 +1,16 @@
+/*
+ * key_init.h
+ *	  A key, and how its work is to be done, from the arguments of a function.
+ */
+#ifndef IDEM_KEY_INIT_H
+#define IDEM_KEY_INIT_H
+
+#include "key/key.h"
+
+extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
+						  const char *function, int name, int scope, int ttl);
+extern void idem_key_init_any_role(IdemKey *key, FunctionCallInfo fcinfo,
+								   const char *function, int name, int scope);
+extern void idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first);
+
+#endif							/* IDEM_KEY_INIT_H */
