@@ -34,6 +34,9 @@ SELECT outcome, response FROM idem_lookup('i3');
 -- what a claim has left is no answer of an upsert, nor the other way round
 SELECT pg_temp.try($$SELECT idem_upsert('i3', 'orders', '{"id": 1}')$$);
 SELECT pg_temp.try($$SELECT idem_complete('i1', '{}', 1)$$);
+-- an outcome that no row has is said to be what it is
+SELECT brought('i5', 'claimed', '{}');
+SELECT idem_complete('i5', '{}', 1);
 -- an answer of another function's is found out when it is read
 SELECT pg_temp.try($$SELECT idem_transition('orders', 1, 'PROCESSING', key => 'i1')$$);
 SELECT pg_temp.try($$SELECT idem_execute('i1', 'SELECT 1')$$);
@@ -49,6 +52,6 @@ SET ROLE regress_idem_stranger;
 SELECT pg_temp.try($$SELECT idem_upsert('i1', 'orders', '{"id": 1, "note": "then"}')$$);
 RESET ROLE;
 
-DELETE FROM idem_key WHERE key ~ '^i[1-4]$';
+DELETE FROM idem_key WHERE key ~ '^i[1-5]$';
 DROP SCHEMA idem_test_imported CASCADE;
 DROP ROLE regress_idem_stranger;

@@ -18,7 +18,7 @@ static const Outcome outcomes[] = {
 	[IDEM_UPDATED] = {"updated", "an upsert or an update"},
 	[IDEM_UNCHANGED] = {"unchanged", "an upsert or an update"},
 	[IDEM_EXECUTED] = {"executed", "idem_execute()"},
-	[IDEM_CLAIMED] = {"claimed"},	/* only reported, the row is in progress */
+	[IDEM_CLAIMED] = {"claimed", "an unknown call"},	/* only reported */
 	[IDEM_IN_PROGRESS] = {"in_progress", "a claim", .is_claim = true},
 	[IDEM_ABANDONED] = {"abandoned", "a claim", .is_claim = true},
 	[IDEM_COMPLETED] = {"completed", "a claim", .is_claim = true},
