@@ -198,7 +198,11 @@ idem_key_probe(IdemKey *key, int options, IdemKeyRow *row)
 
 		found = find_row(key, options, row);
 		if (is_free(found) && locked)
+		{
+			/* what an expired row says is nothing about that work */
+			memset(row, 0, sizeof(IdemKeyRow));
 			return IDEM_KEY_BUSY;
+		}
 		if (found == IDEM_KEY_ABSENT)
 			found = find_row(key, options | IDEM_COMMITTED, row);
 	}
