@@ -50,6 +50,8 @@ OBJS = \
 	src/history/history_read.o \
 	src/history/history_select.o \
 	src/history/history_write.o \
+	src/http/http_key.o \
+	src/http/http_status.o \
 	src/key/answer.o \
 	src/key/checkpoints.o \
 	src/key/claim.o \

@@ -24,6 +24,7 @@
 --   Consumers            tables idem_consumer, idem_message, idem_offset;
 --                        idem_consumer_define, idem_consumer_drop, idem_consume,
 --                        idem_consume_batch, idem_seen, idem_advance, idem_offset
+--   HTTP                 idem_http_key, idem_http_status
 --   Testing              idem_check
 --   Purging              idem_purge, idem_worker_start, idem_worker_stop
 --   Other types          the same functions for keys as uuid, for states as text
@@ -1098,6 +1099,24 @@ AS 'MODULE_PATHNAME', 'idem_offset'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_offset(text, text, integer) IS
 'the offset from which to read a log on, as committed now; null if none was applied';
+
+--
+-- HTTP
+--
+
+CREATE FUNCTION @extschema@.idem_http_key(header text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_http_key'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_http_key(text) IS
+'the key in the value of an Idempotency-Key header';
+
+CREATE FUNCTION @extschema@.idem_http_status(sqlstate text)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'idem_http_status'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.idem_http_status(text) IS
+'the HTTP status to answer where a request ended with an error of that SQLSTATE';
 
 --
 -- Testing

@@ -188,6 +188,21 @@ foreach my $row (@settings)
 	like($entry, qr/\bThe\s+default\s+is\s+\Q$shown\E\.\s*\z/, "$name: its default comes last");
 	like($entry, qr/$who{$context}/, "$name: who may set it");
 }
+
+# The status of HTTP that the page on errors gives for each code.
+my %documented_status;
+foreach my $row (sections('errors', 2)->{'In short'} =~ /^\| (.*) \|$/mg)
+{
+	my ($codes, undef, undef, $status) = split /\s*\|\s*/, $row;
+
+	$documented_status{$_} = $status foreach $codes =~ /\[`(\w{5})`\]/g;
+	$documented_status{XX000} = $status if $codes eq 'all others';
+}
+cmp_ok(scalar keys %documented_status, '>', 15, 'the page on errors gives statuses');
+is_deeply(
+	{ map { @$_ } rows("SELECT code, idem_http_status(code) FROM unnest('{"
+		. join(',', keys %documented_status) . "}'::text[]) AS code") },
+	\%documented_status, 'which are those that idem_http_status() returns');
 $node->stop;
 
 # Errors: which message the source raises with which code.  What differs in a

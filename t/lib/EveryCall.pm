@@ -53,12 +53,13 @@ sub calls
 		SELECT idem_forget('f$n', 'forget $n'), idem_forget('f$n', 'forget $n');
 		SELECT outcome FROM idem_execute('f$n', 'SELECT 1', scope => 'forget $n');
 		SELECT * FROM idem_forget_scope('forget $n');
+		SELECT idem_http_key('"$n"') = '$n', idem_http_status('ID001');
 	};
 }
 
 our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', 'applied|f', 'applied|t',
 	'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
 	'', 't', 'completed|"done"', 'completed', 'half|1', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', '', 'executed', 't', 't',
-	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed', 'executed', 't|f', 'executed', '1|0';
+	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed', 'executed', 't|f', 'executed', '1|0', 't|422';
 
 1;
