@@ -134,6 +134,7 @@ OBJS = \
 	src/update/update_exec.o \
 	src/update/update_target.o \
 	src/upsert/conflict_row.o \
+	src/upsert/insert_direct.o \
 	src/upsert/insert_first.o \
 	src/upsert/merge.o \
 	src/upsert/merge_union.o \

@@ -104,6 +104,34 @@
 	RelationFindReplTupleByIndex(rel, index, mode, sought, row)
 #endif
 
+/* What an INSERT ... ON CONFLICT does to a row, arbiter by arbiter. */
+#if PG_VERSION_NUM >= 180000
+#define IDEM_CHECK_ARBITERS(result, slot, estate, found, own, arbiters) \
+	ExecCheckIndexConstraints(result, slot, estate, found, own, arbiters)
+#else
+#define IDEM_CHECK_ARBITERS(result, slot, estate, found, own, arbiters) \
+	ExecCheckIndexConstraints(result, slot, estate, found, arbiters)
+#endif
+#if PG_VERSION_NUM >= 190000
+#define IDEM_INSERT_INDEX_TUPLES(result, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(result, estate, EIIT_NO_DUPE_ERROR, slot, arbiters, \
+						  conflict)
+#elif PG_VERSION_NUM >= 160000
+#define IDEM_INSERT_INDEX_TUPLES(result, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(result, slot, estate, false, true, conflict, arbiters, \
+						  false)
+#else
+#define IDEM_INSERT_INDEX_TUPLES(result, slot, estate, conflict, arbiters) \
+	ExecInsertIndexTuples(result, slot, estate, false, true, conflict, arbiters)
+#endif
+#if PG_VERSION_NUM >= 160000
+#define IDEM_CHECK_STATEMENT_PERMS(statement) \
+	ExecCheckPermissions((statement)->rtable, (statement)->permInfos, true)
+#else
+#define IDEM_CHECK_STATEMENT_PERMS(statement) \
+	ExecCheckRTPerms((statement)->rtable, true)
+#endif
+
 /* Do we hold a heavyweight lock, in this very mode? */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode, false)
@@ -159,6 +187,9 @@ typedef struct IdemJsonbState
 /* A column whose values are nowhere stored: there was none before. */
 #if PG_VERSION_NUM < 180000
 #define ATTRIBUTE_GENERATED_VIRTUAL	'v'
+#define IDEM_HAS_VIRTUAL(constr)		false
+#else
+#define IDEM_HAS_VIRTUAL(constr)		((constr)->has_generated_virtual)
 #endif
 
 /* A wait event of one's own, by the name that pg_stat_activity shows. */

@@ -17,6 +17,7 @@
 #include "utils/plancache.h"
 
 #include "base/compat.h"
+#include "base/error.h"
 #include "run/own_names.h"
 #include "run/spi.h"
 
@@ -316,6 +317,42 @@ run_plan(IdemPlan *plan, const IdemExecution *how)
 	idem_own_names_end(&outer);
 	end_running(plan);
 	return rows;
+}
+
+/* The line of a context that SPI would add. */
+static void
+tell_text(void *plan)
+{
+	errcontext("SQL statement \"%s\"", ((IdemPlan *) plan)->own.text);
+}
+
+/*
+ * Has work, which is called with state, do what running a plan of a statement that
+ * idem wrote would do.  Its errors are those of the statement.
+ */
+void
+idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state), void *state)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ErrorContextCallback context;
+
+	Assert(plan->own.text != NULL);
+	begin_running(plan);
+	idem_error_push_context(&context, tell_text, plan);
+	PG_TRY();
+	{
+		work(state);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error = take_error(&plan->operation, plan->own.text, memory);
+
+		end_running(plan);
+		throw_again(error);
+	}
+	PG_END_TRY();
+	idem_error_pop_context(&context);
+	end_running(plan);
 }
 
 /* Runs a plan as the current user, and returns the number of rows processed. */

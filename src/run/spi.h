@@ -56,6 +56,9 @@ extern List *idem_spi_sources(const IdemPlan *plan);
 extern void idem_spi_forget(IdemPlan *plan);
 extern uint64 idem_spi_run(IdemPlan *plan, const IdemExecution *how);
 
+extern void idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state),
+								 void *state);
+
 extern MemoryContext idem_spi_memory(IdemPlan *plan);
 extern uint64 idem_spi_once_send(const char *sql, int nargs, Oid *argtypes,
 								 IdemBindCallback bind, void *state,

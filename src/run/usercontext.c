@@ -201,6 +201,16 @@ object_accessed(ObjectAccessType access, Oid class, Oid object, int column,
 		next_access(access, class, object, column, arg);
 }
 
+/*
+ * Does nobody else watch whom the tables of a statement are open to?  What audits
+ * them so rests on what the executor does before and after.
+ */
+bool
+idem_usercontext_alone(void)
+{
+	return ExecutorCheckPerms_hook == check_perms && next_check_perms == NULL;
+}
+
 /* Watches statements and transactions.  To be called once, from _PG_init. */
 void
 idem_usercontext_init(void)

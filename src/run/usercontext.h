@@ -22,6 +22,7 @@ extern void idem_usercontext_leave(const IdemUserContext *caller);
 extern int	idem_usercontext_set(const char *const settings[][2], int count);
 extern void idem_usercontext_reset(int nestlevel);
 extern void idem_usercontext_check(Query *query);
+extern bool idem_usercontext_alone(void);
 extern void idem_usercontext_init(void);
 
 #endif							/* IDEM_USERCONTEXT_H */

@@ -227,7 +227,10 @@ upsert_new_row(IdemUpsertState *state, IdemAnswer *answer)
 	{
 		IdemPlan   *plan = idem_upsert_run_plan(state, IDEM_UPSERT_INSERT);
 
-		if (plan != NULL && write_row(state, plan, answer))
+		answer->outcome = IDEM_INSERTED;
+		if (plan != NULL &&
+			idem_upsert_run_insert(state, plan, &answer->response,
+								   &answer->response_isnull))
 			return;
 		experience.no_insert = (plan == NULL);
 		experience.insert_streak = 0;

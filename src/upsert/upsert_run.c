@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 
+#include "upsert/insert_direct.h"
 #include "upsert/upsert_run.h"
 
 static void
@@ -76,17 +77,32 @@ write_sql(const void *spec, int which)
 	return idem_upsert_deparse_sql(spec, which);
 }
 
+static Oid	argtypes[] = {JSONBOID, INT8OID, INT8OID};
+
+/* The size of what is kept with the plan of a statement. */
+static Size
+data_size(IdemUpsertStatement which)
+{
+	switch (which)
+	{
+		case IDEM_UPSERT_WRITE:
+			return sizeof(IdemUpsertExperience);
+		case IDEM_UPSERT_INSERT:
+			return sizeof(IdemInsertDirect);
+		default:
+			return 0;
+	}
+}
+
 static IdemCallerStatement
 statement_of(IdemUpsertState *state, IdemUpsertStatement which)
 {
-	static Oid	argtypes[] = {JSONBOID, INT8OID, INT8OID};
 	IdemCallerStatement statement = {
 		.signature = {state->signature.data, state->signature.len, which},
 		.write_sql = write_sql, .state = &state->upsert->spec,
 		.table = state->upsert->spec.target, .operation = &operation,
 		.nargs = lengthof(argtypes), .argtypes = argtypes,
-		.data_size = which == IDEM_UPSERT_WRITE ?
-		sizeof(IdemUpsertExperience) : 0
+		.data_size = data_size(which)
 	};
 
 	return statement;
@@ -117,6 +133,29 @@ idem_upsert_run(const IdemUpsertState *state, IdemPlan *plan, Jsonb *data,
 	args[1] = Int64GetDatum(state->upsert->expected.number);
 	args[2] = Int64GetDatum(state->conflict.ticket.number);
 	return idem_spi_caller(plan, args, arg_isnull, ncols, values, isnull);
+}
+
+/*
+ * Runs IDEM_UPSERT_INSERT by its plan, without the executor where that may be done:
+ * true, and the row, if it was inserted.
+ */
+bool
+idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
+					   bool *isnull)
+{
+	Jsonb	   *data = state->upsert->data;
+	Datum		args[] = {JsonbPGetDatum(data), (Datum) 0, (Datum) 0};
+	bool		arg_isnull[] = {false, true, true};
+	Jsonb	   *inserted = NULL;
+
+	StaticAssertDecl(lengthof(args) == lengthof(argtypes), "one each");
+	if (!idem_insert_direct(plan, state->upsert->spec.target, lengthof(args),
+							argtypes, args, arg_isnull, &inserted))
+		return idem_upsert_run(state, plan, data, 1, row, isnull) > 0;
+	*isnull = false;
+	if (inserted != NULL)
+		*row = JsonbPGetDatum(inserted);
+	return inserted != NULL;
 }
 
 /* What former upserts have shown; nothing, where no plan is kept. */

@@ -51,6 +51,8 @@ extern IdemPlan *idem_upsert_run_plan(IdemUpsertState *state,
 extern uint64 idem_upsert_run(const IdemUpsertState *state, IdemPlan *plan,
 							  Jsonb *data, int ncols, Datum *values,
 							  bool *isnull);
+extern bool idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan,
+								   Datum *row, bool *isnull);
 extern IdemUpsertExperience idem_upsert_run_experience(IdemUpsertState *state);
 extern void idem_upsert_run_learn(IdemUpsertState *state,
 								  const IdemUpsertExperience *experience);

@@ -1,0 +1,208 @@
+-- Where the rows of an upsert keep being new, they are inserted without running a
+-- statement.  The same calls give the same answers, and the same errors, as those
+-- of the statement that runs where a row was there before.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS idem;
+CREATE SCHEMA idem_test_direct;
+SET search_path = idem_test_direct, public;
+\set SHOW_CONTEXT never
+CREATE ROLE regress_idem_direct;
+GRANT USAGE ON SCHEMA idem_test_direct TO regress_idem_direct;
+
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE TABLE customer (name text PRIMARY KEY);
+INSERT INTO customer VALUES ('VINET');
+CREATE TABLE item (
+	id int PRIMARY KEY,
+	gone int,
+	short varchar(5),
+	wide char(4) DEFAULT 'ab',
+	number numeric(6,2) CHECK (number > 0),
+	needed text NOT NULL,
+	mood mood,
+	flags bit(3),
+	made date DEFAULT '2026-01-01',
+	at timestamptz,
+	data jsonb,
+	code text UNIQUE,
+	customer text REFERENCES customer,
+	later text REFERENCES customer DEFERRABLE INITIALLY DEFERRED,
+	span int4range,
+	bytes bytea,
+	ident uuid
+) WITH (autovacuum_enabled = false);
+ALTER TABLE item DROP COLUMN gone;
+CREATE INDEX ON item (lower(needed)) WHERE number > 10;
+CREATE INDEX ON item (mood DESC, number);
+GRANT SELECT, INSERT, UPDATE ON item TO regress_idem_direct;
+GRANT SELECT ON customer TO regress_idem_direct;
+
+-- What a call returns or raises, in full; its work is undone.
+CREATE FUNCTION try(target regclass, given jsonb, key text DEFAULT 'direct-try')
+RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	answer record;
+	said text; detail text; hint text; context text; state text;
+	tab text; col text; con text;
+BEGIN
+	SELECT * INTO answer FROM idem_upsert(key, target, given);
+	RAISE EXCEPTION USING ERRCODE = 'TRY00',
+		MESSAGE = to_jsonb(answer) || jsonb_build_object('row',
+			(SELECT i::text FROM idem_test_direct.item i WHERE id::text = given ->> 'id'));
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+		hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT, state = RETURNED_SQLSTATE,
+		tab = TABLE_NAME, col = COLUMN_NAME, con = CONSTRAINT_NAME;
+	RETURN jsonb_build_array(state, said, detail, hint, tab, col, con,
+		CASE WHEN state <> 'TRY00' THEN split_part(context, E'\n', 1) END);
+END $$;
+
+-- The same call where a row of the same columns was there just before, and where
+-- all were new; what it returns, if that is the same.
+CREATE SEQUENCE ids START 1000;
+CREATE FUNCTION compare(target regclass, data jsonb) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	plain jsonb := (SELECT jsonb_object_agg(f.key, coalesce(g.value, 'null'))
+		FROM jsonb_each(data) f LEFT JOIN jsonb_each('{"needed": "x", "short": "s",
+			"number": 1, "flags": "101"}') g USING (key));
+	executed jsonb;
+	direct jsonb;
+BEGIN
+	INSERT INTO item (id, needed) VALUES (1, '-') ON CONFLICT DO NOTHING;
+	PERFORM idem_upsert('direct-there-' || gen_random_uuid(), target, plain || '{"id": 1}');
+	executed := try(target, data);
+	PERFORM idem_upsert('direct-new-' || gen_random_uuid(), target,
+		plain || jsonb_build_object('id', nextval('ids'))) FROM generate_series(1, 6);
+	direct := try(target, data);
+	IF executed = direct THEN
+		RETURN CASE WHEN direct ->> 0 = 'TRY00' THEN direct #>> '{1}'
+			ELSE concat_ws(' | ', direct ->> 0, direct ->> 1, direct ->> 2, direct ->> 3,
+				direct ->> 6, direct ->> 7) END;
+	END IF;
+	RETURN format('executed: %s, direct: %s', executed, direct);
+END $$;
+
+\pset format unaligned
+\pset tuples_only on
+SELECT compare('item', d) FROM (VALUES
+	-- values of all kinds, and what the table adds
+	('{"id": 5, "needed": "n"}'::jsonb),
+	('{"id": 5, "needed": "n", "short": "abc", "wide": "x", "number": 12.345, "flags": "110"}'),
+	('{"id": 5, "needed": "n", "mood": "bad", "made": "2026-02-03", "at": "2026-02-03 04:05:06+07"}'),
+	('{"id": 5, "needed": "n", "data": {"a": [1, null]}, "span": "[1,5)", "bytes": "\\x00ff"}'),
+	('{"id": 5, "needed": "n", "ident": "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "customer": "VINET"}'),
+	('{"id": 5, "needed": "n", "data": null, "mood": null, "customer": null, "code": "c"}'),
+	-- errors of values
+	('{"id": 5, "needed": "n", "short": "abcdef"}'),
+	('{"id": 5, "needed": "n", "number": 123456}'),
+	('{"id": 5, "needed": "n", "number": "x"}'),
+	('{"id": "five", "needed": "n"}'),
+	('{"id": 5, "needed": "n", "mood": "so"}'),
+	('{"id": 5, "needed": "n", "flags": "11"}'),
+	('{"id": 5, "needed": "n", "made": "2026-02-30"}'),
+	-- and of constraints
+	('{"id": 5, "needed": null}'),
+	('{"id": 5, "needed": "n", "number": -1}'),
+	('{"id": 5, "needed": "n", "customer": "HANAR"}'),
+	('{"id": null, "needed": "n"}')) AS v (d);
+
+-- Another index refuses a row; but not one that is there by its key.
+INSERT INTO item (id, needed, code) VALUES (900, 'n', 'taken');
+SELECT compare('item', '{"id": 5, "needed": "n", "code": "taken"}');
+SELECT compare('item', '{"id": 1, "needed": "n", "code": "taken"}');
+SELECT compare('item', '{"id": 900, "needed": "n", "code": "taken"}');
+\pset format aligned
+\pset tuples_only off
+
+-- A constraint that is deferred.
+BEGIN;
+SELECT count(idem_upsert('direct-later-' || n, 'item', jsonb_build_object('id', 2000 + n, 'needed', 'n',
+	'later', 'VINET'))) FROM generate_series(1, 8) n;
+SELECT outcome FROM idem_upsert('direct-later', 'item', '{"id": 5, "needed": "n", "later": "HANAR"}');
+COMMIT;
+SELECT count(*) FROM item WHERE id > 2000;
+
+-- Read-only transactions.
+BEGIN READ ONLY;
+SELECT outcome FROM idem_upsert('direct-read', 'item', '{"id": 5, "needed": "n"}');
+ROLLBACK;
+
+-- Rights are those of the moment.
+CREATE FUNCTION put_new(rows int) RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(idem_upsert('direct-put-' || gen_random_uuid(), 'item',
+		jsonb_build_object('id', nextval('ids'), 'needed', 'n'))) FROM generate_series(1, rows)
+$$;
+GRANT USAGE ON SEQUENCE ids TO regress_idem_direct;
+SET ROLE regress_idem_direct;
+SELECT put_new(8);
+RESET ROLE;
+REVOKE INSERT ON item FROM regress_idem_direct;
+SET ROLE regress_idem_direct;
+SELECT put_new(1);
+RESET ROLE;
+GRANT INSERT ON item TO regress_idem_direct;
+REVOKE SELECT ON item FROM regress_idem_direct;
+GRANT SELECT (id, needed) ON item TO regress_idem_direct;
+SET ROLE regress_idem_direct;
+SELECT put_new(6);
+SELECT result FROM idem_upsert('direct-column', 'item', '{"id": 6, "needed": "n"}');
+RESET ROLE;
+
+-- So is the table: columns, defaults, checks, indexes, triggers, policies.
+SELECT put_new(8);
+ALTER TABLE item ADD added int DEFAULT 7;
+SELECT result ->> 'added' AS added FROM idem_upsert('direct-added', 'item', '{"id": 11, "needed": "n"}');
+ALTER TABLE item ALTER added SET DEFAULT 8;
+SELECT result ->> 'added' AS added FROM idem_upsert('direct-default', 'item', '{"id": 12, "needed": "n"}');
+ALTER TABLE item ALTER added TYPE text USING 'old';
+SELECT result ->> 'added' AS added FROM idem_upsert('direct-type', 'item', '{"id": 13, "needed": "n"}');
+ALTER TABLE item ADD CHECK (needed <> 'm');
+SELECT outcome FROM idem_upsert('direct-check', 'item', '{"id": 14, "needed": "m"}');
+SELECT put_new(8);
+CREATE UNIQUE INDEX ON item (needed) WHERE needed = 'only';
+SELECT outcome FROM idem_upsert('direct-index', 'item', '{"id": 15, "needed": "only"}');
+SELECT outcome FROM idem_upsert('direct-index-2', 'item', '{"id": 16, "needed": "only"}');
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.added := 'stamped'; RETURN NEW; END $$;
+SELECT put_new(8);
+CREATE TRIGGER stamp BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION stamp();
+SELECT result ->> 'added' AS added FROM idem_upsert('direct-trigger', 'item', '{"id": 17, "needed": "n"}');
+DROP TRIGGER stamp ON item;
+SELECT put_new(8);
+ALTER TABLE item RENAME COLUMN needed TO renamed;
+SELECT outcome FROM idem_upsert('direct-renamed', 'item', '{"id": 18, "needed": "n"}');
+ALTER TABLE item RENAME COLUMN renamed TO needed;
+SELECT put_new(8);
+ALTER TABLE item ADD twice int GENERATED ALWAYS AS (id * 2) STORED;
+SELECT result ->> 'twice' AS twice FROM idem_upsert('direct-generated', 'item', '{"id": 19, "needed": "n"}');
+ALTER TABLE item DROP twice;
+
+-- What an index calls may come back to the same call.
+CREATE FUNCTION again(id int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	IF id BETWEEN 5000 AND 5003 THEN
+		PERFORM idem_upsert('direct-again-' || id, 'item', jsonb_build_object('id', id + 1, 'needed', 'again ' || id));
+	END IF;
+	RETURN id;
+END $$;
+CREATE INDEX ON item (again(id));
+SELECT put_new(8);
+-- (the server warns of locks of insertions inside insertions, whichever way they come)
+SET client_min_messages = error;
+SELECT result ->> 'needed' AS needed FROM idem_upsert('direct-again', 'item', '{"id": 5000, "needed": "outer"}');
+SELECT id, needed FROM item WHERE id BETWEEN 5000 AND 5004 ORDER BY id;
+SET client_min_messages = warning;
+SELECT count(*) = count(DISTINCT id) AS once FROM item;
+
+-- A default that is computed is computed each time.
+CREATE TABLE moment (id int PRIMARY KEY, at timestamptz DEFAULT clock_timestamp(), day date DEFAULT current_date,
+	who text DEFAULT current_user, of text DEFAULT current_setting('application_name'));
+SELECT count(idem_upsert('direct-moment-' || n, 'moment', jsonb_build_object('id', n))) FROM generate_series(1, 8) n;
+SET application_name = 'direct';
+SELECT result ->> 'of' AS of, (result ->> 'day')::date = current_date AS today
+FROM idem_upsert('direct-moment', 'moment', '{"id": 100}');
+SELECT count(DISTINCT at) > 1 AS several FROM moment;
+RESET application_name;
+
+DELETE FROM idem_key WHERE starts_with(key, 'direct-');
+DROP SCHEMA idem_test_direct CASCADE;
+DROP ROLE regress_idem_direct;

@@ -1,0 +1,357 @@
+/*
+ * insert_direct.c
+ *	  Inserting a row by the plan of an INSERT, without running the executor.
+ *
+ * The statement is INSERT ... ON CONFLICT DO NOTHING of one row, where an upsert
+ * may be tried as that (insert_first.c).  Setting the executor up for it, and
+ * taking it down, costs more than inserting the row.  So the expressions that make
+ * the row are compiled once, from the target list that the planner made, and kept
+ * with the plan; the row is then inserted as ExecInsert() of nodeModifyTable.c does
+ * it for ON CONFLICT DO NOTHING.
+ *
+ * What is kept refers to copies of the plan's trees alone.  It is good as long as
+ * the server's plan is, and made again from the next one: any change of the table,
+ * its indexes and triggers, of privileges on it or of a function in it makes that
+ * invalid.  Rights are checked at each call, as the executor does it.
+ *
+ * The expressions call the server's functions only, so that none of them comes
+ * back to the same expressions while they are evaluated.  Indexes and checks may
+ * call others: by then the row is a copy.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/lmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+
+#include "base/compat.h"
+#include "run/usercontext.h"
+#include "table/row_to_jsonb.h"
+#include "upsert/insert_direct.h"
+
+/* A row that is being inserted. */
+typedef struct Insertion
+{
+	IdemInsertDirect *kept;
+	PlannedStmt *statement;
+	Relation	rel;
+	ParamListInfo params;
+	Jsonb	   *row;			/* what was inserted; NULL: there is one */
+} Insertion;
+
+static bool
+is_of_users(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* Does the expression need the executor, or call functions of users? */
+static bool
+needs_executor(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) ||
+		IsA(node, Var) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind != PARAM_EXTERN))
+		return true;
+	return check_functions_in_node(node, is_of_users, context) ||
+		expression_tree_walker(node, needs_executor, context);
+}
+
+/* Is it the plan of a plain INSERT of one row that does nothing on conflict? */
+static bool
+is_simple(const PlannedStmt *statement)
+{
+	const ModifyTable *insert = (const ModifyTable *) statement->planTree;
+	const Result *row;
+
+	if (statement->commandType != CMD_INSERT || statement->hasModifyingCTE ||
+		statement->subplans != NIL || !IsA(insert, ModifyTable) ||
+		insert->onConflictAction != ONCONFLICT_NOTHING ||
+		list_length(insert->resultRelations) != 1 ||
+		insert->withCheckOptionLists != NIL || insert->plan.initPlan != NIL)
+		return false;
+
+	row = (const Result *) outerPlan(insert);
+	return IsA(row, Result) && outerPlan(row) == NULL &&
+		row->resconstantqual == NULL && row->plan.qual == NIL &&
+		row->plan.initPlan == NIL;
+}
+
+/*
+ * Are all triggers that an INSERT fires those of constraints?  Others may look at
+ * more than the row: under which statement they run, and what it has done so far.
+ */
+static bool
+has_simple_triggers(const TriggerDesc *triggers)
+{
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_INSERT(trigger->tgtype) &&
+			trigger->tgfoid != F_RI_FKEY_CHECK_INS &&
+			trigger->tgfoid != F_UNIQUE_KEY_RECHECK)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Does the table ask for no more than the row itself, its constraints and its
+ * indexes?
+ */
+static bool
+takes_rows(Relation rel)
+{
+	const TupleConstr *constr = RelationGetDescr(rel)->constr;
+
+	return rel->rd_rel->relkind == RELKIND_RELATION &&
+		!rel->rd_rel->relispartition && !RelationUsesLocalBuffers(rel) &&
+		has_simple_triggers(rel->trigdesc) &&
+		(constr == NULL || !(constr->has_generated_stored ||
+							 IDEM_HAS_VIRTUAL(constr)));
+}
+
+/* Compiles what makes the row, if that may be done here. */
+static void
+compile(IdemInsertDirect *kept, const PlannedStmt *statement, Relation rel)
+{
+	const ModifyTable *insert = (const ModifyTable *) statement->planTree;
+	List	   *values = outerPlan(insert)->targetlist;
+	TupleTableSlot *slot;
+
+	Assert(is_simple(statement));
+	if (list_length(values) != RelationGetNumberOfAttributes(rel) ||
+		needs_executor((Node *) values, NULL))
+		return;
+
+	slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(rel)),
+									&TTSOpsVirtual);
+	kept->econtext = CreateStandaloneExprContext();
+	kept->row = ExecBuildProjectionInfo(copyObject(values), kept->econtext, slot,
+										NULL, NULL);
+	kept->arbiters = list_copy(insert->arbiterIndexes);
+}
+
+/*
+ * Has what is kept with the plan made anew, if the server has another plan by now;
+ * returns its statement, or NULL where that has to be executed.
+ */
+static PlannedStmt *
+examine(IdemPlan *plan, Relation rel)
+{
+	IdemInsertDirect *kept = plan->data;
+	CachedPlanSource *source = linitial(idem_spi_sources(plan));
+	PlannedStmt *statement;
+	MemoryContext old;
+
+	if (source->gplan == NULL || !source->gplan->is_valid)
+		ReleaseCachedPlan(GetCachedPlan(source, NULL, NULL, NULL), NULL);
+	if (source->gplan == NULL || list_length(source->gplan->stmt_list) != 1)
+		return NULL;
+
+	statement = linitial(source->gplan->stmt_list);
+	if (kept->memory != NULL && kept->generation == source->gplan->generation)
+		return kept->econtext != NULL ? statement : NULL;
+
+	if (kept->memory != NULL)
+		MemoryContextDelete(kept->memory);
+	memset(kept, 0, sizeof(*kept));
+	kept->memory = AllocSetContextCreate(idem_spi_memory(plan),
+										 "idem insert", ALLOCSET_SMALL_SIZES);
+	kept->generation = source->gplan->generation;
+	old = MemoryContextSwitchTo(kept->memory);
+	/* one that is to be planned again in another transaction is left alone */
+	if (!TransactionIdIsValid(source->gplan->saved_xmin) &&
+		is_simple(statement) && takes_rows(rel))
+		compile(kept, statement, rel);
+	MemoryContextSwitchTo(old);
+	return kept->econtext != NULL ? statement : NULL;
+}
+
+/* The parameters of the statement, as an expression finds them. */
+static ParamListInfo
+make_params(int nargs, const Oid *argtypes, const Datum *args,
+			const bool *arg_isnull)
+{
+	ParamListInfo params = makeParamList(nargs);
+
+	for (int i = 0; i < nargs; i++)
+	{
+		params->params[i].value = args[i];
+		params->params[i].isnull = arg_isnull[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = argtypes[i];
+	}
+	return params;
+}
+
+/* Makes the row, in a slot that has a copy of it. */
+static TupleTableSlot *
+make_row(const Insertion *insertion)
+{
+	ExprContext *econtext = insertion->kept->econtext;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(insertion->rel),
+													table_slot_callbacks(insertion->rel));
+	TupleTableSlot *values;
+	int			natts = RelationGetNumberOfAttributes(insertion->rel);
+
+	ResetExprContext(econtext);
+	econtext->ecxt_param_list_info = insertion->params;
+	values = ExecProject(insertion->kept->row);
+	Assert(values->tts_nvalid == natts);
+	memcpy(slot->tts_values, values->tts_values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, values->tts_isnull, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	ExecMaterializeSlot(slot);
+	slot->tts_tableOid = RelationGetRelid(insertion->rel);
+	econtext->ecxt_param_list_info = NULL;
+	return slot;
+}
+
+/* May another index than the arbiters refuse the row? */
+static bool
+has_other_unique(const ResultRelInfo *result, const List *arbiters)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		const IndexInfo *info = result->ri_IndexRelationInfo[i];
+		Oid			index = RelationGetRelid(result->ri_IndexRelationDescs[i]);
+
+		if ((info->ii_Unique || info->ii_ExclusionOps != NULL) &&
+			!list_member_oid(arbiters, index))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Inserts the row and fires the triggers; false if there is one already by an
+ * arbiter, or another session is inserting one.  The statement that follows finds it
+ * then, or waits for it.
+ *
+ * Where no other index may refuse the row, that shows when it is inserted, and is
+ * not looked for before: rows keep being new here.  Where one may, its error is not
+ * to come before the row is found by an arbiter.  A serializable transaction would
+ * conflict with those that have read where its row was to go.
+ */
+static bool
+insert_row(ResultRelInfo *result, EState *estate, TupleTableSlot *slot,
+		   List *arbiters)
+{
+	Relation	rel = result->ri_RelationDesc;
+	bool		conflict = false;
+	ItemPointerData found;
+	ItemPointerData none;
+	uint32		token;
+	List	   *recheck;
+
+	ItemPointerSetInvalid(&none);
+	if ((IsolationIsSerializable() || has_other_unique(result, arbiters)) &&
+		!IDEM_CHECK_ARBITERS(result, slot, estate, &found, &none, arbiters))
+		return false;
+
+	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	table_tuple_insert_speculative(rel, slot, estate->es_output_cid, 0, NULL,
+								   token);
+	recheck = IDEM_INSERT_INDEX_TUPLES(result, slot, estate, &conflict, arbiters);
+	table_tuple_complete_speculative(rel, slot, token, !conflict);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	if (!conflict)
+		ExecARInsertTriggers(estate, result, slot, recheck, NULL);
+	return !conflict;
+}
+
+/* The row of a slot as jsonb. */
+static Jsonb *
+row_of(TupleTableSlot *slot)
+{
+	IdemJsonbState state = {0};
+	bool		is_copy;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, true, &is_copy);
+	Jsonb	   *row;
+
+	idem_row_to_jsonb_push(&state, slot->tts_tupleDescriptor, tuple);
+	row = JsonbValueToJsonb(state.result);
+	if (is_copy)
+		heap_freetuple(tuple);
+	return row;
+}
+
+/* The whole statement. */
+static void
+run_insertion(void *state)
+{
+	Insertion  *insertion = state;
+	Relation	rel = insertion->rel;
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleTableSlot *slot;
+
+	(void) IDEM_CHECK_STATEMENT_PERMS(insertion->statement);
+	PreventCommandIfReadOnly("INSERT");
+	PreventCommandIfParallelMode("INSERT");
+
+	estate->es_output_cid = GetCurrentCommandId(true);
+	slot = make_row(insertion);
+	AfterTriggerBeginQuery();
+	InitResultRelInfo(result, rel, 0, NULL, 0);
+	ExecOpenIndices(result, true);
+	if (RelationGetDescr(rel)->constr != NULL)
+		ExecConstraints(result, slot, estate);
+	if (insert_row(result, estate, slot, insertion->kept->arbiters))
+		insertion->row = row_of(slot);
+	AfterTriggerEndQuery(estate);
+
+	/* what triggers have opened and needed */
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	ExecCloseResultRelations(estate);
+	ExecCloseIndices(result);
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+	/* as after a statement, so that what follows sees the row */
+	CommandCounterIncrement();
+}
+
+/*
+ * Does what running the plan of INSERT ... ON CONFLICT DO NOTHING would do, whose
+ * parameters these are: *inserted is the row, or NULL where there is one already.
+ * Needs the table's lock.  False if the plan has to be executed: nothing has been
+ * done then.  Raises what the statement raises.
+ */
+bool
+idem_insert_direct(IdemPlan *plan, Oid table, int nargs, const Oid *argtypes,
+				   const Datum *args, const bool *arg_isnull, Jsonb **inserted)
+{
+	Insertion	insertion = {.kept = plan->data};
+
+	/* auditing hangs on the executor's own steps */
+	if (!idem_usercontext_alone())
+		return false;
+
+	insertion.rel = table_open(table, RowExclusiveLock);
+	insertion.statement = examine(plan, insertion.rel);
+	if (insertion.statement != NULL)
+	{
+		insertion.params = make_params(nargs, argtypes, args, arg_isnull);
+		idem_spi_run_instead(plan, run_insertion, &insertion);
+		*inserted = insertion.row;
+	}
+	/* the lock is kept, as any writer's is */
+	table_close(insertion.rel, NoLock);
+	return insertion.statement != NULL;
+}

@@ -1,0 +1,30 @@
+/*
+ * insert_direct.h
+ *	  Inserting a row by the plan of an INSERT, without running the executor.
+ */
+#ifndef IDEM_INSERT_DIRECT_H
+#define IDEM_INSERT_DIRECT_H
+
+#include "executor/executor.h"
+#include "utils/jsonb.h"
+
+#include "run/spi.h"
+
+/*
+ * What is kept with the plan of INSERT ... ON CONFLICT DO NOTHING; all zero: it
+ * has not been looked at.
+ */
+typedef struct IdemInsertDirect
+{
+	MemoryContext memory;		/* has all that is below; NULL: nothing is */
+	int			generation;		/* of the server's plan that it was made from */
+	ExprContext *econtext;		/* NULL: this plan has to be executed */
+	ProjectionInfo *row;		/* makes the row, of the parameters */
+	List	   *arbiters;		/* OIDs of the indexes that may have the row */
+} IdemInsertDirect;
+
+extern bool idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
+							   const Oid *argtypes, const Datum *args,
+							   const bool *arg_isnull, Jsonb **inserted);
+
+#endif							/* IDEM_INSERT_DIRECT_H */
