@@ -264,7 +264,7 @@ throwaway() {
 		return
 	fi
 	script=$(cd "$(dirname "$0")" && pwd)/${0##*/} || exit
-	top=${script%/*/*}
+	top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit
 	pg_find && tools_found || { install_missing; pg_find && tools_found; } ||
 		die "PostgreSQL or a tool is missing although its package is installed"
 	install_wanted

@@ -22,7 +22,8 @@ my $file = dirname(__FILE__) . '/../../examples/http-cases.json';
 
 # Headers of the moment, which a replay need not repeat.
 my %volatile = map { $_ => 1 }
-  qw(date server connection keep-alive transfer-encoding idempotent-replayed x-powered-by x-runtime x-request-id);
+  qw(date server connection keep-alive transfer-encoding idempotent-replayed server-timing
+  x-powered-by x-runtime x-request-id);
 
 # Waits for a condition; whether it came to be.
 sub wait_until
