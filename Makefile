@@ -46,6 +46,10 @@ OBJS = \
 	src/execute/execute.o \
 	src/execute/jsonb_receiver.o \
 	src/execute/params.o \
+	src/health/claims_view.o \
+	src/health/health.o \
+	src/health/health_lease.o \
+	src/health/health_purge.o \
 	src/history/history_order.o \
 	src/history/history_read.o \
 	src/history/history_select.o \
@@ -106,6 +110,9 @@ OBJS = \
 	src/run/ticket.o \
 	src/run/usercontext.o \
 	src/session/lose_ack.o \
+	src/stats/stats_counter.o \
+	src/stats/stats_shared.o \
+	src/stats/stats_view.o \
 	src/table/attachment.o \
 	src/table/attachment_choice.o \
 	src/table/column_sql.o \

@@ -27,6 +27,8 @@
 --   HTTP                 idem_http_key, idem_http_status
 --   Testing              idem_check
 --   Purging              idem_purge, idem_worker_start, idem_worker_stop
+--   Figures              views idem_stats, idem_health, idem_claims;
+--                        idem_stats_reset
 --   Other types          the same functions for keys as uuid, for states as text
 --                        and as an enum
 --   Internal             what only idem's own statements and tables call
@@ -1179,6 +1181,116 @@ COMMENT ON FUNCTION @extschema@.idem_worker_stop() IS
 'end what idem_worker_start() started; false if there is nothing to end';
 
 --
+-- Figures
+--
+
+-- Views belong to the bootstrap superuser, as functions do, and show what a function
+-- answers: the owner of a view may put another in its place, which superusers would
+-- read.
+CREATE FUNCTION @extschema@._idem_stats()
+RETURNS TABLE (datname name, counter text, count bigint,
+	reset_at timestamp with time zone)
+AS 'MODULE_PATHNAME', 'idem_stats'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 24;
+COMMENT ON FUNCTION @extschema@._idem_stats() IS
+'for the view idem_stats';
+
+CREATE VIEW @extschema@.idem_stats AS
+SELECT s.datname, s.counter, s.count AS value, s.reset_at
+FROM @extschema@._idem_stats() AS s;
+COMMENT ON VIEW @extschema@.idem_stats IS
+'what calls came to, counted whether or not their transactions committed';
+COMMENT ON COLUMN @extschema@.idem_stats.datname IS
+'database; null for those that share their counters';
+COMMENT ON COLUMN @extschema@.idem_stats.counter IS
+'what was counted';
+COMMENT ON COLUMN @extschema@.idem_stats.value IS
+'how often it happened since reset_at';
+COMMENT ON COLUMN @extschema@.idem_stats.reset_at IS
+'when the counters of the database began at zero';
+REVOKE ALL ON TABLE @extschema@.idem_stats FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_stats TO PUBLIC;
+
+CREATE FUNCTION @extschema@.idem_stats_reset()
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_stats_reset'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.idem_stats_reset() IS
+'let the counters of this database begin at zero';
+
+CREATE FUNCTION @extschema@._idem_health(
+	prepared_at timestamp with time zone, prepared text, slot text)
+RETURNS TABLE ("check" text, severity text, value text, hint text)
+AS 'MODULE_PATHNAME', 'idem_health'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 12;
+COMMENT ON FUNCTION @extschema@._idem_health(timestamp with time zone, text, text) IS
+'for the view idem_health';
+
+CREATE VIEW @extschema@.idem_health AS
+SELECT h."check", h.severity, h.value, h.hint
+FROM (SELECT) AS one
+	LEFT JOIN (
+		SELECT p.prepared, p.gid
+		FROM pg_catalog.pg_prepared_xacts AS p
+		WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()
+		ORDER BY p.prepared
+		LIMIT 1
+	) AS p ON true
+	LEFT JOIN (
+		SELECT s.slot_name
+		FROM pg_catalog.pg_replication_slots AS s
+		WHERE s.xmin IS NOT NULL AND NOT s.active
+		ORDER BY pg_catalog.age(s.xmin) DESC
+		LIMIT 1
+	) AS s ON true
+	CROSS JOIN LATERAL @extschema@._idem_health(p.prepared, p.gid,
+		s.slot_name::pg_catalog.text) AS h;
+COMMENT ON VIEW @extschema@.idem_health IS
+'how idem is in this database, and what to do where it is not well';
+COMMENT ON COLUMN @extschema@.idem_health."check" IS
+'what was looked at';
+COMMENT ON COLUMN @extschema@.idem_health.severity IS
+'ok, warning or critical';
+COMMENT ON COLUMN @extschema@.idem_health.value IS
+'what was found';
+COMMENT ON COLUMN @extschema@.idem_health.hint IS
+'what to do; null where there is nothing to do';
+REVOKE ALL ON TABLE @extschema@.idem_health FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_health TO PUBLIC;
+
+CREATE FUNCTION @extschema@._idem_claims()
+RETURNS TABLE (key text, scope text, role text, since timestamp with time zone,
+	lease_until timestamp with time zone, fence bigint, checkpoint jsonb, request jsonb)
+AS 'MODULE_PATHNAME', 'idem_claims'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 100;
+COMMENT ON FUNCTION @extschema@._idem_claims() IS
+'for the view idem_claims';
+
+CREATE VIEW @extschema@.idem_claims AS
+SELECT c.key, c.scope, c.role, c.since, c.lease_until, c.fence, c.checkpoint, c.request
+FROM @extschema@._idem_claims() AS c;
+COMMENT ON VIEW @extschema@.idem_claims IS
+'claims under a lease that have not been answered, as far as one may know of them';
+COMMENT ON COLUMN @extschema@.idem_claims.key IS
+'idempotency key, chosen by the client';
+COMMENT ON COLUMN @extschema@.idem_claims.scope IS
+'namespace of the key, such as a tenant';
+COMMENT ON COLUMN @extschema@.idem_claims.role IS
+'role that claimed the key; null once it is dropped';
+COMMENT ON COLUMN @extschema@.idem_claims.since IS
+'when the key was claimed, or last taken over';
+COMMENT ON COLUMN @extschema@.idem_claims.lease_until IS
+'until when the claim is held; once past, the next claim takes over';
+COMMENT ON COLUMN @extschema@.idem_claims.fence IS
+'number of the claim';
+COMMENT ON COLUMN @extschema@.idem_claims.checkpoint IS
+'last step that a holder has recorded; null for those who only monitor';
+COMMENT ON COLUMN @extschema@.idem_claims.request IS
+'what the claim was made for; null for those who only monitor';
+REVOKE ALL ON TABLE @extschema@.idem_claims FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_claims TO PUBLIC;
+
+--
 -- Other types: functions from above once more, for an argument of another type
 --
 
@@ -1355,8 +1467,8 @@ COMMENT ON TRIGGER _idem_copied ON @extschema@.idem_scope IS
 
 -- The role that creates the extension owns its tables, and has with them every
 -- right that PUBLIC has not.  None is granted to a role by name: when that role
--- leaves, REASSIGN OWNED hands all of them over.  Functions and types belong to
--- the bootstrap superuser in any case: the owner of a function may put another in
+-- leaves, REASSIGN OWNED hands all of them over.  Functions, views and types belong
+-- to the bootstrap superuser in any case: the owner of a function may put another in
 -- its place, which superusers would call.  Functions that are not for everybody
 -- to call look for a right on a table.
 --
@@ -1387,7 +1499,9 @@ DECLARE
 	grantee regrole;
 BEGIN
 	FOR member IN
-		SELECT d.classid, d.objid, o.type, format('%s %s', o.type, o.identity) AS name
+		SELECT d.classid, d.objid, o.type,
+			format('%s %s', CASE o.type WHEN 'view' THEN 'table' ELSE o.type END,
+				o.identity) AS name
 		FROM pg_extension AS e
 			JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass
 				AND d.refobjid = e.oid AND d.deptype = 'e'
@@ -1449,7 +1563,7 @@ BEGIN
 				AND d.refobjid = e.oid AND d.deptype = 'e'
 			JOIN pg_class AS c ON c.tableoid = d.classid AND c.oid = d.objid
 		-- of the rights of the bootstrap superuser there is nothing to tell
-		WHERE e.extname = 'idem' AND c.relowner <> heir.heir
+		WHERE e.extname = 'idem' AND c.relowner <> heir.heir AND c.relkind <> 'v'
 			AND format('%s/%s', d.classid, d.objid) <> ALL (present)
 		ORDER BY c.relkind = 'S' DESC
 	LOOP

@@ -97,7 +97,7 @@ SELECT DISTINCT p.proname, ARRAY[t.name] || array_fill('unknown'::text, ARRAY[p.
 	p.proargnames[:p.pronargs - p.pronargdefaults]
 FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	CROSS JOIN type AS t
-WHERE p.proargnames[1] = 'key'
+WHERE p.proargnames[1] = 'key' AND p.pronargs > 0
 UNION ALL
 -- ids and states
 SELECT f.name, ARRAY['unknown', i.name, s.name], ARRAY['target', 'id', f.state]

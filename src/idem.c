@@ -21,6 +21,7 @@
 #include "run/planner_hook.h"
 #include "run/usercontext.h"
 #include "session/lose_ack.h"
+#include "stats/stats_shared.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,6 +31,7 @@ void
 _PG_init(void)
 {
 	idem_settings_init();
+	idem_stats_shared_init();
 	idem_invalidation_init();
 	idem_catalog_init();
 	idem_own_names_init();

@@ -144,9 +144,9 @@ foreach my $row (rows('SELECT enumtypid::regtype, enumlabel FROM pg_enum'))
 
 # Tables and their columns.
 my @columns;
-foreach my $heading (grep { /^Table / } keys %$entries)
+foreach my $heading (grep { /^(?:Table|View) / } keys %$entries)
 {
-	my ($table) = $heading =~ /^Table (\w+)$/;
+	my ($table) = $heading =~ /^(?:Table|View) (\w+)$/;
 
 	push @columns, map { "$table.$_" } first_column($entries->{$heading});
 }
@@ -168,7 +168,7 @@ is( join(', ', $contents =~ /^--   (\w+(?: \w+)*)  /mg),
 	'contents of the script: sections');
 is_same(
 	[ $contents =~ /\b((?:idem|order)_\w+)/g ],
-	[ grep { !/_result$|_entry$/ } keys %arguments, keys %$types, map { s/^Table //r } grep { /^Table / } keys %$entries ],
+	[ grep { !/_result$|_entry$/ } keys %arguments, keys %$types, map { s/^(?:Table|View) //r } grep { /^(?:Table|View) / } keys %$entries ],
 	'contents of the script');
 
 # Settings.

@@ -81,7 +81,7 @@ my $rights = q{
 	WHERE a.grantee <> acl.owner
 	ORDER BY 1, 2, 3};
 
-my @readable = ('idem_consumer', 'idem_machine', 'idem_machine_edge');
+my @readable = ('idem_claims', 'idem_consumer', 'idem_health', 'idem_machine', 'idem_machine_edge', 'idem_stats');
 
 foreach my $case (sort keys %creator)
 {
@@ -123,8 +123,12 @@ foreach my $case (sort keys %creator)
 		"$case: nobody has rights by default privileges");
 	is($node->safe_psql($case, q{
 		SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
-		WHERE relnamespace = 'keys'::regnamespace AND relkind <> 'c'}), $role,
+		WHERE relnamespace = 'keys'::regnamespace AND relkind NOT IN ('c', 'v')}), $role,
 		"$case: who created the extension owns its tables");
+	is($node->safe_psql($case, q{
+		SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
+		WHERE relnamespace = 'keys'::regnamespace AND relkind = 'v'}), 'postgres',
+		"$case: but not its views");
 	is($node->safe_psql($case, q{
 		SELECT DISTINCT pg_get_userbyid(proowner) FROM pg_proc WHERE pronamespace = 'keys'::regnamespace}),
 		'postgres', "$case: but not its functions");

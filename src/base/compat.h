@@ -177,6 +177,13 @@ typedef struct IdemJsonbState
 	((state)->result = pushJsonbValue(&(state)->pieces, token, value))
 #endif
 
+/* What the server knows of the sessions: the number-th of them, from 1. */
+#if PG_VERSION_NUM >= 160000
+#define IDEM_SESSION_STATUS(number)	pgstat_get_local_beentry_by_index(number)
+#else
+#define IDEM_SESSION_STATUS(number)	pgstat_fetch_stat_local_beentry(number)
+#endif
+
 /* Are backslashes in strings no escapes?  That is no longer a question. */
 #if PG_VERSION_NUM >= 190000
 #define IDEM_STANDARD_STRINGS	true
@@ -197,6 +204,29 @@ typedef struct IdemJsonbState
 #define IDEM_WAIT_EVENT(name)	WaitEventExtensionNew(name)
 #else
 #define IDEM_WAIT_EVENT(name)	PG_WAIT_EXTENSION
+#endif
+
+/*
+ * Shared memory that has a name, whether or not the library is preloaded: before,
+ * the server has none.
+ */
+#if PG_VERSION_NUM >= 190000
+#include "storage/dsm_registry.h"
+#define IDEM_NAMED_SEGMENT(name, size, init, found) \
+	GetNamedDSMSegment(name, size, init, found, NULL)
+#define IDEM_NAMED_SEGMENT_ARGS		void *ptr, void *arg
+#elif PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#define IDEM_NAMED_SEGMENT(name, size, init, found) \
+	GetNamedDSMSegment(name, size, init, found)
+#define IDEM_NAMED_SEGMENT_ARGS		void *ptr
+#endif
+
+/* The number of this process among those that there may be. */
+#if PG_VERSION_NUM >= 170000
+#define IDEM_PROCESS_NUMBER		MyProcNumber
+#else
+#define IDEM_PROCESS_NUMBER		MyProc->pgprocno
 #endif
 
 /* How a list of settings switches off the limit on a transaction's time. */

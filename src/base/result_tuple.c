@@ -48,6 +48,10 @@ column_type(const char *name, Oid outcome_type)
 		{"from_state", TEXTOID}, {"to_state", TEXTOID}, {"changed_by", TEXTOID},
 		{"scope", TEXTOID}, {"key", TEXTOID}, {"name", TEXTOID},
 		{"status_column", TEXTOID},
+		{"datname", NAMEOID}, {"counter", TEXTOID}, {"count", INT8OID},
+		{"reset_at", TIMESTAMPTZOID}, {"check", TEXTOID}, {"severity", TEXTOID},
+		{"value", TEXTOID}, {"hint", TEXTOID}, {"role", TEXTOID},
+		{"since", TIMESTAMPTZOID},
 	};
 
 	if (strcmp(name, "outcome") == 0)

@@ -97,6 +97,14 @@ idem_settings_ttl_us(void)
 	return ttl_us;
 }
 
+/* The same, but 0 where idem.ttl was set to what is no time; text is what it says. */
+int64
+idem_settings_ttl_or_zero(const char **text)
+{
+	*text = ttl;
+	return ttl_us;
+}
+
 /* A time, or idem.max_ttl where that is shorter. */
 int64
 idem_settings_cap_ttl(int64 us)

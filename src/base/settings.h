@@ -23,6 +23,7 @@ extern int	idem_lose_every;	/* idem.lose_every: every n-th answer; 0: none */
 extern int	idem_lose_seed;		/* idem.lose_seed: of the chances; 0: random */
 
 extern int64 idem_settings_ttl_us(void);
+extern int64 idem_settings_ttl_or_zero(const char **text);
 extern int64 idem_settings_cap_ttl(int64 us);
 extern void idem_settings_check_ttl(int64 us, const char *name);
 extern bool idem_settings_response_fits(Size size);

@@ -28,6 +28,7 @@
 #include "consume/consumer.h"
 #include "run/committed_row.h"
 #include "run/spi_own.h"
+#include "stats/stats_counter.h"
 
 #define MAX_TOPIC_LENGTH	255 /* bytes */
 
@@ -199,6 +200,7 @@ find_position(const Log *log, Position *position)
 pg_noreturn static void
 error_stale(const Log *log, const Range *range, const Position *position)
 {
+	idem_stats_counter_hit(IDEM_COUNT_MESSAGE_STALE_EPOCH);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_LEASE_LOST),
 			 errmsg("epoch %lld of consumer \"%s\" is stale",
@@ -212,6 +214,7 @@ error_stale(const Log *log, const Range *range, const Position *position)
 pg_noreturn static void
 error_gap(const Log *log, const Range *range, const Position *position)
 {
+	idem_stats_counter_hit(IDEM_COUNT_MESSAGE_GAP);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_OFFSET_GAP),
 			 errmsg("offsets %lld to %lld have not been applied by consumer \"%s\"",
@@ -226,6 +229,7 @@ error_gap(const Log *log, const Range *range, const Position *position)
 pg_noreturn static void
 error_before(const Log *log, const Range *range, const Position *position)
 {
+	idem_stats_counter_hit(IDEM_COUNT_MESSAGE_GAP);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_OFFSET_GAP),
 			 errmsg("offsets %lld to %lld have not been applied by consumer \"%s\"",
@@ -262,6 +266,14 @@ check_applied(const Log *log, const Range *range)
 		(!range->epoch_isnull &&
 		 (position.epoch_isnull || range->epoch > position.epoch)))
 		idem_error_prevented("idem_offset");
+}
+
+/* Counts the offsets of a range, of which those from start on are new. */
+static void
+count_offsets(const Range *range, int64 start)
+{
+	idem_stats_counter_add(IDEM_COUNT_MESSAGE_NEW, range->last + 1 - start);
+	idem_stats_counter_add(IDEM_COUNT_MESSAGE_DUPLICATE, start - range->first);
 }
 
 /*
@@ -308,10 +320,12 @@ idem_advance(PG_FUNCTION_ARGS)
 	if (idem_spi_own(&advance, args, arg_isnull, 1, &previous, &isnull) == 0)
 	{
 		check_applied(&log, &range);
+		count_offsets(&range, range.last + 1);
 		PG_RETURN_NULL();
 	}
 
 	start = Max(range.first, DatumGetInt64(previous));
+	count_offsets(&range, Min(start, range.last + 1));
 	if (start > range.last)
 		PG_RETURN_NULL();		/* only the epoch was new */
 	Assert(range.first <= start);

@@ -26,6 +26,7 @@
 #include "consume/consumer.h"
 #include "consume/message.h"
 #include "consume/message_find.h"
+#include "stats/stats_counter.h"
 
 #define MAX_ID_LENGTH	1024	/* bytes */
 
@@ -77,6 +78,7 @@ error_late(const Call *call, text *id, TimestampTz sent_at)
 {
 	char	   *sent = pstrdup(timestamptz_to_str(sent_at));
 
+	idem_stats_counter_hit(IDEM_COUNT_MESSAGE_LATE);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_LATE_MESSAGE),
 			 errmsg("message \"%s\" came too late for consumer \"%s\"",
@@ -136,6 +138,7 @@ idem_consume(PG_FUNCTION_ARGS)
 	if (is_late(&call, sent_at))
 	{
 		check_late(&call, id, sent_at);
+		idem_stats_counter_hit(IDEM_COUNT_MESSAGE_DUPLICATE);
 		PG_RETURN_BOOL(false);
 	}
 	call.delivery.expires_at = idem_interval_end(Max(call.delivery.now, sent_at),
@@ -143,6 +146,8 @@ idem_consume(PG_FUNCTION_ARGS)
 	added = idem_message_add(&call.delivery, id);
 	if (added && !PG_ARGISNULL(3))
 		check_still(&call, id, sent_at);
+	idem_stats_counter_hit(added ? IDEM_COUNT_MESSAGE_NEW :
+						   IDEM_COUNT_MESSAGE_DUPLICATE);
 	PG_RETURN_BOOL(added);
 }
 
@@ -295,6 +300,7 @@ idem_consume_batch(PG_FUNCTION_ARGS)
 	bool	   *isnull;
 	bool	   *is_new;
 	int			count;
+	int			count_new = 0;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	begin_call(fcinfo, "idem_consume_batch()", &call);
@@ -307,10 +313,14 @@ idem_consume_batch(PG_FUNCTION_ARGS)
 				  PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3), is_new);
 	for (int i = 0; i < count; i++)
 	{
-		if (is_new[i])
-			tuplestore_putvalues(answer->setResult, answer->setDesc, &ids[i],
-								 &isnull[i]);
+		if (!is_new[i])
+			continue;
+		count_new++;
+		tuplestore_putvalues(answer->setResult, answer->setDesc, &ids[i],
+							 &isnull[i]);
 	}
+	idem_stats_counter_add(IDEM_COUNT_MESSAGE_NEW, count_new);
+	idem_stats_counter_add(IDEM_COUNT_MESSAGE_DUPLICATE, count - count_new);
 	return (Datum) 0;
 }
 

@@ -31,6 +31,7 @@
 #include "key/key.h"
 #include "key/key_lock.h"
 #include "key/key_write.h"
+#include "stats/stats_counter.h"
 
 /* So often a row may be found as it was, and not be written. */
 #define MAX_MISSES		3
@@ -244,6 +245,7 @@ begin(IdemKey *key, IdemAnswer *answer)
 	if (found == IDEM_KEY_BUSY)
 	{
 		Assert(key->no_wait);
+		idem_stats_counter_hit(IDEM_COUNT_KEY_IN_PROGRESS);
 		answer->outcome = IDEM_IN_PROGRESS;
 		answer->response_isnull = true;
 		return UNDER_WAY;
@@ -262,6 +264,7 @@ begin(IdemKey *key, IdemAnswer *answer)
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
+	idem_stats_counter_hit(IDEM_COUNT_KEY_REPLAYED);
 	return DONE;
 }
 
@@ -315,6 +318,9 @@ finish(IdemKey *key, const IdemAnswer *answer)
 	else if (!idem_key_write_renew(key, &row))
 		error_not_renewed(key);
 	idem_key_lock_release(key);
+	idem_stats_counter_hit(IDEM_COUNT_KEY_NEW);
+	if (row.refused)
+		idem_stats_counter_hit(IDEM_COUNT_KEY_FAILED);
 }
 
 /*
@@ -324,8 +330,8 @@ finish(IdemKey *key, const IdemAnswer *answer)
  * to: then answer is that the work is in progress.
  *
  * Returns whether the call is a replay.  Every call that does its work itself goes
- * through here, so this is where replays are to be counted; claims, whose work is
- * done elsewhere, have lease_claim.c and lease.c.
+ * through here; claims, whose work is done elsewhere, have lease_claim.c and
+ * lease.c.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
  * different request, what idem_key_find does, and whatever the work raises, unless

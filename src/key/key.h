@@ -41,6 +41,7 @@ typedef struct IdemKey
 	bool		claims;			/* it is to be kept, for idem.ttl if no ttl */
 	TimestampTz wait_until;		/* how long to wait for other sessions; 0: not
 								 * set */
+	bool		waited;			/* for any of them */
 	bool		expired;		/* an expired row is in the way */
 	int			misses;			/* so often the row below was not written */
 	IdemKeyVersion missed;

@@ -22,6 +22,7 @@
 #include "base/locktag.h"
 #include "base/settings.h"
 #include "key/key_lock.h"
+#include "stats/stats_counter.h"
 
 /* What names a key in the lock table. */
 uint64
@@ -205,6 +206,10 @@ idem_key_lock_wait(IdemKey *key, const IdemKeyRow *row)
 
 	/* a session that waits for this one may be the one that is waited for */
 	Assert(!idem_key_lock_is_held(key));
+	/* one call may wait for several sessions, one after the other */
+	if (!key->waited)
+		idem_stats_counter_hit(IDEM_COUNT_KEY_WAITED);
+	key->waited = true;
 	LockTimeout = patience(key);
 	PG_TRY();
 	{

@@ -26,6 +26,7 @@
 #include "base/role.h"
 #include "key/key_table.h"
 #include "run/committed_row.h"
+#include "stats/stats_counter.h"
 
 static Datum
 copy_value(const Datum *values, int column)
@@ -34,12 +35,12 @@ copy_value(const Datum *values, int column)
 }
 
 /*
- * Takes a row apart.  Another session may update the extension, and add columns,
+ * Takes a row apart; what it does not have is left as it is.  Another session may update the extension, and add columns,
  * while this one has the library of before loaded.
  */
-static void
-read_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
-		   int options, IdemKeyRow *row)
+void
+idem_key_table_read(HeapTuple tuple, TupleDesc desc, TimestampTz now,
+					int options, IdemKeyRow *row)
 {
 	Datum		values[MaxHeapAttributeNumber];
 	bool		isnull[MaxHeapAttributeNumber];
@@ -145,7 +146,7 @@ find_now(Relation rel, ScanKey keys, TimestampTz now, int options,
 	}
 	else
 	{
-		read_tuple(tuple, RelationGetDescr(rel), now, options, row);
+		idem_key_table_read(tuple, RelationGetDescr(rel), now, options, row);
 		found = judge(row, now);
 	}
 	systable_endscan(scan);
@@ -194,7 +195,7 @@ idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
 		found = IDEM_KEY_ABSENT;
 		if (tuple != NULL)
 		{
-			read_tuple(tuple, RelationGetDescr(rel), now, options, row);
+			idem_key_table_read(tuple, RelationGetDescr(rel), now, options, row);
 			found = judge(row, now);
 		}
 	}
@@ -229,6 +230,7 @@ idem_key_table_check_request(const IdemKeyRow *row, const char *key, bool same)
 
 	if (same)
 		return;
+	idem_stats_counter_hit(IDEM_COUNT_KEY_MISMATCH);
 	of_table = OidIsValid(RelnameGetRelid(key));
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_KEY_MISMATCH),

@@ -5,6 +5,8 @@
 #ifndef IDEM_KEY_TABLE_H
 #define IDEM_KEY_TABLE_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
 #include "utils/uuid.h"
@@ -87,6 +89,8 @@ typedef struct IdemKeyRow
 
 extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 										int options, IdemKeyRow *row);
+extern void idem_key_table_read(HeapTuple tuple, TupleDesc desc,
+								TimestampTz now, int options, IdemKeyRow *row);
 extern void idem_key_table_check_owner(const IdemKeyRow *row, const char *key);
 extern void idem_key_table_check_request(const IdemKeyRow *row, const char *key,
 										 bool same);

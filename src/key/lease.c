@@ -30,6 +30,7 @@
 #include "key/key_lock.h"
 #include "key/key_write.h"
 #include "key/lease.h"
+#include "stats/stats_counter.h"
 
 /* How a claim stands towards a caller that has its fence. */
 typedef enum Standing
@@ -42,6 +43,7 @@ typedef enum Standing
 pg_noreturn static void
 error_lost(const IdemKey *key, const char *detail)
 {
+	idem_stats_counter_hit(IDEM_COUNT_KEY_STALE_FENCE);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_LEASE_LOST),
 			 errmsg("claim of key \"%s\" is lost", key->name),
@@ -162,6 +164,7 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 		if (find_claim(key, fence, 0, &row) == ENDED)
 		{
 			idem_key_lock_release(key);
+			idem_stats_counter_hit(IDEM_COUNT_KEY_REPLAYED);
 			return false;
 		}
 		row.outcome = outcome;
@@ -172,6 +175,8 @@ idem_lease_end(IdemKey *key, const int64 *fence, IdemOutcome outcome,
 			row.expires_at = kept_until(key, &row);
 		row.leased = false;
 	} while (!write_back(key, &row, IDEM_NEW_RESPONSE));
+	if (outcome == IDEM_FAILED)
+		idem_stats_counter_hit(IDEM_COUNT_KEY_FAILED);
 	return true;
 }
 
@@ -231,6 +236,7 @@ idem_lease_release(IdemKey *key, const int64 *fence, bool forget)
 				idem_key_missed(key, &row);
 		}
 	} while (!done);
+	idem_stats_counter_hit(IDEM_COUNT_KEY_RELEASED);
 	return true;
 }
 

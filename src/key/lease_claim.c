@@ -12,6 +12,7 @@
 #include "key/key_lock.h"
 #include "key/key_write.h"
 #include "key/lease_claim.h"
+#include "stats/stats_counter.h"
 
 /* May the caller know of this claim, and is it of the same request? */
 static void
@@ -109,12 +110,15 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 		bool		ours;
 
 		if (found == IDEM_KEY_BUSY)
-			return false;
+			break;
 		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_LAPSED)
 			check_request(key, row);
 		if (found == IDEM_KEY_LIVE)
 		{
 			make_shown(row);
+			idem_stats_counter_hit(row->outcome == IDEM_IN_PROGRESS ?
+								   IDEM_COUNT_KEY_IN_PROGRESS :
+								   IDEM_COUNT_KEY_REPLAYED);
 			return true;
 		}
 
@@ -123,7 +127,7 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 		{
 			idem_key_lock_release(key);
 			if (!has_moved(key, row))
-				return false;
+				break;
 			CHECK_FOR_INTERRUPTS();
 			continue;
 		}
@@ -146,10 +150,14 @@ idem_lease_claim(IdemKey *key, bool wait, IdemKeyRow *row)
 			row->outcome = IDEM_CLAIMED;
 			row->leased = (key->lease != NULL);
 			row->response = idem_checkpoints_last(row, &row->response_isnull);
+			idem_stats_counter_hit(found == IDEM_KEY_LAPSED ?
+								   IDEM_COUNT_KEY_TAKEOVER : IDEM_COUNT_KEY_NEW);
 			return true;
 		}
 		idem_key_missed(key, row);
 	}
+	idem_stats_counter_hit(IDEM_COUNT_KEY_IN_PROGRESS);
+	return false;
 }
 
 /*

@@ -51,6 +51,7 @@
 #include "machine/guard.h"
 #include "machine/guard_signature.h"
 #include "run/usercontext.h"
+#include "stats/stats_counter.h"
 #include "table/attachment.h"
 
 typedef struct Guard
@@ -422,6 +423,7 @@ idem_guard_require(IdemGuards *guards, const char *machine,
 
 	if (idem_guard_ask(guards, edge, row, note, &isnull))
 		return;
+	idem_stats_counter_hit(IDEM_COUNT_TRANSITION_GUARD);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_GUARD),
 			 errmsg("transition of \"%s\" from \"%s\" to \"%s\" was refused by its guard",

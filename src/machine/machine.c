@@ -24,6 +24,7 @@
 #include "base/locktag.h"
 #include "machine/machine.h"
 #include "machine/machine_load.h"
+#include "stats/stats_counter.h"
 
 /* A machine that is kept. */
 typedef struct KeptMachine
@@ -325,6 +326,7 @@ idem_machine_error_transition(const IdemMachine *machine, Relation rel,
 	StringInfoData allowed;
 	ListCell   *lc;
 
+	idem_stats_counter_hit(IDEM_COUNT_TRANSITION_REFUSED);
 	if (from == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_IDEM_TRANSITION),

@@ -140,8 +140,8 @@ idem_bgworker_database_is_free(Oid database)
 }
 
 /* Process ID of the launcher of a database, or of all; zero if there is none. */
-static int
-launcher_pid(Oid database)
+int
+idem_bgworker_launcher_pid(Oid database)
 {
 	LockData   *locks = GetLockStatusData();
 	LOCKTAG		tag;
@@ -212,14 +212,14 @@ idem_worker_start(PG_FUNCTION_ARGS)
 	idem_rights_purge(fcinfo, "idem_worker_start");
 	PreventCommandDuringRecovery("idem_worker_start()");
 	lock_start();
-	if (launcher_pid(InvalidOid) != 0 || launcher_pid(MyDatabaseId) != 0)
+	if (idem_bgworker_launcher_pid(InvalidOid) != 0 || idem_bgworker_launcher_pid(MyDatabaseId) != 0)
 		PG_RETURN_BOOL(false);
 
 	describe_launcher(&worker, MyDatabaseId);
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		error_not_started();
-	while (launcher_pid(MyDatabaseId) == 0)
+	while (idem_bgworker_launcher_pid(MyDatabaseId) == 0)
 	{
 		if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
 		{
@@ -246,7 +246,7 @@ idem_worker_stop(PG_FUNCTION_ARGS)
 
 	idem_rights_purge(fcinfo, "idem_worker_stop");
 	lock_start();
-	while ((pid = launcher_pid(MyDatabaseId)) != 0)
+	while ((pid = idem_bgworker_launcher_pid(MyDatabaseId)) != 0)
 	{
 		if (pid != stopped && kill(pid, SIGTERM) == 0)
 			stopped = pid;

@@ -39,6 +39,8 @@
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
 #include "run/spi_own.h"
+#include "stats/stats_counter.h"
+#include "stats/stats_shared.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
 
@@ -208,6 +210,8 @@ purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 	rows->delete_locked = delete_locked;
 	rows->state = store;
 	idem_purge_delete(rel, rows);
+	idem_stats_counter_add(IDEM_COUNT_PURGE_ROWS, rows->deleted);
+	idem_stats_counter_add(IDEM_COUNT_PURGE_BATCHES, rows->deleted > 0 ? 1 : 0);
 	purge->purged += rows->deleted;
 	return rows->finished;
 }
@@ -325,9 +329,49 @@ idem_purge_pass_over(IdemPurge *purge)
 {
 	IdemPurgeTable *table = &purge->tables[purge->table];
 
+	idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
 	table->failures++;
 	table->failed = GetCurrentTimestamp();
 	next_table(purge);
+}
+
+/*
+ * What a pass of the worker leaves behind it that is past its time: the end of the
+ * first such row, or a time before that; 0 if nothing.
+ */
+static TimestampTz
+oldest_left(const IdemPurge *purge)
+{
+	TimestampTz oldest = 0;
+
+	for (int i = 0; i < IDEM_PURGE_TABLES; i++)
+	{
+		const IdemPurgeTable *table = &purge->tables[i];
+		const Store *store = &stores[i];
+		int			turn = (i - purge->table + IDEM_PURGE_TABLES) % IDEM_PURGE_TABLES;
+		TimestampTz end = table->watermark;
+
+		/* those that it has not done with, or that it could do nothing with */
+		if (turn >= purge->left && !table->in_use && table->failures == 0)
+			continue;
+		if (table->begun == 0 || TIMESTAMP_NOT_FINITE(end))
+			continue;
+		if (store->kept_s != NULL)
+			end += Max(*store->kept_s, 0) * USECS_PER_SEC;
+		if (end < purge->now && (oldest == 0 || end < oldest))
+			oldest = end;
+	}
+	return oldest;
+}
+
+/* Notes for idem_health what a pass of the worker, or of a session, has found. */
+void
+idem_purge_note(const IdemPurge *purge)
+{
+	IdemStatsPass pass = {.ended = GetCurrentTimestamp()};
+
+	pass.oldest = oldest_left(purge);
+	idem_stats_shared_set_pass(&pass);
 }
 
 /* Deletes rows of the table that a pass of a session has reached. */
@@ -385,5 +429,8 @@ idem_purge(PG_FUNCTION_ARGS)
 		purge_in_session(&purge, max_rows - purge.purged);
 		next_table(&purge);
 	}
+	/* where that was all: a session has no watermark to tell of the rest */
+	if (purge.purged < max_rows)
+		idem_purge_note(&purge);
 	PG_RETURN_INT64(purge.purged);
 }

@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "purge/bgworker.h"
 #include "purge/purge.h"
+#include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
 #define PAUSE_MS		1000	/* the longest pause to be spent in it */
@@ -147,7 +148,11 @@ run_batch(IdemPurge *purge)
 
 	installed = idem_catalog_installed();
 	if (installed)
+	{
+		/* where the batch fails, it is too late to look for the counters */
+		(void) idem_stats_shared_stripe();
 		idem_purge_batch(purge, &bounds);
+	}
 
 	disable_timeout(watch, false);
 	disable_timeout(STATEMENT_TIMEOUT, false);
@@ -228,7 +233,7 @@ pause_between_batches(void)
 }
 
 static IdemVisit
-purge_database(IdemPurge *purge)
+run_pass(IdemPurge *purge)
 {
 	int			failures = 0;
 
@@ -251,6 +256,16 @@ purge_database(IdemPurge *purge)
 		pause_between_batches();
 	}
 	return failures < IDEM_PURGE_TABLES ? IDEM_VISIT_FINISHED : IDEM_VISIT_FAILED;
+}
+
+static IdemVisit
+purge_database(IdemPurge *purge)
+{
+	IdemVisit	visit = run_pass(purge);
+
+	if (visit == IDEM_VISIT_UNFINISHED || visit == IDEM_VISIT_FINISHED)
+		idem_purge_note(purge);
+	return visit;
 }
 
 /* Keeps warnings from the log, and lets all else be logged as it would be. */

@@ -39,6 +39,8 @@
 
 #include "base/settings.h"
 #include "session/lose_ack.h"
+#include "stats/stats_counter.h"
+#include "stats/stats_shared.h"
 
 StaticAssertDecl(offsetof(Port, sock) == 0, "the socket must come first");
 
@@ -102,6 +104,7 @@ maybe_lose_request(TransactionId xid)
 {
 	if (!TransactionIdIsValid(xid) || !draws(idem_lose_request, xid, 1))
 		return;
+	idem_stats_counter_hit(IDEM_COUNT_REQUEST_LOST);
 	cut("request", xid);
 	CHECK_FOR_INTERRUPTS();
 }
@@ -115,8 +118,10 @@ maybe_lose_ack(TransactionId xid)
 		return;
 	acknowledged++;
 	every = idem_lose_every > 0 && acknowledged % idem_lose_every == 0;
-	if (every || draws(idem_lose_ack, xid, 0))
-		cut("acknowledgement", xid);
+	if (!every && !draws(idem_lose_ack, xid, 0))
+		return;
+	idem_stats_counter_hit(IDEM_COUNT_ACK_LOST);
+	cut("acknowledgement", xid);
 }
 
 static void
@@ -139,6 +144,8 @@ xact_ends(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
+			/* after the commit there is nothing that may be looked up */
+			(void) idem_stats_shared_stripe();
 			maybe_lose_request(xid);
 			break;
 		case XACT_EVENT_COMMIT:

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 
 #include "base/error.h"
+#include "stats/stats_counter.h"
 #include "table/row_version.h"
 #include "table/sql_name.h"
 
@@ -172,6 +173,7 @@ idem_row_version_error(Oid relid, const char *id, const IdemRowVersion *actual,
 					   const IdemRowVersion *expected)
 {
 	Assert(idem_row_version_match(actual, expected) != IDEM_VERSION_EXPECTED);
+	idem_stats_counter_hit(IDEM_COUNT_VERSION_CONFLICT);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_VERSION_CONFLICT),
 			 errmsg("version conflict on row %s of \"%s\"",

@@ -19,6 +19,7 @@
 #include "lifecycle/transition_context.h"
 #include "machine/machine.h"
 #include "run/ticket.h"
+#include "stats/stats_counter.h"
 #include "transition/transition_exec.h"
 
 PG_FUNCTION_INFO_V1(idem_change_met);
@@ -95,6 +96,7 @@ state_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args,
 {
 	const char *column = target->attachment.column;
 
+	idem_stats_counter_hit(IDEM_COUNT_TRANSITION_REFUSED);
 	ereport(ERROR,
 			(errcode(ERRCODE_IDEM_STATE_CONFLICT),
 			 errmsg("state conflict on row %s of \"%s\"",
@@ -243,6 +245,9 @@ idem_transition_exec(IdemTransitionTarget *target,
 		kept_error(target, args);
 	if (result->outcome == IDEM_APPLIED && was_reverted(target, result))
 		kept_error(target, args);
+	idem_stats_counter_hit(result->outcome == IDEM_APPLIED ?
+						   IDEM_COUNT_TRANSITION_APPLIED :
+						   IDEM_COUNT_TRANSITION_NOOP);
 }
 
 /*
