@@ -302,6 +302,9 @@ run_insertion(void *state)
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slot;
 
+	/* what an index calls may have what is kept made anew */
+	List	   *arbiters = list_copy(insertion->kept->arbiters);
+
 	(void) IDEM_CHECK_STATEMENT_PERMS(insertion->statement);
 	PreventCommandIfReadOnly("INSERT");
 	PreventCommandIfParallelMode("INSERT");
@@ -313,7 +316,7 @@ run_insertion(void *state)
 	ExecOpenIndices(result, true);
 	if (RelationGetDescr(rel)->constr != NULL)
 		ExecConstraints(result, slot, estate);
-	if (insert_row(result, estate, slot, insertion->kept->arbiters))
+	if (insert_row(result, estate, slot, arbiters))
 		insertion->row = row_of(slot);
 	AfterTriggerEndQuery(estate);
 
