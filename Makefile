@@ -109,6 +109,21 @@ OBJS = \
 	src/run/spi_own.o \
 	src/run/ticket.o \
 	src/run/usercontext.o \
+	src/saga/saga_argument.o \
+	src/saga/saga_begin.o \
+	src/saga/saga_claim.o \
+	src/saga/saga_do.o \
+	src/saga/saga_json.o \
+	src/saga/saga_key.o \
+	src/saga/saga_parse.o \
+	src/saga/saga_pick.o \
+	src/saga/saga_purge.o \
+	src/saga/saga_report.o \
+	src/saga/saga_resolve.o \
+	src/saga/saga_rules.o \
+	src/saga/saga_start.o \
+	src/saga/saga_table.o \
+	src/saga/saga_write.o \
 	src/session/lose_ack.o \
 	src/stats/stats_counter.o \
 	src/stats/stats_shared.o \

@@ -25,6 +25,10 @@
 --                        idem_consumer_define, idem_consumer_drop, idem_consume,
 --                        idem_consume_batch, idem_seen, idem_advance, idem_offset
 --   HTTP                 idem_http_key, idem_http_status
+--   Sagas                tables idem_saga, idem_saga_step; views idem_saga_status,
+--                        idem_saga_work; idem_saga_start, idem_saga_claim,
+--                        idem_saga_done, idem_saga_fail, idem_saga_do,
+--                        idem_saga_cancel, idem_saga_resolve
 --   Testing              idem_check
 --   Purging              idem_purge, idem_worker_start, idem_worker_stop
 --   Figures              views idem_stats, idem_health, idem_claims;
@@ -1119,6 +1123,383 @@ AS 'MODULE_PATHNAME', 'idem_http_status'
 LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.idem_http_status(text) IS
 'the HTTP status to answer where a request ended with an error of that SQLSTATE';
+
+--
+-- Sagas
+--
+
+-- Neither table has a trigger for new rows: a dump brings rows in any status.
+CREATE TABLE @extschema@.idem_saga (
+	version bigint NOT NULL,
+	started_at timestamp with time zone NOT NULL,
+	ended_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	deadline timestamp with time zone,
+	ttl interval NOT NULL,
+	fingerprint uuid NOT NULL,
+	owner @extschema@.idem_role NOT NULL,
+	compensates boolean NOT NULL,
+	saga text COLLATE "C" NOT NULL,
+	scope text COLLATE "C" NOT NULL,
+	status text COLLATE "C" NOT NULL,
+	input jsonb,
+	error jsonb,
+	CONSTRAINT idem_saga_pkey PRIMARY KEY (saga, scope)
+) WITH (
+	autovacuum_vacuum_scale_factor = 0.02,
+	autovacuum_analyze_scale_factor = 0.05
+);
+CREATE INDEX idem_saga_expires_at_idx ON @extschema@.idem_saga (expires_at);
+COMMENT ON TABLE @extschema@.idem_saga IS
+'sagas: transactions of several steps, each of which may be undone';
+COMMENT ON COLUMN @extschema@.idem_saga.saga IS
+'name of the saga, chosen by the caller';
+COMMENT ON COLUMN @extschema@.idem_saga.scope IS
+'namespace of the saga, such as a tenant';
+COMMENT ON COLUMN @extschema@.idem_saga.status IS
+'running, compensating, stuck, completed or compensated';
+COMMENT ON COLUMN @extschema@.idem_saga.version IS
+'how often the row was written';
+COMMENT ON COLUMN @extschema@.idem_saga.compensates IS
+'whether steps are undone rather than done';
+COMMENT ON COLUMN @extschema@.idem_saga.input IS
+'what the workers of all steps are given';
+COMMENT ON COLUMN @extschema@.idem_saga.error IS
+'why it compensates';
+COMMENT ON COLUMN @extschema@.idem_saga.deadline IS
+'when it begins to compensate unless it is past its pivot or has ended; null: never';
+COMMENT ON COLUMN @extschema@.idem_saga.owner IS
+'role that started it, whose members alone may work on it';
+COMMENT ON COLUMN @extschema@.idem_saga.fingerprint IS
+'digest of steps and input, to tell a retry from another saga';
+COMMENT ON COLUMN @extschema@.idem_saga.ttl IS
+'how long it is kept after its end';
+COMMENT ON COLUMN @extschema@.idem_saga.started_at IS
+'when it was started';
+COMMENT ON COLUMN @extschema@.idem_saga.ended_at IS
+'when it was completed or compensated';
+COMMENT ON COLUMN @extschema@.idem_saga.expires_at IS
+'from when on it may be purged';
+REVOKE ALL ON TABLE @extschema@.idem_saga FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_saga', '');
+
+CREATE TABLE @extschema@.idem_saga_step (
+	version bigint NOT NULL,
+	next_at timestamp with time zone,
+	backoff interval NOT NULL,
+	cap interval NOT NULL,
+	step integer NOT NULL,
+	max_attempts integer NOT NULL,
+	attempts integer NOT NULL,
+	start_no integer,
+	held_by @extschema@.idem_role,
+	pivot boolean NOT NULL,
+	saga text COLLATE "C" NOT NULL,
+	scope text COLLATE "C" NOT NULL,
+	status text COLLATE "C" NOT NULL,
+	work text COLLATE "C" NOT NULL,
+	undo text COLLATE "C",
+	due text COLLATE "C",
+	input jsonb,
+	output jsonb,
+	error jsonb,
+	CONSTRAINT idem_saga_step_pkey PRIMARY KEY (saga, scope, step)
+) WITH (
+	autovacuum_vacuum_scale_factor = 0.02,
+	autovacuum_analyze_scale_factor = 0.05
+);
+-- what is due, for those who claim it
+CREATE INDEX idem_saga_step_due_idx ON @extschema@.idem_saga_step (scope, due, next_at);
+COMMENT ON TABLE @extschema@.idem_saga_step IS
+'steps of sagas';
+COMMENT ON COLUMN @extschema@.idem_saga_step.saga IS
+'name of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_step.scope IS
+'namespace of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_step.step IS
+'number of the step, from 1';
+COMMENT ON COLUMN @extschema@.idem_saga_step.work IS
+'what is to be done';
+COMMENT ON COLUMN @extschema@.idem_saga_step.undo IS
+'what undoes it; null: nothing is to be undone';
+COMMENT ON COLUMN @extschema@.idem_saga_step.pivot IS
+'whether there is no way back once it has begun';
+COMMENT ON COLUMN @extschema@.idem_saga_step.status IS
+'pending, running, done, failed, undoing, undone, stuck or skipped';
+COMMENT ON COLUMN @extschema@.idem_saga_step.version IS
+'how often the row was written';
+COMMENT ON COLUMN @extschema@.idem_saga_step.input IS
+'what the worker is given; null: the input of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_step.output IS
+'what the step was done with';
+COMMENT ON COLUMN @extschema@.idem_saga_step.error IS
+'what the last attempt failed with';
+COMMENT ON COLUMN @extschema@.idem_saga_step.max_attempts IS
+'so often it is tried to do it, and to undo it';
+COMMENT ON COLUMN @extschema@.idem_saga_step.attempts IS
+'so often that has been tried';
+COMMENT ON COLUMN @extschema@.idem_saga_step.backoff IS
+'how long after the first attempt there is another; twice as long after each';
+COMMENT ON COLUMN @extschema@.idem_saga_step.cap IS
+'how long at most';
+COMMENT ON COLUMN @extschema@.idem_saga_step.due IS
+'what is to be done next, the work or the undo; null: nothing';
+COMMENT ON COLUMN @extschema@.idem_saga_step.next_at IS
+'when that is due; of what is held, when the lease ended as far as was known';
+COMMENT ON COLUMN @extschema@.idem_saga_step.held_by IS
+'role that claimed it last';
+COMMENT ON COLUMN @extschema@.idem_saga_step.start_no IS
+'place in the order in which steps were started; null: not yet';
+REVOKE ALL ON TABLE @extschema@.idem_saga_step FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_saga_step', '');
+
+-- As idem_attach() makes them, but for new rows.
+CREATE TRIGGER zz_idem_lifecycle_update BEFORE UPDATE ON @extschema@.idem_saga
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_lifecycle('saga', 'status', 'version');
+COMMENT ON TRIGGER zz_idem_lifecycle_update ON @extschema@.idem_saga IS
+'validates changes of status, and raises the version';
+CREATE TRIGGER "!idem_lifecycle_history" AFTER UPDATE ON @extschema@.idem_saga
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_lifecycle('saga', 'status', 'version');
+COMMENT ON TRIGGER "!idem_lifecycle_history" ON @extschema@.idem_saga IS
+'records changes of status';
+CREATE TRIGGER zz_idem_lifecycle_update BEFORE UPDATE ON @extschema@.idem_saga_step
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_lifecycle('saga_step', 'status', 'version');
+COMMENT ON TRIGGER zz_idem_lifecycle_update ON @extschema@.idem_saga_step IS
+'validates changes of status, and raises the version';
+CREATE TRIGGER "!idem_lifecycle_history" AFTER UPDATE ON @extschema@.idem_saga_step
+	FOR EACH ROW EXECUTE FUNCTION @extschema@.idem_lifecycle('saga_step', 'status', 'version');
+COMMENT ON TRIGGER "!idem_lifecycle_history" ON @extschema@.idem_saga_step IS
+'records changes of status';
+
+CREATE TYPE @extschema@.idem_saga_start_result AS (
+	replayed boolean,
+	status text
+);
+COMMENT ON TYPE @extschema@.idem_saga_start_result IS
+'what idem_saga_start() answers';
+COMMENT ON COLUMN @extschema@.idem_saga_start_result.replayed IS
+'whether the saga was started before';
+COMMENT ON COLUMN @extschema@.idem_saga_start_result.status IS
+'status of the saga';
+
+CREATE FUNCTION @extschema@.idem_saga_start(
+	saga text, steps jsonb, input jsonb DEFAULT NULL,
+	deadline interval DEFAULT NULL, scope text DEFAULT NULL,
+	ttl interval DEFAULT NULL)
+RETURNS @extschema@.idem_saga_start_result
+AS 'MODULE_PATHNAME', 'idem_saga_start'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_saga_start(text, jsonb, jsonb, interval, text,
+	interval) IS
+'start a saga of these steps, or tell how the one of that name stands';
+
+CREATE TYPE @extschema@.idem_saga_claim_result AS (
+	saga text,
+	scope text,
+	step integer,
+	work text,
+	undo boolean,
+	key text,
+	fence bigint,
+	input jsonb,
+	prior jsonb,
+	checkpoint jsonb,
+	lease_until timestamp with time zone
+);
+COMMENT ON TYPE @extschema@.idem_saga_claim_result IS
+'what idem_saga_claim() answers';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.saga IS
+'name of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.scope IS
+'namespace of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.step IS
+'number of the step';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.work IS
+'what is to be done';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.undo IS
+'whether that undoes the step';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.key IS
+'idempotency key for whoever does it; the same for each attempt';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.fence IS
+'number of the claim, to report by';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.input IS
+'of the step, or else of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.prior IS
+'outputs of the steps that have been done, by their numbers';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.checkpoint IS
+'the last one that a former holder has recorded';
+COMMENT ON COLUMN @extschema@.idem_saga_claim_result.lease_until IS
+'until when the claim is held';
+
+CREATE FUNCTION @extschema@.idem_saga_claim(
+	works text[], lease interval DEFAULT '1 minute', max integer DEFAULT 1,
+	scope text DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_saga_claim_result
+AS 'MODULE_PATHNAME', 'idem_saga_claim'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1;
+COMMENT ON FUNCTION @extschema@.idem_saga_claim(text[], interval, integer, text) IS
+'claim steps of which one of these works is due, what has been due for longest first';
+
+CREATE FUNCTION @extschema@.idem_saga_done(
+	key text, fence bigint, output jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_saga_done'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_saga_done(text, bigint, jsonb) IS
+'report that a claimed step is done, or undone, and return the status of the saga since';
+
+CREATE FUNCTION @extschema@.idem_saga_fail(
+	key text, fence bigint, error jsonb, retry boolean DEFAULT true,
+	after interval DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_saga_fail'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_saga_fail(text, bigint, jsonb, boolean, interval) IS
+'report that an attempt has failed, to be repeated or for good, and return the status of the saga since';
+
+CREATE TYPE @extschema@.idem_saga_do_result AS (
+	replayed boolean,
+	result jsonb,
+	status text
+);
+COMMENT ON TYPE @extschema@.idem_saga_do_result IS
+'what idem_saga_do() answers';
+COMMENT ON COLUMN @extschema@.idem_saga_do_result.replayed IS
+'whether the step was done before, and this is what it came to then';
+COMMENT ON COLUMN @extschema@.idem_saga_do_result.result IS
+'the rows of the statement, null if it returns none';
+COMMENT ON COLUMN @extschema@.idem_saga_do_result.status IS
+'status of the saga since';
+
+CREATE FUNCTION @extschema@.idem_saga_do(
+	saga text, work text, command text, params jsonb DEFAULT '[]',
+	scope text DEFAULT NULL)
+RETURNS @extschema@.idem_saga_do_result
+AS 'MODULE_PATHNAME', 'idem_saga_do'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_saga_do(text, text, text, jsonb, text) IS
+'do a step that is one statement, or undo it, and record that in the same transaction, once';
+
+CREATE FUNCTION @extschema@.idem_saga_cancel(
+	saga text, reason jsonb DEFAULT NULL, scope text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_saga_cancel'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_saga_cancel(text, jsonb, text) IS
+'have what a saga has done undone, and return its status since';
+
+CREATE FUNCTION @extschema@.idem_saga_resolve(
+	saga text, step integer, verdict text, note jsonb DEFAULT NULL,
+	scope text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_saga_resolve'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_saga_resolve(text, integer, text, jsonb, text) IS
+'decide about a step that is stuck: retry, done, undone or skip; and return the status of the saga since';
+
+-- Each shows sagas to members of the role that started them.
+CREATE VIEW @extschema@.idem_saga_status WITH (security_barrier) AS
+	SELECT s.saga, s.scope, s.status, s.owner, s.version, s.started_at, s.deadline,
+		s.ended_at, s.expires_at, t.steps, t.done, t.undone, t.failed, t.stuck,
+		s.input, s.error
+	FROM @extschema@.idem_saga AS s
+		CROSS JOIN LATERAL (
+			SELECT pg_catalog.count(*) AS steps,
+				pg_catalog.count(*) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'done') AS done,
+				pg_catalog.count(*) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'undone') AS undone,
+				pg_catalog.count(*) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'failed') AS failed,
+				pg_catalog.min(k.step) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'stuck') AS stuck
+			FROM @extschema@.idem_saga_step AS k
+			WHERE k.saga OPERATOR(pg_catalog.=) s.saga AND k.scope OPERATOR(pg_catalog.=) s.scope
+		) AS t
+	WHERE pg_catalog.pg_has_role(CAST(s.owner AS oid), 'USAGE');
+COMMENT ON VIEW @extschema@.idem_saga_status IS
+'sagas, and how far they have come';
+COMMENT ON COLUMN @extschema@.idem_saga_status.saga IS
+'name of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_status.scope IS
+'namespace of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_status.status IS
+'running, compensating, stuck, completed or compensated';
+COMMENT ON COLUMN @extschema@.idem_saga_status.owner IS
+'role that started it';
+COMMENT ON COLUMN @extschema@.idem_saga_status.version IS
+'how often its row was written';
+COMMENT ON COLUMN @extschema@.idem_saga_status.started_at IS
+'when it was started';
+COMMENT ON COLUMN @extschema@.idem_saga_status.deadline IS
+'when it begins to compensate; null: never';
+COMMENT ON COLUMN @extschema@.idem_saga_status.ended_at IS
+'when it was completed or compensated';
+COMMENT ON COLUMN @extschema@.idem_saga_status.expires_at IS
+'from when on it may be purged';
+COMMENT ON COLUMN @extschema@.idem_saga_status.steps IS
+'number of its steps';
+COMMENT ON COLUMN @extschema@.idem_saga_status.done IS
+'so many of them are done';
+COMMENT ON COLUMN @extschema@.idem_saga_status.undone IS
+'so many are undone';
+COMMENT ON COLUMN @extschema@.idem_saga_status.failed IS
+'so many have failed for good';
+COMMENT ON COLUMN @extschema@.idem_saga_status.stuck IS
+'number of the step that is stuck; null: none';
+COMMENT ON COLUMN @extschema@.idem_saga_status.input IS
+'what it was started with';
+COMMENT ON COLUMN @extschema@.idem_saga_status.error IS
+'why it compensates';
+REVOKE ALL ON TABLE @extschema@.idem_saga_status FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_saga_status TO PUBLIC;
+
+CREATE VIEW @extschema@.idem_saga_work WITH (security_barrier) AS
+	SELECT k.saga, k.scope, k.step, k.due AS work, s.compensates AND k.undo IS NOT NULL AS undo,
+		s.status AS saga_status, k.status,
+		COALESCE(GREATEST(k.next_at, c.lease_until), k.next_at) AS next_at,
+		k.attempts, k.max_attempts, CASE WHEN c.key IS NOT NULL THEN k.held_by END AS held_by,
+		c.created_at AS held_since, c.lease_until, c.fence, k.error
+	FROM @extschema@.idem_saga_step AS k
+		JOIN @extschema@.idem_saga AS s ON s.saga OPERATOR(pg_catalog.=) k.saga
+			AND s.scope OPERATOR(pg_catalog.=) k.scope
+		LEFT JOIN @extschema@.idem_key AS c
+			ON c.key OPERATOR(pg_catalog.=) @extschema@.idem_derive_key(k.scope, k.saga,
+				CAST(k.step AS text), CASE k.status WHEN 'undoing' THEN 'undo' ELSE 'do' END)
+			AND c.scope OPERATOR(pg_catalog.=) 'idem.saga'
+			AND c.outcome OPERATOR(pg_catalog.=) 'in_progress'
+	WHERE (k.due IS NOT NULL OR k.status OPERATOR(pg_catalog.=) 'stuck')
+		AND pg_catalog.pg_has_role(CAST(s.owner AS oid), 'USAGE');
+COMMENT ON VIEW @extschema@.idem_saga_work IS
+'what is due of sagas, by whom it is held, and what is stuck';
+COMMENT ON COLUMN @extschema@.idem_saga_work.saga IS
+'name of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_work.scope IS
+'namespace of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_work.step IS
+'number of the step';
+COMMENT ON COLUMN @extschema@.idem_saga_work.work IS
+'what is due; null: it is stuck';
+COMMENT ON COLUMN @extschema@.idem_saga_work.undo IS
+'whether that undoes the step';
+COMMENT ON COLUMN @extschema@.idem_saga_work.saga_status IS
+'status of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_work.status IS
+'status of the step';
+COMMENT ON COLUMN @extschema@.idem_saga_work.next_at IS
+'when it can be claimed; null: when it is resolved';
+COMMENT ON COLUMN @extschema@.idem_saga_work.attempts IS
+'so often it has been tried';
+COMMENT ON COLUMN @extschema@.idem_saga_work.max_attempts IS
+'so often it is tried at most';
+COMMENT ON COLUMN @extschema@.idem_saga_work.held_by IS
+'role that holds it; null: none';
+COMMENT ON COLUMN @extschema@.idem_saga_work.held_since IS
+'since when that role holds it';
+COMMENT ON COLUMN @extschema@.idem_saga_work.lease_until IS
+'until when it is held';
+COMMENT ON COLUMN @extschema@.idem_saga_work.fence IS
+'number of the claim';
+COMMENT ON COLUMN @extschema@.idem_saga_work.error IS
+'what the last attempt failed with';
+REVOKE ALL ON TABLE @extschema@.idem_saga_work FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_saga_work TO PUBLIC;
 
 --
 -- Testing

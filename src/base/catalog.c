@@ -45,6 +45,8 @@ static const size_t table_fields[] = {
 	[IDEM_TABLE_CONSUMER] = offsetof(IdemCatalog, consumer_table),
 	[IDEM_TABLE_MESSAGE] = offsetof(IdemCatalog, message_table),
 	[IDEM_TABLE_OFFSET] = offsetof(IdemCatalog, offset_table),
+	[IDEM_TABLE_SAGA] = offsetof(IdemCatalog, saga_table),
+	[IDEM_TABLE_SAGA_STEP] = offsetof(IdemCatalog, saga_step_table),
 };
 
 StaticAssertDecl(lengthof(table_fields) == IDEM_TABLES,

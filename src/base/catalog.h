@@ -26,6 +26,8 @@ typedef struct IdemCatalog
 	Oid			consumer_table; /* idem_consumer */
 	Oid			message_table;	/* idem_message */
 	Oid			offset_table;	/* idem_offset */
+	Oid			saga_table;		/* idem_saga */
+	Oid			saga_step_table;	/* idem_saga_step */
 	Oid			role_type;		/* idem_role */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */

@@ -17,6 +17,7 @@
 #define ERRCODE_IDEM_ROW_NOT_FOUND		MAKE_SQLSTATE('I', 'D', '2', '0', '5')
 #define ERRCODE_IDEM_LATE_MESSAGE		MAKE_SQLSTATE('I', 'D', '3', '0', '1')
 #define ERRCODE_IDEM_OFFSET_GAP			MAKE_SQLSTATE('I', 'D', '3', '0', '2')
+#define ERRCODE_IDEM_NOT_DUE			MAKE_SQLSTATE('I', 'D', '4', '0', '1')
 
 extern void idem_error_push_context(ErrorContextCallback *context,
 									void (*tell) (void *arg), const void *arg);

@@ -52,6 +52,8 @@ column_type(const char *name, Oid outcome_type)
 		{"reset_at", TIMESTAMPTZOID}, {"check", TEXTOID}, {"severity", TEXTOID},
 		{"value", TEXTOID}, {"hint", TEXTOID}, {"role", TEXTOID},
 		{"since", TIMESTAMPTZOID},
+		{"saga", TEXTOID}, {"work", TEXTOID}, {"status", TEXTOID},
+		{"step", INT4OID}, {"undo", BOOLOID},
 	};
 
 	if (strcmp(name, "outcome") == 0)

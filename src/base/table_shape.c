@@ -17,7 +17,7 @@
 #include "base/table_shape.h"
 #include "base/unique_index.h"
 
-#define MAX_COLUMNS		16
+#define MAX_COLUMNS		24
 
 /* Types of idem's own, where the list below has types. */
 #define OUTCOME		((Oid) 1)
@@ -113,6 +113,49 @@ static const Shape shapes[] = {
 			{.name = "partition", .type = INT4OID, .not_null = true, .key = 3},
 			{.name = "consumer", .type = TEXTOID, .not_null = true, .key = 1},
 			{.name = "topic", .type = TEXTOID, .not_null = true, .key = 2},
+		},
+	},
+	[IDEM_TABLE_SAGA] = {
+		.name = "idem_saga",
+		.columns = {
+			{.name = "version", .type = INT8OID, .not_null = true},
+			{.name = "started_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "ended_at", .type = TIMESTAMPTZOID},
+			{.name = "expires_at", .type = TIMESTAMPTZOID},
+			{.name = "deadline", .type = TIMESTAMPTZOID},
+			{.name = "ttl", .type = INTERVALOID, .not_null = true},
+			{.name = "fingerprint", .type = UUIDOID, .not_null = true},
+			{.name = "owner", .type = ROLE, .not_null = true},
+			{.name = "compensates", .type = BOOLOID, .not_null = true},
+			{.name = "saga", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "scope", .type = TEXTOID, .not_null = true, .key = 2},
+			{.name = "status", .type = TEXTOID, .not_null = true},
+			{.name = "input", .type = JSONBOID},
+			{.name = "error", .type = JSONBOID},
+		},
+	},
+	[IDEM_TABLE_SAGA_STEP] = {
+		.name = "idem_saga_step",
+		.columns = {
+			{.name = "version", .type = INT8OID, .not_null = true},
+			{.name = "next_at", .type = TIMESTAMPTZOID},
+			{.name = "backoff", .type = INTERVALOID, .not_null = true},
+			{.name = "cap", .type = INTERVALOID, .not_null = true},
+			{.name = "step", .type = INT4OID, .not_null = true, .key = 3},
+			{.name = "max_attempts", .type = INT4OID, .not_null = true},
+			{.name = "attempts", .type = INT4OID, .not_null = true},
+			{.name = "start_no", .type = INT4OID},
+			{.name = "held_by", .type = ROLE},
+			{.name = "pivot", .type = BOOLOID, .not_null = true},
+			{.name = "saga", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "scope", .type = TEXTOID, .not_null = true, .key = 2},
+			{.name = "status", .type = TEXTOID, .not_null = true},
+			{.name = "work", .type = TEXTOID, .not_null = true},
+			{.name = "undo", .type = TEXTOID},
+			{.name = "due", .type = TEXTOID},
+			{.name = "input", .type = JSONBOID},
+			{.name = "output", .type = JSONBOID},
+			{.name = "error", .type = JSONBOID},
 		},
 	},
 };

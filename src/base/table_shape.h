@@ -17,10 +17,12 @@ typedef enum IdemTable
 	IDEM_TABLE_HISTORY,
 	IDEM_TABLE_CONSUMER,
 	IDEM_TABLE_MESSAGE,
-	IDEM_TABLE_OFFSET
+	IDEM_TABLE_OFFSET,
+	IDEM_TABLE_SAGA,
+	IDEM_TABLE_SAGA_STEP
 } IdemTable;
 
-#define IDEM_TABLES		(IDEM_TABLE_OFFSET + 1)
+#define IDEM_TABLES		(IDEM_TABLE_SAGA_STEP + 1)
 
 /* idem's own types, which have other OIDs in each database. */
 typedef struct IdemOwnTypes

@@ -162,7 +162,9 @@ idem_history_write(Relation rel, const IdemHistoryEntry *entry)
 	args[3] = JsonbPGetDatum(entry->row);
 	args[4] = text_or_null(entry->from, &isnull[4]);
 	args[5] = CStringGetTextDatum(entry->to);
-	args[6] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	args[6] = CStringGetTextDatum(GetUserNameFromId(OidIsValid(entry->role) ?
+													entry->role : GetUserId(),
+													false));
 	if (key != NULL)
 	{
 		args[7] = PointerGetDatum(key->scope);

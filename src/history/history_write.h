@@ -21,6 +21,8 @@ typedef struct IdemHistoryEntry
 	const char *scope;			/* of the key */
 	const char *key;
 	Jsonb	   *note;
+	Oid			role;			/* whose change it is; InvalidOid: the current
+								 * user's */
 } IdemHistoryEntry;
 
 extern void idem_history_write_init(void);

@@ -187,7 +187,7 @@ idem_checkpoints(PG_FUNCTION_ARGS)
 	int			count;
 
 	idem_result_tuple_begin_set(fcinfo, 3);
-	idem_key_init(&key, fcinfo, NULL, 0, 1, -1);
+	idem_key_init_held(&key, fcinfo, NULL, 0, 1);
 	/* what others are writing does not count */
 	found = idem_key_probe(&key, IDEM_WITH_VALUES | IDEM_COMMITTED, &row);
 	if (found != IDEM_KEY_LIVE && found != IDEM_KEY_LAPSED)

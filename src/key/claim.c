@@ -183,7 +183,7 @@ idem_extend(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 
-	idem_key_init(&key, fcinfo, "idem_extend()", 0, 3, -1);
+	idem_key_init_held(&key, fcinfo, "idem_extend()", 0, 3);
 	if (PG_ARGISNULL(1))
 		idem_error_null("fence");
 	if (PG_ARGISNULL(2))
@@ -204,7 +204,7 @@ idem_checkpoint(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 
-	idem_key_init(&key, fcinfo, "idem_checkpoint()", 0, 4, -1);
+	idem_key_init_held(&key, fcinfo, "idem_checkpoint()", 0, 4);
 	if (PG_ARGISNULL(1))
 		idem_error_null("fence");
 	if (PG_ARGISNULL(2))

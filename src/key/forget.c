@@ -174,6 +174,7 @@ idem_forget(PG_FUNCTION_ARGS)
 		idem_key_init_any_role(&key, fcinfo, "idem_forget()", 0, 1);
 	else
 		idem_key_init(&key, fcinfo, "idem_forget()", 0, 1, -1);
+	idem_scope_check_reserved(key.scope);
 	PG_RETURN_BOOL(forget(&key));
 }
 
@@ -359,6 +360,7 @@ idem_forget_scope(PG_FUNCTION_ARGS)
 	if (VARSIZE_ANY_EXHDR(scope) > IDEM_MAX_KEY_LENGTH)
 		idem_error_length("scope", VARSIZE_ANY_EXHDR(scope), 0,
 						  IDEM_MAX_KEY_LENGTH);
+	idem_scope_check_reserved(scope);
 	if (!call.is_operator)
 		idem_scope_check(scope);
 	if (call.max_rows <= 0)

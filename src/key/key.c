@@ -52,7 +52,9 @@ static void
 set_clock(IdemKey *key)
 {
 	key->now = GetCurrentTimestamp();
-	if (key->ttl != NULL)
+	if (key->forever)
+		key->expires_at = DT_NOEND;
+	else if (key->ttl != NULL)
 		key->expires_at = later(key->now, idem_interval_us(key->ttl, "ttl"), "ttl");
 	else if (key->claims)
 		key->expires_at = later(key->now, idem_settings_ttl_us(), "idem.ttl");

@@ -32,6 +32,7 @@ typedef struct IdemKey
 									 * none */
 	bool		no_wait;		/* for another transaction that has the key */
 	bool		withheld;		/* is the response not to be kept? */
+	bool		forever;		/* it does not expire: idem's own deletes it */
 	/* set by finding how the key stands */
 	TimestampTz now;			/* the clock then */
 	TimestampTz expires_at;		/* until when the result is kept */

@@ -27,6 +27,7 @@
 #include "utils/uuid.h"
 
 #include "base/error.h"
+#include "key/key_generate.h"
 
 #define UNIX_EPOCH \
 	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -104,11 +105,29 @@ add_part(StringInfo buf, text *part)
 }
 
 /*
+ * The key that these parts, in this order, always give: the digest of each part in
+ * UTF-8 after its length in bytes, a 32-bit number in network order.
+ */
+text *
+idem_key_generate_derived(text *const *parts, int count)
+{
+	StringInfoData buf;
+	Datum		digest;
+	pg_uuid_t	uuid;
+
+	pq_begintypsend(&buf);
+	for (int i = 0; i < count; i++)
+		add_part(&buf, parts[i]);
+	digest = DirectFunctionCall1(sha256_bytea,
+								 PointerGetDatum(pq_endtypsend(&buf)));
+	memcpy(uuid.data, VARDATA_ANY(DatumGetPointer(digest)), UUID_LEN);
+	return uuid_text(&uuid, 8);
+}
+
+/*
  * idem_derive_key(VARIADIC parts text[]) -> text
  *
- * The key that these parts, in this order, always give: the digest of each
- * part in UTF-8 after its length in bytes, a 32-bit number in network order.
- * The lengths keep ('a', 'bc') apart from ('ab', 'c').  In a SQL_ASCII database,
+ * The key of these parts, as of idem_key_generate_derived.  The lengths keep ('a', 'bc') apart from ('ab', 'c').  In a SQL_ASCII database,
  * which does not know what its bytes mean, they count as they are.
  *
  * Raises 22004 where a part is null, 22023 where there is none or parts has
@@ -121,9 +140,7 @@ idem_derive_key(PG_FUNCTION_ARGS)
 	Datum	   *values;
 	bool	   *isnull;
 	int			count;
-	StringInfoData buf;
-	Datum		digest;
-	pg_uuid_t	uuid;
+	text	  **texts;
 
 	if (PG_ARGISNULL(0))
 		idem_error_null("parts");
@@ -136,7 +153,7 @@ idem_derive_key(PG_FUNCTION_ARGS)
 
 	deconstruct_array(parts, TEXTOID, -1, false, TYPALIGN_INT,
 					  &values, &isnull, &count);
-	pq_begintypsend(&buf);
+	texts = palloc(sizeof(text *) * count);
 	for (int i = 0; i < count; i++)
 	{
 		if (isnull[i])
@@ -144,11 +161,7 @@ idem_derive_key(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("\"parts\" must not contain nulls"),
 					 errdetail("Part %d is null.", i + 1)));
-		add_part(&buf, DatumGetTextPP(values[i]));
+		texts[i] = DatumGetTextPP(values[i]);
 	}
-	digest = DirectFunctionCall1(sha256_bytea,
-								 PointerGetDatum(pq_endtypsend(&buf)));
-	memcpy(uuid.data, VARDATA_ANY(DatumGetPointer(digest)), UUID_LEN);
-
-	PG_RETURN_TEXT_P(uuid_text(&uuid, 8));
+	PG_RETURN_TEXT_P(idem_key_generate_derived(texts, count));
 }

@@ -54,6 +54,26 @@ read_name(FunctionCallInfo fcinfo, int argument)
 }
 
 /*
+ * The key that an argument of a function gives.  function is the name to complain
+ * with where nothing may be written, or NULL for one that only reads.  Raises 22004
+ * for a null key, 22023 for one of a wrong length, 25006 in a read-only transaction
+ * and on a standby.
+ */
+text *
+idem_key_init_name(FunctionCallInfo fcinfo, int name, const char *function)
+{
+	text	   *key;
+
+	if (function != NULL)
+		check_writable(function);
+	if (PG_ARGISNULL(name))
+		idem_error_null("key");
+	key = read_name(fcinfo, name);
+	check_length("key", key, 1);
+	return key;
+}
+
+/*
  * Takes a key from the arguments of a function, by their numbers, whatever its scope
  * is.  A scope that is null is that of the setting; a function that takes no ttl gives
  * -1 for it.
@@ -63,14 +83,9 @@ init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 	 int name, int scope, int ttl)
 {
 	memset(key, 0, sizeof(IdemKey));
-	if (function != NULL)
-		check_writable(function);
-	if (PG_ARGISNULL(name))
-		idem_error_null("key");
-	key->key = read_name(fcinfo, name);
+	key->key = idem_key_init_name(fcinfo, name, function);
 	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
 		PG_GETARG_TEXT_PP(scope);
-	check_length("key", key->key, 1);
 	check_length("scope", key->scope, 0);
 
 	key->name = text_to_cstring(key->key);
@@ -85,7 +100,7 @@ init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
  *
  * function is the name to complain with where nothing may be written, or NULL
  * for one that only reads.  Raises 22004 for a null key, 22023 for a key or scope
- * of a wrong length, 42501 for a scope that is another role's, 25006 in a read-only
+ * of a wrong length, 42939 for a scope of idem's own, 42501 for a scope that is another role's, 25006 in a read-only
  * transaction and on a standby.
  */
 void
@@ -93,7 +108,36 @@ idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 			  int name, int scope, int ttl)
 {
 	init(key, fcinfo, function, name, scope, ttl);
+	idem_scope_check_reserved(key->scope);
 	idem_scope_check(key->scope);
+}
+
+/*
+ * The same for a call that neither claims a key nor ends a claim: the holder of one
+ * that is idem's own extends it and records checkpoints as any other.
+ */
+void
+idem_key_init_held(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+				   int name, int scope)
+{
+	init(key, fcinfo, function, name, scope, -1);
+	idem_scope_check(key->scope);
+}
+
+/*
+ * A key in a scope of idem's own, which belongs to a role and is there until idem
+ * deletes it.
+ */
+void
+idem_key_init_own(IdemKey *key, const char *scope, text *name, Oid role)
+{
+	memset(key, 0, sizeof(IdemKey));
+	key->scope = cstring_to_text(scope);
+	key->key = name;
+	key->name = text_to_cstring(name);
+	key->role = role;
+	key->forever = true;
+	key->hash = idem_key_lock_hash(key->scope, key->key);
 }
 
 /*

@@ -76,7 +76,7 @@ idem_lookup(PG_FUNCTION_ARGS)
 	IdemKeyRow	row;
 	IdemKeyState found;
 
-	idem_key_init(&key, fcinfo, NULL, 0, 1, -1);
+	idem_key_init_held(&key, fcinfo, NULL, 0, 1);
 	found = idem_lease_claim_look_up(&key, IDEM_WITH_VALUES, &row);
 	PG_RETURN_DATUM(form_result(fcinfo, found, &row));
 }
@@ -184,7 +184,7 @@ idem_wait(PG_FUNCTION_ARGS)
 	IdemKeyRow	row;
 	IdemKeyState found;
 
-	idem_key_init(&key, fcinfo, NULL, 0, 2, -1);
+	idem_key_init_held(&key, fcinfo, NULL, 0, 2);
 	found = wait_for_end(&key, read_timeout(fcinfo, 1), &row);
 	PG_RETURN_DATUM(form_result(fcinfo, found, &row));
 }

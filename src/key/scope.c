@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
 
 #include "base/catalog.h"
 #include "base/settings.h"
@@ -78,11 +79,32 @@ idem_scope_check(text *name)
 }
 
 /*
+ * Raises 42939 for a scope whose keys are idem's own to claim and to end: callers
+ * reach them by the functions that they are there for.
+ */
+void
+idem_scope_check_reserved(text *name)
+{
+	const char *reserved = IDEM_SCOPE_RESERVED;
+	int			length = strlen(reserved);
+
+	if (VARSIZE_ANY_EXHDR(name) < length ||
+		memcmp(VARDATA_ANY(name), reserved, length) != 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_RESERVED_NAME),
+			 errmsg("scope \"%s\" is reserved", text_to_cstring(name)),
+			 errdetail("Scopes that begin with \"%s\" are for keys of extension \"idem\" itself.",
+					   reserved),
+			 errhint("Claims of sagas are ended by idem_saga_done() and idem_saga_fail(). For keys of your own choose another scope.")));
+}
+
+/*
  * idem_scope_define(scope text) -> void
  *
  * Makes a scope the caller's: from then on only members of that role may use keys
  * there.  Raises 42501 when it is another role's or the caller may define none,
- * 22004 and 22023 for what is no scope, 25006 in a read-only transaction and on a
+ * 22004 and 22023 for what is no scope, 42939 for one of idem's own, 25006 in a read-only transaction and on a
  * standby, 27000 when a trigger keeps the definition from being written.
  */
 Datum
@@ -91,6 +113,8 @@ idem_scope_define(PG_FUNCTION_ARGS)
 	IdemDefinition scope;
 	Datum		args[IDEM_DEFINITION_ARGS];
 
+	if (!PG_ARGISNULL(0))
+		idem_scope_check_reserved(PG_GETARG_TEXT_PP(0));
 	idem_definition_begin(&scopes, fcinfo, "idem_scope_define", &scope);
 	idem_definition_define(&scopes, &scope, args, NULL);
 	PG_RETURN_VOID();

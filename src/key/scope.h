@@ -5,7 +5,12 @@
 #ifndef IDEM_SCOPE_H
 #define IDEM_SCOPE_H
 
+/* What the scopes that are idem's own begin with, and those that there are. */
+#define IDEM_SCOPE_RESERVED	"idem."
+#define IDEM_SCOPE_SAGA		IDEM_SCOPE_RESERVED "saga"
+
 extern void idem_scope_check(text *scope);
+extern void idem_scope_check_reserved(text *scope);
 extern void idem_scope_init(void);
 
 #endif							/* IDEM_SCOPE_H */

@@ -258,6 +258,7 @@ entry_of(Relation rel, const IdemAttachment *attachment,
 		entry.scope = context->scope;
 		entry.key = context->key;
 		entry.note = context->note;
+		entry.role = context->role;
 	}
 	return entry;
 }

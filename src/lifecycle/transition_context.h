@@ -17,6 +17,8 @@ typedef struct IdemTransitionContext
 	const char *scope;			/* of the key */
 	const char *key;			/* that remembers the change */
 	Jsonb	   *note;			/* for guards and for the history */
+	Oid			role;			/* whose change it is; InvalidOid: the current
+								 * user's */
 
 	/*
 	 * set by idem_transition_context_set_tuple(): which version of which row

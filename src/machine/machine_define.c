@@ -167,7 +167,8 @@ own_machine(const char *name)
  *					   force boolean) -> boolean
  *
  * Makes a machine, or changes it; false if it is as described already.  Raises
- * what idem_machine_parse raises for a description that will not do, 42501
+ * what idem_machine_parse raises for a description that will not do, 42939 for a
+ * machine that idem's own tables follow, 42501
  * unless the caller may define machines and owns this one; then, unless forced,
  * what idem_attached_tables_check raises for the tables that follow it.
  */
@@ -192,6 +193,8 @@ idem_machine_define(PG_FUNCTION_ARGS)
 	definition = idem_machine_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 									text_to_cstring(PG_GETARG_TEXT_PP(1)),
 									PG_GETARG_JSONB_P(2));
+
+	idem_machine_builtin_check(definition->name);
 
 	/* Without the lock first: nothing to do is what there is to do mostly. */
 	machine = own_machine(definition->name);

@@ -183,6 +183,16 @@ read_edges(Relation rel, Snapshot snapshot, const char *name, Reading *reading)
 	systable_endscan(scan);
 }
 
+static void
+add_edge(Reading *reading, const char *from, const char *to)
+{
+	IdemEdge   *edge = palloc0(sizeof(IdemEdge));
+
+	edge->from = from;
+	edge->to = to;
+	reading->edges = lappend(reading->edges, edge);
+}
+
 /* A machine as it comes with idem, which belongs to the owner of the tables. */
 static void
 read_builtin(Relation rel, const IdemBuiltinMachine *builtin, IdemMachine *machine,
@@ -192,17 +202,13 @@ read_builtin(Relation rel, const IdemBuiltinMachine *builtin, IdemMachine *machi
 	machine->owner = rel->rd_rel->relowner;
 	for (int i = 0; builtin->states[i] != NULL; i++)
 	{
-		IdemEdge   *edge;
-
 		reading->states = lappend(reading->states,
 								  unconstify(char *, builtin->states[i]));
-		if (i == 0)
-			continue;
-		edge = palloc0(sizeof(IdemEdge));
-		edge->from = builtin->states[i - 1];
-		edge->to = builtin->states[i];
-		reading->edges = lappend(reading->edges, edge);
+		if (i > 0 && builtin->edges == NULL)
+			add_edge(reading, builtin->states[i - 1], builtin->states[i]);
 	}
+	for (int i = 0; builtin->edges != NULL && builtin->edges[i].from != NULL; i++)
+		add_edge(reading, builtin->edges[i].from, builtin->edges[i].to);
 }
 
 /* By name, and those of one name as they were read. */
@@ -360,7 +366,9 @@ idem_machine_load(const IdemCatalog *cat, const char *name)
 
 	/* One snapshot for both tables, or it might be half of each definition. */
 	machine->name = pstrdup(name);
-	if (read_machine(rel, snapshot, machine, &reading))
+	/* rows that are somehow there do not count for one that is idem's own */
+	if ((builtin == NULL || !builtin->fixed) &&
+		read_machine(rel, snapshot, machine, &reading))
 	{
 		read_edges(edges, snapshot, name, &reading);
 		arrange(machine, &reading);

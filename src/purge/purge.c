@@ -39,6 +39,7 @@
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
 #include "run/spi_own.h"
+#include "saga/saga_purge.h"
 #include "stats/stats_counter.h"
 #include "stats/stats_shared.h"
 
@@ -62,6 +63,9 @@ typedef struct Store
 	IdemStatement delete;		/* of the rows at the places $1 */
 	const int  *kept_s;			/* past the time in its column; -1: forever;
 								 * NULL: not at all */
+	void		(*before) (ItemPointer tids, int n);	/* deletes what belongs
+														 * to rows, first; or
+														 * NULL */
 } Store;
 
 #define DELETE(name, field) { \
@@ -85,6 +89,9 @@ static Store stores[IDEM_PURGE_TABLES] = {
 	DELETE("idem_message", message_table), NULL},
 	{"idem_history", "changed_at", NULL, NULL,
 	DELETE("idem_history", history_table), &idem_history_retention_s},
+	/* a whole one at a time, with its steps and their keys */
+	{"idem_saga", "expires_at", NULL, NULL,
+	DELETE("idem_saga", saga_table), NULL, idem_saga_purge},
 };
 
 /* What is the matter with a table. */
@@ -123,7 +130,11 @@ delete_locked(void *state, ItemPointer tids, int n)
 {
 	Store	   *store = state;
 	Datum		args[1];
-	uint64		deleted = idem_row_delete_run(&store->delete, args, tids, n);
+	uint64		deleted;
+
+	if (store->before != NULL)
+		store->before(tids, n);
+	deleted = idem_row_delete_run(&store->delete, args, tids, n);
 
 	/* they are ours alone, so nothing else can be the reason */
 	if (deleted < n)
@@ -208,6 +219,7 @@ purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 	if (store->kept_s != NULL)
 		rows->until -= *store->kept_s * USECS_PER_SEC;
 	rows->delete_locked = delete_locked;
+	rows->is_whole = (store->before != NULL);
 	rows->state = store;
 	idem_purge_delete(rel, rows);
 	idem_stats_counter_add(IDEM_COUNT_PURGE_ROWS, rows->deleted);

@@ -214,8 +214,12 @@ idem_purge_delete(Relation rel, IdemPurgeDelete *rows)
 	rows->deleted = 0;
 	idem_usercontext_enter(&caller, rel->rd_rel->relowner);
 	begin_reading(&reader, rel, rows);
-	idem_row_delete_begin(&deletion, rel, reader.snapshot, rows->delete_locked,
-						  rows->state);
+	if (rows->is_whole)
+		idem_row_delete_begin_statement(&deletion, rel, reader.snapshot,
+										rows->delete_locked, rows->state);
+	else
+		idem_row_delete_begin(&deletion, rel, reader.snapshot,
+							  rows->delete_locked, rows->state);
 	while ((tuple = read_row(&reader)) != NULL)
 	{
 		TimestampTz ended = end_of(rows, tuple, desc);

@@ -23,6 +23,8 @@ typedef struct IdemPurgeDelete
 	int64		looks;			/* so many looked at, or a few more */
 	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */
 	IdemRowDeleteLocked delete_locked;	/* where the table has code attached */
+	bool		is_whole;		/* do other rows go with each? then to
+								 * delete_locked in any case */
 	void	   *state;			/* of delete_locked */
 	int64		deleted;		/* out: so many were */
 	bool		finished;		/* out: were all looked at? */

@@ -24,32 +24,50 @@
 #include "run/committed_row.h"
 
 /*
- * A copy of the row that an index of a table that the caller has locked has under
- * a key, or NULL if there is none.  Never waits, works on a standby.
+ * Copies of the rows that an index of a table that the caller has locked has under
+ * a key, and no more than so many.  Never waits, works on
+ * a standby.
  *
  * The snapshot is there before the index is read.  So what it sees was in the
  * index by then, and VACUUM leaves it there meanwhile: no row is missed that is
  * just being updated, as it could be with SnapshotSelf or a dirty snapshot.
  */
-HeapTuple
-idem_committed_row_find(Relation rel, Oid index, int nkeys, ScanKey keys)
+static List *
+find_rows(Relation rel, Oid index, int nkeys, ScanKey keys, int most)
 {
 	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
 	SysScanDesc scan = systable_beginscan(rel, index, true, SnapshotAny,
 										  nkeys, keys);
-	HeapTuple	found = NULL;
+	List	   *found = NIL;
 	HeapTuple	tuple;
 
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
-	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while (list_length(found) < most &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (table_tuple_satisfies_snapshot(rel, scan->slot, latest))
-			found = heap_copytuple(tuple);
+			found = lappend(found, heap_copytuple(tuple));
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(latest);
 	return found;
+}
+
+/* The one row under a key, or NULL if there is none. */
+HeapTuple
+idem_committed_row_find(Relation rel, Oid index, int nkeys, ScanKey keys)
+{
+	List	   *found = find_rows(rel, index, nkeys, keys, 1);
+
+	return found == NIL ? NULL : linitial(found);
+}
+
+/* All rows (HeapTuple) whose key begins with these values, in no order. */
+List *
+idem_committed_row_list(Relation rel, Oid index, int nkeys, ScanKey keys)
+{
+	return find_rows(rel, index, nkeys, keys, PG_INT32_MAX);
 }
 
 /*

@@ -7,10 +7,13 @@
 
 #include "access/htup.h"
 #include "access/skey.h"
+#include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
 extern HeapTuple idem_committed_row_find(Relation rel, Oid index, int nkeys,
 										 ScanKey keys);
+extern List *idem_committed_row_list(Relation rel, Oid index, int nkeys,
+									 ScanKey keys);
 extern bool idem_committed_row_is_unseen(TransactionId xmin);
 
 #endif							/* IDEM_COMMITTED_ROW_H */
