@@ -1,0 +1,1 @@
+"""What scripts/report draws its page with."""
