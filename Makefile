@@ -93,6 +93,7 @@ OBJS = \
 	src/purge/purge.o \
 	src/purge/purge_delete.o \
 	src/purge/purge_launcher.o \
+	src/purge/purge_leases.o \
 	src/purge/purge_worker.o \
 	src/run/committed_row.o \
 	src/run/definition.o \
@@ -126,6 +127,7 @@ OBJS = \
 	src/saga/saga_write.o \
 	src/session/lose_ack.o \
 	src/stats/stats_counter.o \
+	src/stats/stats_memory.o \
 	src/stats/stats_shared.o \
 	src/stats/stats_view.o \
 	src/table/attachment.o \

@@ -132,6 +132,15 @@
 	ExecCheckRTPerms((statement)->rtable, true)
 #endif
 
+/* Reads the rows between two places. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_BEGIN_TID_RANGE(rel, snapshot, first, last) \
+	table_beginscan_tidrange(rel, snapshot, first, last, SO_NONE)
+#else
+#define IDEM_BEGIN_TID_RANGE(rel, snapshot, first, last) \
+	table_beginscan_tidrange(rel, snapshot, first, last)
+#endif
+
 /* Do we hold a heavyweight lock, in this very mode? */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode, false)

@@ -27,6 +27,7 @@ int			idem_fence_retention_s = 24 * 60 * 60;
 int			idem_purge_naptime_ms = 10 * 1000;
 int			idem_purge_batch_size = 1000;
 int			idem_purge_delay_ms = 10;
+int			idem_log_purge_min_duration_ms = -1;
 bool		idem_worker_enabled = true;
 double		idem_lose_ack = 0;
 double		idem_lose_request = 0;
@@ -245,6 +246,14 @@ define_for_purging(void)
 							"Spent outside any transaction; zero purges at full speed.",
 							&idem_purge_delay_ms,
 							10, 0, 60 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.log_purge_min_duration",
+							"Time that a pass of purging takes at least to be logged.",
+							"Zero logs every one that has purged a row, -1 none.",
+							&idem_log_purge_min_duration_ms,
+							-1, -1, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 

@@ -15,6 +15,8 @@ extern int	idem_fence_retention_s; /* idem.fence_retention: seconds, or -1 */
 extern int	idem_purge_naptime_ms;	/* idem.purge_naptime: between rounds */
 extern int	idem_purge_batch_size;	/* idem.purge_batch_size: rows */
 extern int	idem_purge_delay_ms;	/* idem.purge_delay: between batches */
+extern int	idem_log_purge_min_duration_ms; /* idem.log_purge_min_duration: or
+											 * -1 */
 extern bool idem_worker_enabled;	/* idem.worker: purge in the background? */
 
 extern double idem_lose_ack;	/* idem.lose_ack: chance of a lost answer */

@@ -18,6 +18,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "base/result_tuple.h"
 #include "base/settings.h"
@@ -202,7 +203,7 @@ idem_health(PG_FUNCTION_ARGS)
 	if (health.ttl_us == 0)
 		health.ttl_us = USECS_PER_DAY;
 	health.may_read_all = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
-	(void) idem_stats_shared_get_pass(&health.pass);
+	idem_stats_shared_get_pass(&health.pass);
 	health.prepared_at = PG_ARGISNULL(0) ? 0 : PG_GETARG_TIMESTAMPTZ(0);
 	if (TIMESTAMP_NOT_FINITE(health.prepared_at))
 		health.prepared_at = 0;

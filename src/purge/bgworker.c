@@ -98,17 +98,10 @@ idem_bgworker_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/*
- * In a launcher or purger: sleeps until something happens or the time is over
- * (never, if negative), then does what signals ask for.
- */
-void
-idem_bgworker_wait(long timeout_ms)
+/* Sleeps until something happens or the time is over (never, if negative). */
+static void
+sleep_as(uint32 wait_event, long timeout_ms)
 {
-	static uint32 wait_event = 0;
-
-	if (wait_event == 0)
-		wait_event = IDEM_WAIT_EVENT("IdemWorker");
 	(void) WaitLatch(MyLatch,
 					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
 					 (timeout_ms >= 0 ? WL_TIMEOUT : 0),
@@ -120,6 +113,28 @@ idem_bgworker_wait(long timeout_ms)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
+}
+
+/* In a launcher: sleeps so long at most, then does what signals ask for. */
+void
+idem_bgworker_wait(long timeout_ms)
+{
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		wait_event = IDEM_WAIT_EVENT("IdemWorker");
+	sleep_as(wait_event, timeout_ms);
+}
+
+/* The same in a purger, between two batches. */
+void
+idem_bgworker_pause(long timeout_ms)
+{
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		wait_event = IDEM_WAIT_EVENT("IdemPurgeDelay");
+	sleep_as(wait_event, timeout_ms);
 }
 
 /*

@@ -42,6 +42,7 @@ extern void idem_bgworker_init(void);
 extern void idem_bgworker_describe(BackgroundWorker *worker, const char *type,
 								   const char *function);
 extern void idem_bgworker_wait(long timeout_ms);
+extern void idem_bgworker_pause(long timeout_ms);
 extern bool idem_bgworker_database_is_free(Oid database);
 extern int	idem_bgworker_launcher_pid(Oid database);
 extern void idem_bgworker_launcher_tag(LOCKTAG *tag, Oid database);

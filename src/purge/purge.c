@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
@@ -38,6 +39,7 @@
 #include "base/settings.h"
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
+#include "purge/purge_leases.h"
 #include "run/spi_own.h"
 #include "saga/saga_purge.h"
 #include "stats/stats_counter.h"
@@ -114,6 +116,7 @@ idem_purge_begin(IdemPurge *purge, TimestampTz now)
 	purge->left = IDEM_PURGE_TABLES;
 	purge->now = now;
 	purge->purged = 0;
+	purge->batches = 0;
 }
 
 /* The name of the table that a pass has reached. */
@@ -224,6 +227,7 @@ purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 	idem_purge_delete(rel, rows);
 	idem_stats_counter_add(IDEM_COUNT_PURGE_ROWS, rows->deleted);
 	idem_stats_counter_add(IDEM_COUNT_PURGE_BATCHES, rows->deleted > 0 ? 1 : 0);
+	purge->batches += rows->deleted > 0 ? 1 : 0;
 	purge->purged += rows->deleted;
 	return rows->finished;
 }
@@ -444,5 +448,8 @@ idem_purge(PG_FUNCTION_ARGS)
 	/* where that was all: a session has no watermark to tell of the rest */
 	if (purge.purged < max_rows)
 		idem_purge_note(&purge);
+	/* reads that must not make a serializable transaction fail */
+	if (!IsolationIsSerializable())
+		idem_purge_leases_look();
 	PG_RETURN_INT64(purge.purged);
 }

@@ -32,7 +32,8 @@ typedef struct IdemPurge
 	int			table;			/* number of the one it has reached */
 	int			left;			/* tables it has not done with, this one
 								 * included */
-	int64		purged;			/* rows deleted so far */
+	int64		purged;			/* rows deleted so far, */
+	int64		batches;		/* by so many batches */
 	IdemPurgeTable tables[IDEM_PURGE_TABLES];
 } IdemPurge;
 

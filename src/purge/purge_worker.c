@@ -34,6 +34,7 @@
 #include "base/settings.h"
 #include "purge/bgworker.h"
 #include "purge/purge.h"
+#include "purge/purge_leases.h"
 #include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
@@ -127,6 +128,31 @@ begin_watch(void)
 													 TICK_MS), TICK_MS);
 }
 
+/* Begins a transaction, in which so much is done as what says. */
+static void
+begin_work(const char *what)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	debug_query_string = what;
+	pgstat_report_activity(STATE_RUNNING, debug_query_string);
+	enable_timeout_after(STATEMENT_TIMEOUT, BATCH_MS);
+	begin_watch();
+}
+
+static void
+end_work(void)
+{
+	disable_timeout(watch, false);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	debug_query_string = NULL;
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
 /* One batch of a pass, in a transaction; whether idem is there. */
 static bool
 run_batch(IdemPurge *purge)
@@ -138,14 +164,7 @@ run_batch(IdemPurge *purge)
 	};
 	bool		installed;
 
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	debug_query_string = "purging what has expired";
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
-	enable_timeout_after(STATEMENT_TIMEOUT, BATCH_MS);
-	begin_watch();
-
+	begin_work("purging what has expired");
 	installed = idem_catalog_installed();
 	if (installed)
 	{
@@ -153,27 +172,26 @@ run_batch(IdemPurge *purge)
 		(void) idem_stats_shared_stripe();
 		idem_purge_batch(purge, &bounds);
 	}
-
-	disable_timeout(watch, false);
-	disable_timeout(STATEMENT_TIMEOUT, false);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	debug_query_string = NULL;
-	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	end_work();
 	return installed;
 }
 
-/* Reports the error that a batch has ended with, and cleans up after it. */
+/*
+ * Cleans up after the error that a transaction has ended with; reports it, if it was
+ * a batch of a pass.
+ */
 static void
-report_failure(const IdemPurge *purge)
+clean_up(const IdemPurge *purge)
 {
 	HOLD_INTERRUPTS();
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
-	errcontext("purge of table \"%s\" of database \"%s\"",
-			   idem_purge_table_name(purge), database_name);
-	EmitErrorReport();
+	if (purge != NULL)
+	{
+		errcontext("purge of table \"%s\" of database \"%s\"",
+				   idem_purge_table_name(purge), database_name);
+		EmitErrorReport();
+	}
 	AbortCurrentTransaction();
 	FlushErrorState();
 	debug_query_string = NULL;
@@ -203,7 +221,7 @@ try_batch(IdemPurge *purge, int *failures)
 		if (ShutdownRequestPending)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
-		report_failure(purge);
+		clean_up(purge);
 		idem_purge_pass_over(purge);
 		(*failures)++;
 	}
@@ -226,7 +244,7 @@ pause_between_batches(void)
 		long		left_ms;
 
 		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
-		idem_bgworker_wait(Min(left_ms, ATTENTION_MS));
+		idem_bgworker_pause(Min(left_ms, ATTENTION_MS));
 		if (left_ms <= ATTENTION_MS || !may_stay())
 			return;
 	}
@@ -258,13 +276,62 @@ run_pass(IdemPurge *purge)
 	return failures < IDEM_PURGE_TABLES ? IDEM_VISIT_FINISHED : IDEM_VISIT_FAILED;
 }
 
+/*
+ * Looks for claims whose holder has not come back.  Where the table of keys was
+ * altered, every call under a key says so: that need not be logged again and again.
+ */
+static void
+look_at_leases(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		begin_work("looking for claims that have been left alone");
+		if (idem_catalog_installed())
+			idem_purge_leases_look();
+		end_work();
+	}
+	PG_CATCH();
+	{
+		if (ShutdownRequestPending)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		clean_up(NULL);
+	}
+	PG_END_TRY();
+}
+
+/* Logs a pass that has taken long enough, as idem.log_purge_min_duration says. */
+static void
+log_pass(const IdemPurge *purge, TimestampTz began)
+{
+	int64		ms = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+
+	if (idem_log_purge_min_duration_ms < 0 ||
+		ms < idem_log_purge_min_duration_ms ||
+		(purge->purged == 0 && idem_log_purge_min_duration_ms == 0))
+		return;
+	ereport(LOG,
+			(errmsg("idem purged %lld rows of database \"%s\" in %lld batches and %lld ms",
+					(long long) purge->purged, database_name,
+					(long long) purge->batches, (long long) ms),
+			 purge->left > 0 ? errdetail("More rows are past their time.") : 0));
+}
+
 static IdemVisit
 purge_database(IdemPurge *purge)
 {
+	TimestampTz began = GetCurrentTimestamp();
 	IdemVisit	visit = run_pass(purge);
 
 	if (visit == IDEM_VISIT_UNFINISHED || visit == IDEM_VISIT_FINISHED)
+	{
+		log_pass(purge, began);
 		idem_purge_note(purge);
+		if (!ShutdownRequestPending)
+			look_at_leases();
+	}
 	return visit;
 }
 

@@ -11,37 +11,26 @@
  * that count at the same time seldom write to the same cache line.  What was
  * counted is the sum of all.
  *
- * AddinShmemInitLock is held where a slot is taken, and where the memory is made
- * that has a name of its own only in the server (before PostgreSQL 17).  The
- * counters take no lock.
+ * AddinShmemInitLock is held where a slot is taken.  The counters take no lock.
  *
- * Where the memory comes from:
- *	  17 on			a segment of dynamic shared memory with a name
- *	  15 and 16		what was asked for when the library was preloaded; else what the
- *					server has left over, if that is enough for a few slots
- *
- * Where there is none, nothing is counted, and no call fails for that.  A crash of
- * a server process takes all of it, so all counters begin again together.
+ * Where there is no memory (stats_memory.c), nothing is counted, and no call fails
+ * for that.  A crash of a server process takes all of it, so all counters begin again
+ * together.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "stats/stats_counter.h"
+#include "stats/stats_memory.h"
 #include "stats/stats_shared.h"
-
-/* Differs whenever the layout does: another library may have made what is there. */
-#define NAME			"idem counters 1"
 
 #define SLOTS			(64 + 1)
 #define STRIPES			16
@@ -56,6 +45,7 @@ typedef struct Slot
 	pg_atomic_uint64 reset_at;	/* TimestampTz */
 	slock_t		lock;			/* of what follows */
 	IdemStatsPass pass;
+	IdemStatsLeases leases;
 } Slot;
 
 typedef struct Shared
@@ -96,8 +86,12 @@ stripe_of(int slot, int stripe)
 }
 
 static void
-init_shared(Shared *new, int nslots, int nstripes)
+fill(void *memory, bool all)
 {
+	Shared	   *new = memory;
+	int			nslots = all ? SLOTS : FEW_SLOTS;
+	int			nstripes = all ? STRIPES : FEW_STRIPES;
+
 	memset(new, 0, shared_size(nslots, nstripes));
 	new->nslots = nslots;
 	new->nstripes = nstripes;
@@ -118,91 +112,6 @@ init_shared(Shared *new, int nslots, int nstripes)
 		for (int c = 0; c < IDEM_COUNTERS; c++)
 			pg_atomic_init_u64(&stripe[c], 0);
 	}
-}
-
-#ifdef IDEM_NAMED_SEGMENT
-
-static void
-init_segment(IDEM_NAMED_SEGMENT_ARGS)
-{
-	init_shared(ptr, SLOTS, STRIPES);
-}
-
-/* Finds the memory, or makes it.  Raises an error where there is too little. */
-static Shared *
-open_shared(void)
-{
-	bool		found;
-
-	return IDEM_NAMED_SEGMENT(NAME, shared_size(SLOTS, STRIPES), init_segment,
-							  &found);
-}
-
-#else
-
-static bool preloaded = false;
-static shmem_request_hook_type next_request = NULL;
-
-static Shared *
-open_shared(void)
-{
-	int			nslots = preloaded ? SLOTS : FEW_SLOTS;
-	int			nstripes = preloaded ? STRIPES : FEW_STRIPES;
-	bool		found;
-	Shared	   *opened;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	opened = ShmemInitStruct(NAME, shared_size(nslots, nstripes), &found);
-	if (!found)
-		init_shared(opened, nslots, nstripes);
-	LWLockRelease(AddinShmemInitLock);
-	return opened;
-}
-
-static void
-request_memory(void)
-{
-	if (next_request != NULL)
-		next_request();
-	RequestAddinShmemSpace(shared_size(SLOTS, STRIPES));
-}
-
-#endif							/* IDEM_NAMED_SEGMENT */
-
-/*
- * As open_shared(), but returns NULL where there is no memory: the call that is to
- * be counted must not fail for that.
- *
- * The functions that raise the error leave nothing behind but locks that they hold,
- * and a caller of ours holds none of that kind.
- */
-static Shared *
-try_open_shared(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	uint32		holdoffs = InterruptHoldoffCount;
-	Shared	   *volatile opened = NULL;
-
-	PG_TRY();
-	{
-		opened = open_shared();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		LWLockReleaseAll();
-		InterruptHoldoffCount = holdoffs;
-		/* a session that is to end is to end */
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-			ReThrowError(error);
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	return opened;
 }
 
 /* The slot that a database has; 0: none. */
@@ -241,6 +150,7 @@ give_slot(int number)
 	clear_slot(number);
 	SpinLockAcquire(&slot->lock);
 	memset(&slot->pass, 0, sizeof(IdemStatsPass));
+	memset(&slot->leases, 0, sizeof(IdemStatsLeases));
 	SpinLockRelease(&slot->lock);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->database, MyDatabaseId);
@@ -307,7 +217,9 @@ attach(void)
 	if (unavailable || !OidIsValid(MyDatabaseId) || !IsTransactionState())
 		return;
 	if (shared == NULL)
-		shared = try_open_shared();
+		shared = idem_stats_memory_open(shared_size(SLOTS, STRIPES),
+										shared_size(FEW_SLOTS, FEW_STRIPES),
+										fill);
 	if (shared == NULL)
 	{
 		unavailable = true;
@@ -387,15 +299,24 @@ idem_stats_shared_reset(void)
 	clear_slot(mine);
 }
 
+/*
+ * The slot of the current database, unless others share it: then nobody could tell
+ * what was noted there of which.
+ */
+static Slot *
+own_slot(void)
+{
+	return idem_stats_shared_place() == IDEM_STATS_OWN ? &shared->slots[mine] : NULL;
+}
+
 /* Keeps what a pass over the current database has found. */
 void
 idem_stats_shared_set_pass(const IdemStatsPass *pass)
 {
-	Slot	   *slot;
+	Slot	   *slot = own_slot();
 
-	if (idem_stats_shared_place() != IDEM_STATS_OWN)
+	if (slot == NULL)
 		return;
-	slot = &shared->slots[mine];
 	SpinLockAcquire(&slot->lock);
 	slot->pass = *pass;
 	SpinLockRelease(&slot->lock);
@@ -403,19 +324,47 @@ idem_stats_shared_set_pass(const IdemStatsPass *pass)
 
 /*
  * What the last pass over the current database has found, all zero where there was
- * none.  False: nobody can have noted it.
+ * none, or nobody could note it.
  */
-bool
+void
 idem_stats_shared_get_pass(IdemStatsPass *pass)
 {
-	Slot	   *slot;
+	Slot	   *slot = own_slot();
 
 	memset(pass, 0, sizeof(IdemStatsPass));
-	if (idem_stats_shared_place() != IDEM_STATS_OWN)
-		return false;
-	slot = &shared->slots[mine];
+	if (slot == NULL)
+		return;
 	SpinLockAcquire(&slot->lock);
 	*pass = slot->pass;
+	SpinLockRelease(&slot->lock);
+}
+
+/* Keeps what is known of the leases of the current database. */
+void
+idem_stats_shared_set_leases(const IdemStatsLeases *leases)
+{
+	Slot	   *slot = own_slot();
+
+	if (slot == NULL)
+		return;
+	SpinLockAcquire(&slot->lock);
+	slot->leases = *leases;
+	SpinLockRelease(&slot->lock);
+}
+
+/*
+ * What is known of the leases of the current database.  False: nothing, and nobody
+ * could note it.
+ */
+bool
+idem_stats_shared_get_leases(IdemStatsLeases *leases)
+{
+	Slot	   *slot = own_slot();
+
+	if (slot == NULL)
+		return false;
+	SpinLockAcquire(&slot->lock);
+	*leases = slot->leases;
 	SpinLockRelease(&slot->lock);
 	return true;
 }
@@ -424,11 +373,5 @@ idem_stats_shared_get_pass(IdemStatsPass *pass)
 void
 idem_stats_shared_init(void)
 {
-#ifndef IDEM_NAMED_SEGMENT
-	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
-		return;
-	preloaded = true;
-	next_request = shmem_request_hook;
-	shmem_request_hook = request_memory;
-#endif
+	idem_stats_memory_init(shared_size(SLOTS, STRIPES));
 }

@@ -31,6 +31,21 @@ typedef struct IdemStatsPass
 								 * that is past its time; 0: it left none */
 } IdemStatsPass;
 
+/*
+ * The open claim whose lease ends, or has ended, first.  The table is read a part at
+ * a time: what is known of it is from the last time that all of it was through.
+ */
+typedef struct IdemStatsLeases
+{
+	TimestampTz looked_at;		/* when that was; 0: not yet */
+	TimestampTz since;			/* when the claim was made */
+	TimestampTz until;			/* when its lease ends; 0: there is no claim */
+	/* of the part that has been read since then */
+	uint32		page;			/* to go on with */
+	TimestampTz next_since;
+	TimestampTz next_until;
+} IdemStatsLeases;
+
 extern pg_atomic_uint64 * idem_stats_shared_stripe(void);
 extern IdemStatsPlace idem_stats_shared_place(void);
 extern int	idem_stats_shared_slots(void);
@@ -39,7 +54,9 @@ extern uint64 idem_stats_shared_sum(int number, int counter);
 extern int	idem_stats_shared_mine(void);
 extern void idem_stats_shared_reset(void);
 extern void idem_stats_shared_set_pass(const IdemStatsPass *pass);
-extern bool idem_stats_shared_get_pass(IdemStatsPass *pass);
+extern void idem_stats_shared_get_pass(IdemStatsPass *pass);
+extern void idem_stats_shared_set_leases(const IdemStatsLeases *leases);
+extern bool idem_stats_shared_get_leases(IdemStatsLeases *leases);
 extern void idem_stats_shared_init(void);
 
 #endif							/* IDEM_STATS_SHARED_H */
