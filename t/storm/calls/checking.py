@@ -2,13 +2,22 @@
 
 from model import Refused
 
-from . import keys, messages
+from . import keyed, keys, messages
 from .base import Call, boolean, literal, pick
 
 COMMANDS = {
     "write": "UPDATE {table} SET n = $1 WHERE id = $2 RETURNING n",
     "add": "UPDATE account SET balance = balance + $1 WHERE id = $2 RETURNING balance",
 }
+
+
+def is_refused(view, p):
+    """Is the second run refused?  It heeds what was defined while the first waited."""
+    if p["kind"] in COMMANDS:
+        return False
+    defined = view.current(("scope", p["call"].get("scope") or "") if p["kind"] == "upsert" else
+                           ("consumer", p["call"]["consumer"]))
+    return defined is not None and not keyed.is_ours(view, defined["owner"])
 
 
 class Check(Call):
@@ -54,10 +63,14 @@ class Check(Call):
                 keys.Upsert.expect(view, p["call"])
             except Refused as refused:
                 # or it is in progress, both times
-                raise Refused(*refused.states, rows=refused.rows and [["t", "t", "0", "0"]]) from None
+                rows = [["f", "f", "0", "0"]] if is_refused(view, p) else [["t", "t", "0", "0"]]
+                raise Refused(*refused.states, rows=refused.rows and rows) from None
         else:
             same = messages.Consume.expect(view, p["call"]) == [["f"]]
+        refused = is_refused(view, p)
         view.undo()
+        if refused:
+            return [["f", "f", "0", "0"]]
         return [[boolean(not differences), boolean(same), str(differences), str(rewritten)]]
 
 
