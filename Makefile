@@ -7,6 +7,8 @@
 #   make matrix       the check on all versions of PostgreSQL that can be had
 #   make sanitize     the tests with sanitizers and valgrind
 #   make fuzz         random statements, with sanitizers, for DURATION=20m or so
+#   make package      Debian packages, built, installed and tested in Debians of their own
+#   make dist         the archives of a release, out of the last commit
 #   make coverage     which lines the tests do not run
 #   make              build for the PostgreSQL that pg_config tells of
 #   make install      install there
@@ -179,18 +181,12 @@ ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
 PG_CONFIG ?= pg_config
 
 # These work before there is a PostgreSQL to build for: they install it.
-TASKS = check coverage demo fuzz matrix mutants sanitize storm
-.PHONY: $(TASKS) dist
+TASKS = check coverage demo dist fuzz matrix mutants package sanitize storm
+.PHONY: $(TASKS)
 
 ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))
 $(TASKS):
 	@scripts/$@
-else ifeq (dist,$(MAKECMDGOALS))
-dist:
-	@grep -q '"version": "$(EXTVERSION)\.[0-9]*"' META.json || \
-		{ echo 'META.json is not about version $(EXTVERSION)'; exit 1; }
-	git archive --format zip --prefix=idem-$(EXTVERSION)/ \
-		--output idem-$(EXTVERSION).zip HEAD
 else
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq (,$(wildcard $(PGXS)))
