@@ -325,7 +325,7 @@ SKIP:
 		}), "Prometheus answers $query");
 	}
 	my %known = map { $_ => 1 } @{ $ask->('label/__name__/values') // [] };
-	my %named = map { $_ => 1 } map { /\b(idem[_:]\w[\w:]*)/g } @queries, $rules =~ /expr:((?:.*\n)(?: {12,}.*\n)*)/g;
+	my %named = map { $_ => 1 } map { /\b((?:sql_exporter|idem)[_:]\w[\w:]*)/g } @queries, $rules =~ /expr:((?:.*\n)(?: {12,}.*\n)*)/g;
 	is(join(' ', grep { !$known{$_} } sort keys %named), '', 'each metric of the dashboard and of the rules has been scraped');
 	cmp_ok(scalar(keys %named), '>', 5, 'and not because there are none');
 	is_deeply([ sort map { $_->{metric}{job} } @{ $ask->('query',
@@ -333,6 +333,14 @@ SKIP:
 		[qw(idem-postgres-exporter idem-sql-exporter)], 'by the same name from both exporters');
 	ok(until_true(sub { grep { $_->{labels}{alertname} eq 'IdemKeyMismatch' && $_->{state} eq 'firing' }
 		@{ ($ask->('alerts') // {})->{alerts} // [] } }), 'the alert of mismatches fires');
+
+	# The role loses its right: one exporter tells so, the other one has nothing to tell.
+	$node->safe_psql('shop', 'REVOKE USAGE ON SCHEMA idem FROM idem_exporter');
+	foreach my $query ('sql_exporter_last_scrape_failed{query="idem_health_severity", database="shop"} > 0',
+		'absent(idem_health_severity{job="idem-postgres-exporter"})')
+	{
+		ok(until_true(sub { scalar @{ ($ask->('query', query => $query) // {})->{result} // [] } }), "Prometheus comes to see $query");
+	}
 }
 
 done_testing();

@@ -36,6 +36,8 @@ CREATE EXTENSION idem SCHEMA idem;
 CREATE ROLE regress_idem_watcher LOGIN IN ROLE pg_monitor;
 GRANT USAGE ON SCHEMA idem TO regress_idem_watcher;
 CREATE DATABASE bare;
+ALTER DATABASE postgres SET standard_conforming_strings = off;
+ALTER ROLE regress_idem_watcher SET search_path = nowhere;
 SET search_path = idem, public;
 CREATE TABLE public.orders (id bigint PRIMARY KEY, total int, status order_status NOT NULL DEFAULT 'PENDING',
 	version bigint NOT NULL DEFAULT 1, "</title><b>" text NOT NULL DEFAULT 'odd');
@@ -155,6 +157,10 @@ is("$status $err", "1 report: the extension idem is not in this database\n", 'a 
 ok(!-e "$place/none.html", 'makes no page');
 ($status, $out, $err) = report('-d', $node->connstr('nowhere'));
 like("$status $err", qr/^1 report: .*database "nowhere" does not exist/, 'a database that is not there');
+($status, $out, $err) = report('-d', $watcher, '-n', 1, '-o', "$place/no/page.html");
+like("$status $err", qr/^1 report: .*No such file/, 'a place that is not there');
+($status, $out, $err) = report('--psql', "$place/psql", '-n', 1);
+like("$status $err", qr/^1 report: .*No such file/, 'a psql that is not there');
 ($status, $out, $err) = report('--help');
 like($out, qr/examples:/, '--help');
 foreach ([ '-n', 0 ], [ '-e', 'soon' ])

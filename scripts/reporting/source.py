@@ -34,6 +34,7 @@ class Database:
         script = f"""BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
             SET LOCAL search_path = pg_catalog, pg_temp;
             SET LOCAL statement_timeout = '60s';
+            SET LOCAL standard_conforming_strings = on;
             SET LOCAL client_encoding = 'UTF8';
             SET LOCAL "TimeZone" = 'UTC';
             {sql};
