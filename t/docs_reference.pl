@@ -95,7 +95,7 @@ foreach my $row (rows(q{
 	my $signature = "$name($arguments) -> $result";
 
 	$signature =~ s/timestamp with time zone/timestamptz/g;
-	$signature =~ s/ DEFAULT ([^:,)]+)(::\w+(\[\])?)?/ = $1/g;
+	$signature =~ s/ DEFAULT ('[^']*'|[^:,)]+)(::\w+(\[\])?)?/ = $1/g;
 	push @signatures, $signature;
 	$arguments{$name} = [ split / /, $names ];
 }
