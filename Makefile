@@ -91,6 +91,11 @@ OBJS = \
 	src/machine/machine_load.o \
 	src/machine/machine_parse.o \
 	src/machine/state_counts.o \
+	src/outbox/emit.o \
+	src/outbox/outbox_era.o \
+	src/outbox/outbox_place.o \
+	src/outbox/outbox_purge.o \
+	src/outbox/outbox_read.o \
 	src/purge/bgworker.o \
 	src/purge/purge.o \
 	src/purge/purge_delete.o \

@@ -24,6 +24,8 @@
 --   Consumers            tables idem_consumer, idem_message, idem_offset;
 --                        idem_consumer_define, idem_consumer_drop, idem_consume,
 --                        idem_consume_batch, idem_seen, idem_advance, idem_offset
+--   Outbox               tables idem_outbox, idem_outbox_era, idem_outbox_position;
+--                        idem_emit, idem_outbox_read, idem_outbox_leave
 --   HTTP                 idem_http_key, idem_http_status
 --   Sagas                tables idem_saga, idem_saga_step; views idem_saga_status,
 --                        idem_saga_work; idem_saga_start, idem_saga_claim,
@@ -1107,6 +1109,141 @@ COMMENT ON FUNCTION @extschema@.idem_offset(text, text, integer) IS
 'the offset from which to read a log on, as committed now; null if none was applied';
 
 --
+-- Outbox
+--
+
+-- Nothing has a default, so that a message is inserted without a statement.
+CREATE TABLE @extschema@.idem_outbox (
+	xid xid8 NOT NULL,
+	id bigint NOT NULL,
+	emitted_at timestamp with time zone NOT NULL,
+	era integer NOT NULL,
+	topic text COLLATE "C" NOT NULL,
+	key text COLLATE "C",
+	payload jsonb NOT NULL,
+	headers jsonb,
+	CONSTRAINT idem_outbox_pkey PRIMARY KEY (topic, era, xid, id)
+) WITH (
+	-- messages come, are read, and go
+	autovacuum_vacuum_scale_factor = 0.02,
+	autovacuum_analyze_scale_factor = 0.05
+);
+CREATE SEQUENCE @extschema@.idem_outbox_id_seq
+	MAXVALUE 17592186044415 -- 2^44 - 1: the era is above that
+	OWNED BY @extschema@.idem_outbox.id;
+COMMENT ON TABLE @extschema@.idem_outbox IS
+'messages that transactions have emitted, until all consumers of their topics have read them';
+COMMENT ON COLUMN @extschema@.idem_outbox.topic IS
+'name of the log that the message is in';
+COMMENT ON COLUMN @extschema@.idem_outbox.era IS
+'number of the cluster whose transactions are counted: see idem_outbox_era';
+COMMENT ON COLUMN @extschema@.idem_outbox.xid IS
+'transaction that emitted the message';
+COMMENT ON COLUMN @extschema@.idem_outbox.id IS
+'identifies the message, also after the tables have been restored elsewhere';
+COMMENT ON COLUMN @extschema@.idem_outbox.emitted_at IS
+'when the message was emitted';
+COMMENT ON COLUMN @extschema@.idem_outbox.key IS
+'what the message is about, for brokers that keep the order of a key';
+COMMENT ON COLUMN @extschema@.idem_outbox.payload IS
+'what the message says';
+COMMENT ON COLUMN @extschema@.idem_outbox.headers IS
+'what is said about the message';
+COMMENT ON SEQUENCE @extschema@.idem_outbox_id_seq IS
+'counts the messages of an era';
+REVOKE ALL ON TABLE @extschema@.idem_outbox FROM PUBLIC;
+REVOKE ALL ON SEQUENCE @extschema@.idem_outbox_id_seq FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_outbox', '');
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_outbox_id_seq', '');
+
+CREATE TABLE @extschema@.idem_outbox_era (
+	system bigint NOT NULL,
+	begun_at timestamp with time zone NOT NULL,
+	era integer NOT NULL,
+	CONSTRAINT idem_outbox_era_pkey PRIMARY KEY (era)
+);
+COMMENT ON TABLE @extschema@.idem_outbox_era IS
+'clusters that the outbox has been in: transactions of one are in order, and come after those of the former';
+COMMENT ON COLUMN @extschema@.idem_outbox_era.era IS
+'number of the era, from 1';
+COMMENT ON COLUMN @extschema@.idem_outbox_era.system IS
+'system identifier of the cluster, as pg_control_system() tells it';
+COMMENT ON COLUMN @extschema@.idem_outbox_era.begun_at IS
+'when the first call was made there';
+REVOKE ALL ON TABLE @extschema@.idem_outbox_era FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_outbox_era', '');
+
+-- Updated all the time: in place, as long as its page has room.
+CREATE TABLE @extschema@.idem_outbox_position (
+	xid xid8 NOT NULL,
+	id bigint NOT NULL,
+	read_at timestamp with time zone NOT NULL,
+	era integer NOT NULL,
+	consumer text COLLATE "C" NOT NULL,
+	topic text COLLATE "C" NOT NULL,
+	CONSTRAINT idem_outbox_position_pkey PRIMARY KEY (consumer, topic)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE @extschema@.idem_outbox_position IS
+'how far consumers have read the outbox; all that follows is kept for them';
+COMMENT ON COLUMN @extschema@.idem_outbox_position.consumer IS
+'name of the consumer';
+COMMENT ON COLUMN @extschema@.idem_outbox_position.topic IS
+'name of the log that it reads';
+COMMENT ON COLUMN @extschema@.idem_outbox_position.era IS
+'era of the last message that it has read; 0 if there was none yet';
+COMMENT ON COLUMN @extschema@.idem_outbox_position.xid IS
+'transaction that emitted that message';
+COMMENT ON COLUMN @extschema@.idem_outbox_position.id IS
+'id of that message';
+COMMENT ON COLUMN @extschema@.idem_outbox_position.read_at IS
+'when the consumer has last got messages';
+REVOKE ALL ON TABLE @extschema@.idem_outbox_position FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_outbox_position', '');
+
+CREATE FUNCTION @extschema@.idem_emit(
+	topic text, payload jsonb, key text DEFAULT NULL, headers jsonb DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'idem_emit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_emit(text, jsonb, text, jsonb) IS
+'put a message into the outbox with this transaction, and return its id';
+
+CREATE TYPE @extschema@.idem_outbox_read_result AS (
+	message_id bigint,
+	emitted_at timestamp with time zone,
+	key text,
+	payload jsonb,
+	headers jsonb
+);
+COMMENT ON TYPE @extschema@.idem_outbox_read_result IS
+'what idem_outbox_read() answers';
+COMMENT ON COLUMN @extschema@.idem_outbox_read_result.message_id IS
+'identifies the message, for idem_consume() where it is received';
+COMMENT ON COLUMN @extschema@.idem_outbox_read_result.emitted_at IS
+'when the message was emitted';
+COMMENT ON COLUMN @extschema@.idem_outbox_read_result.key IS
+'what the message is about';
+COMMENT ON COLUMN @extschema@.idem_outbox_read_result.payload IS
+'what the message says';
+COMMENT ON COLUMN @extschema@.idem_outbox_read_result.headers IS
+'what is said about the message';
+
+CREATE FUNCTION @extschema@.idem_outbox_read(
+	consumer text, topic text, max integer DEFAULT 100)
+RETURNS SETOF @extschema@.idem_outbox_read_result
+AS 'MODULE_PATHNAME', 'idem_outbox_read'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_outbox_read(text, text, integer) IS
+'the next messages of a topic for a consumer, which has read them, all of them, if this transaction commits';
+
+CREATE FUNCTION @extschema@.idem_outbox_leave(consumer text, topic text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_outbox_leave'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_outbox_leave(text, text) IS
+'forget how far a consumer has read a topic, so that no messages are kept for it; false if it has not read there';
+
+--
 -- HTTP
 --
 
@@ -1545,7 +1682,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'idem_purge'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_purge(bigint) IS
-'delete expired keys and messages and history past its retention, all or so many rows, and return how many were deleted';
+'delete expired keys and messages, history past its retention and what was read of the outbox, all or so many rows, and return how many were deleted';
 
 CREATE FUNCTION @extschema@.idem_worker_start()
 RETURNS boolean

@@ -54,7 +54,7 @@ $node->safe_psql('shop', q{
 			SELECT c.oid FROM pg_class AS c WHERE relnamespace = 'keys'::regnamespace AND relkind = 'r'
 		LOOP
 			SELECT a.attname INTO name FROM pg_attribute AS a
-			WHERE a.attrelid = store AND a.atttypid = 'text'::regtype LIMIT 1;
+			WHERE a.attrelid = store AND a.attnum > 0 ORDER BY a.atttypid = 'text'::regtype DESC LIMIT 1;
 			EXECUTE format('CREATE TRIGGER spy_before BEFORE INSERT OR UPDATE OR DELETE ON %s
 				FOR EACH ROW EXECUTE FUNCTION keys.spy()', store);
 			EXECUTE format('CREATE TRIGGER spy_after AFTER INSERT OR UPDATE OR DELETE ON %s
@@ -108,6 +108,9 @@ $node->safe_psql('shop', $path . q{
 	SELECT idem_advance('mail', 'log', 0, 0, 9);
 	SELECT idem_advance('mail', 'log', 0, 10, 19);
 	SELECT idem_offset('mail', 'log', 0);
+	SELECT idem_emit('log', '"m"');
+	SELECT idem_outbox_read('post', 'log');
+	SELECT idem_outbox_leave('post', 'log');
 	SELECT idem_purge(1);
 });
 foreach my $call (

@@ -47,6 +47,9 @@ static const size_t table_fields[] = {
 	[IDEM_TABLE_OFFSET] = offsetof(IdemCatalog, offset_table),
 	[IDEM_TABLE_SAGA] = offsetof(IdemCatalog, saga_table),
 	[IDEM_TABLE_SAGA_STEP] = offsetof(IdemCatalog, saga_step_table),
+	[IDEM_TABLE_OUTBOX] = offsetof(IdemCatalog, outbox_table),
+	[IDEM_TABLE_OUTBOX_ERA] = offsetof(IdemCatalog, outbox_era_table),
+	[IDEM_TABLE_OUTBOX_POSITION] = offsetof(IdemCatalog, outbox_position_table),
 };
 
 StaticAssertDecl(lengthof(table_fields) == IDEM_TABLES,

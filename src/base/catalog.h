@@ -28,6 +28,9 @@ typedef struct IdemCatalog
 	Oid			offset_table;	/* idem_offset */
 	Oid			saga_table;		/* idem_saga */
 	Oid			saga_step_table;	/* idem_saga_step */
+	Oid			outbox_table;	/* idem_outbox */
+	Oid			outbox_era_table;	/* idem_outbox_era */
+	Oid			outbox_position_table;	/* idem_outbox_position */
 	Oid			role_type;		/* idem_role */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */

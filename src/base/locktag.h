@@ -21,6 +21,7 @@
 									 * hash */
 #define IDEM_LOCK_MESSAGE	7406	/* a message at work while an index is
 									 * built: two halves of its hash */
+#define IDEM_LOCK_OUTBOX	7410	/* an era of the outbox that begins: 0 */
 
 #define IDEM_SET_LOCKTAG(tag, dbid, high, low, class) \
 	SET_LOCKTAG_ADVISORY(tag, dbid, high, low, class)

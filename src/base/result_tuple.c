@@ -46,6 +46,7 @@ column_type(const char *name, Oid outcome_type)
 		{"lease_until", TIMESTAMPTZOID}, {"changed_at", TIMESTAMPTZOID},
 		{"recorded_at", TIMESTAMPTZOID},
 		{"from_state", TEXTOID}, {"to_state", TEXTOID}, {"changed_by", TEXTOID},
+		{"message_id", INT8OID}, {"emitted_at", TIMESTAMPTZOID},
 		{"scope", TEXTOID}, {"key", TEXTOID}, {"name", TEXTOID},
 		{"status_column", TEXTOID},
 		{"datname", NAMEOID}, {"counter", TEXTOID}, {"count", INT8OID},

@@ -100,3 +100,12 @@ idem_rights_define(FunctionCallInfo fcinfo, const char *function, Oid table,
 							  get_attname(table, column, false)),
 		   get_rel_name(table));
 }
+
+/* Raises 42501 unless the caller may read that table, or has been let call this. */
+void
+idem_rights_read(FunctionCallInfo fcinfo, const char *function, Oid table)
+{
+	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		!is_granted(fcinfo->flinfo->fn_oid))
+		refuse(function, "SELECT from", get_rel_name(table));
+}

@@ -10,6 +10,8 @@
 
 extern bool idem_rights_delete_keys(void);
 extern void idem_rights_purge(FunctionCallInfo fcinfo, const char *function);
+extern void idem_rights_read(FunctionCallInfo fcinfo, const char *function,
+							 Oid table);
 extern void idem_rights_define(FunctionCallInfo fcinfo, const char *function,
 							   Oid table, AttrNumber column);
 

@@ -158,6 +158,38 @@ static const Shape shapes[] = {
 			{.name = "error", .type = JSONBOID},
 		},
 	},
+	[IDEM_TABLE_OUTBOX] = {
+		.name = "idem_outbox",
+		.columns = {
+			{.name = "xid", .type = XID8OID, .not_null = true, .key = 3},
+			{.name = "id", .type = INT8OID, .not_null = true, .key = 4},
+			{.name = "emitted_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "era", .type = INT4OID, .not_null = true, .key = 2},
+			{.name = "topic", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "key", .type = TEXTOID},
+			{.name = "payload", .type = JSONBOID, .not_null = true},
+			{.name = "headers", .type = JSONBOID},
+		},
+	},
+	[IDEM_TABLE_OUTBOX_ERA] = {
+		.name = "idem_outbox_era",
+		.columns = {
+			{.name = "system", .type = INT8OID, .not_null = true},
+			{.name = "begun_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "era", .type = INT4OID, .not_null = true, .key = 1},
+		},
+	},
+	[IDEM_TABLE_OUTBOX_POSITION] = {
+		.name = "idem_outbox_position",
+		.columns = {
+			{.name = "xid", .type = XID8OID, .not_null = true},
+			{.name = "id", .type = INT8OID, .not_null = true},
+			{.name = "read_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "era", .type = INT4OID, .not_null = true},
+			{.name = "consumer", .type = TEXTOID, .not_null = true, .key = 1},
+			{.name = "topic", .type = TEXTOID, .not_null = true, .key = 2},
+		},
+	},
 };
 
 StaticAssertDecl(lengthof(shapes) == IDEM_TABLES,

@@ -19,10 +19,13 @@ typedef enum IdemTable
 	IDEM_TABLE_MESSAGE,
 	IDEM_TABLE_OFFSET,
 	IDEM_TABLE_SAGA,
-	IDEM_TABLE_SAGA_STEP
+	IDEM_TABLE_SAGA_STEP,
+	IDEM_TABLE_OUTBOX,
+	IDEM_TABLE_OUTBOX_ERA,
+	IDEM_TABLE_OUTBOX_POSITION
 } IdemTable;
 
-#define IDEM_TABLES		(IDEM_TABLE_SAGA_STEP + 1)
+#define IDEM_TABLES		(IDEM_TABLE_OUTBOX_POSITION + 1)
 
 /* idem's own types, which have other OIDs in each database. */
 typedef struct IdemOwnTypes

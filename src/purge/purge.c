@@ -37,6 +37,7 @@
 #include "base/catalog.h"
 #include "base/rights.h"
 #include "base/settings.h"
+#include "outbox/outbox_purge.h"
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
 #include "purge/purge_leases.h"
@@ -57,7 +58,8 @@ PG_FUNCTION_INFO_V1(idem_purge);
 typedef struct Store
 {
 	const char *name;
-	const char *ended;			/* its column that tells the end */
+	const char *ended;			/* its column that tells the end; NULL: it has
+								 * none, and goes once it was read */
 	const char *held;			/* another, up to which a row lives on, or
 								 * NULL */
 	const int  *held_s;			/* past its end where held is not null; -1:
@@ -94,6 +96,7 @@ static Store stores[IDEM_PURGE_TABLES] = {
 	/* a whole one at a time, with its steps and their keys */
 	{"idem_saga", "expires_at", NULL, NULL,
 	DELETE("idem_saga", saga_table), NULL, idem_saga_purge},
+	{"idem_outbox", NULL, NULL, NULL, DELETE("idem_outbox", outbox_table), NULL},
 };
 
 /* What is the matter with a table. */
@@ -206,12 +209,32 @@ time_column(Relation rel, const char *name)
 	return number;
 }
 
+/* The same for messages, which have no end: all who read them tell. */
+static void
+purge_outbox(Store *store, Relation rel, IdemPurgeDelete *rows)
+{
+	IdemOutboxPurge messages = {
+		.limit = rows->limit, .looks = rows->looks, .go_on = rows->go_on,
+		.delete_locked = delete_locked, .state = store
+	};
+
+	idem_outbox_purge(rel, &messages);
+	rows->deleted = messages.deleted;
+	rows->finished = messages.finished;
+}
+
 /* Deletes rows of a table, at most so many; whether it came to their end. */
 static bool
 purge_table(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 {
 	Store	   *store = &stores[purge->table];
 
+	if (store->ended == NULL)
+	{
+		purge_outbox(store, rel, rows);
+		purge->purged += rows->deleted;
+		return rows->finished;
+	}
 	rows->ended = time_column(rel, store->ended);
 	rows->held = store->held == NULL ? InvalidAttrNumber :
 		time_column(rel, store->held);

@@ -7,7 +7,7 @@
 
 #include "datatype/timestamp.h"
 
-#define IDEM_PURGE_TABLES	4	/* that are purged */
+#define IDEM_PURGE_TABLES	5	/* that are purged */
 
 /* How far a table has been purged, from one pass to the next. */
 typedef struct IdemPurgeTable

@@ -42,6 +42,9 @@ sub calls
 		SELECT idem_consume('mail $n', 'm'), idem_consume('mail $n', 'm'), idem_seen('mail $n', 'm');
 		SELECT string_agg(id, ' ' ORDER BY id) FROM idem_consume_batch('mail $n', ARRAY['m', 'n', 'o']) AS id;
 		SELECT idem_advance('mail $n', 'log', 0, 0, 9), idem_offset('mail $n', 'log', 0);
+		SELECT idem_emit('log $n', '"m"') > 0;
+		SELECT count(*) FROM idem_outbox_read('mail $n', 'log $n', 0);
+		SELECT idem_outbox_leave('mail $n', 'log $n'), idem_outbox_leave('mail $n', 'log $n');
 		SELECT idem_scope_define('scope $n');
 		SELECT outcome FROM idem_execute('x$n', 'SELECT 1', scope => 'scope $n');
 		SELECT idem_machine_define('lamp $n', 'OFF', '{"OFF": ["ON"], "ON": ["OFF"]}');
@@ -59,7 +62,7 @@ sub calls
 
 our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', 'applied|f', 'applied|t',
 	'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
-	'', 't', 'completed|"done"', 'completed', 'half|1', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', '', 'executed', 't', 't',
+	'', 't', 'completed|"done"', 'completed', 'half|1', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', 't', '0', 't|f', '', 'executed', 't', 't',
 	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed', 'executed', 't|f', 'executed', '1|0', 't|422';
 
 1;

@@ -84,8 +84,8 @@ my @relations = (
 	# nobody's, others', and no tables
 	qw(hidden.secret hidden.secret_pkey hidden.machined fuzz.foreign fuzz.view fuzz.materialized fuzz.plain_id_seq fuzz.plain_pkey
 	fuzz.pair pg_temp.temporary pg_class pg_authid pg_proc pg_largeobject pg_statistic information_schema.tables
-	pg_stat_activity public.idem_key public.idem_message public.idem_history public.idem_machine public.idem_consumer public.idem_offset public.idem_key_pkey
-	public.idem_history_id_seq pg_toast.pg_toast_1255));
+	pg_stat_activity public.idem_key public.idem_message public.idem_history public.idem_machine public.idem_consumer public.idem_offset public.idem_outbox public.idem_outbox_era public.idem_outbox_position public.idem_key_pkey
+	public.idem_history_id_seq public.idem_outbox_id_seq pg_toast.pg_toast_1255));
 
 my @keys = ((map { "'k$_'" } 1 .. 12) x 3, "'stolen-1'", "'stolen-2'", "'stolen-3'", "repeat('k', 255)",
 	"repeat('k', 256)",
