@@ -118,6 +118,7 @@ OBJS = \
 	src/run/ticket.o \
 	src/run/usercontext.o \
 	src/saga/saga_argument.o \
+	src/saga/saga_barrier.o \
 	src/saga/saga_begin.o \
 	src/saga/saga_claim.o \
 	src/saga/saga_do.o \

@@ -30,7 +30,7 @@
 --   Sagas                tables idem_saga, idem_saga_step; views idem_saga_status,
 --                        idem_saga_work; idem_saga_start, idem_saga_claim,
 --                        idem_saga_done, idem_saga_fail, idem_saga_do,
---                        idem_saga_cancel, idem_saga_resolve
+--                        idem_saga_cancel, idem_saga_resolve, idem_barrier
 --   Testing              idem_check
 --   Purging              idem_purge, idem_worker_start, idem_worker_stop
 --   Figures              views idem_stats, idem_health, idem_claims;
@@ -1533,6 +1533,15 @@ AS 'MODULE_PATHNAME', 'idem_saga_resolve'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_saga_resolve(text, integer, text, jsonb, text) IS
 'decide about a step that is stuck: retry, done, undone or skip; and return the status of the saga since';
+
+CREATE FUNCTION @extschema@.idem_barrier(
+	saga text, step integer, undo boolean DEFAULT false,
+	scope text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'idem_barrier'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_barrier(text, integer, boolean, text) IS
+'for a participant of a saga, in the transaction of its work: whether to run it, or that it is a duplicate, late, or an empty undo';
 
 -- Each shows sagas to members of the role that started them.
 CREATE VIEW @extschema@.idem_saga_status WITH (security_barrier) AS

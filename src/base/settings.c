@@ -24,6 +24,7 @@ char	   *idem_scope;
 int			idem_wait_timeout_ms = 0;
 int			idem_history_retention_s = -1;
 int			idem_fence_retention_s = 24 * 60 * 60;
+int			idem_barrier_retention_s = 30 * 24 * 60 * 60;
 int			idem_purge_naptime_ms = 10 * 1000;
 int			idem_purge_batch_size = 1000;
 int			idem_purge_delay_ms = 10;
@@ -222,6 +223,15 @@ define_for_purging(void)
 							"a former holder is told from its own. -1 keeps it forever.",
 							&idem_fence_retention_s,
 							24 * 60 * 60, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("idem.barrier_retention",
+							"How long a barrier of a saga's step is remembered.",
+							"Longer than any saga takes: an undo that comes later than that "
+							"would find nothing to undo. -1 keeps it forever.",
+							&idem_barrier_retention_s,
+							30 * 24 * 60 * 60, -1, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 

@@ -11,6 +11,8 @@ extern char *idem_scope;		/* idem.scope: of keys whose call gives none */
 extern int	idem_wait_timeout_ms;	/* idem.wait_timeout: for others, or 0 */
 extern int	idem_history_retention_s;	/* idem.history_retention: seconds, or
 										 * -1 */
+extern int	idem_barrier_retention_s;	/* idem.barrier_retention: seconds, or
+										 * -1 */
 extern int	idem_fence_retention_s; /* idem.fence_retention: seconds, or -1 */
 extern int	idem_purge_naptime_ms;	/* idem.purge_naptime: between rounds */
 extern int	idem_purge_batch_size;	/* idem.purge_batch_size: rows */

@@ -8,6 +8,7 @@
 /* What the scopes that are idem's own begin with, and those that there are. */
 #define IDEM_SCOPE_RESERVED	"idem."
 #define IDEM_SCOPE_SAGA		IDEM_SCOPE_RESERVED "saga"
+#define IDEM_SCOPE_BARRIER	IDEM_SCOPE_RESERVED "barrier"
 
 extern void idem_scope_check(text *scope);
 extern void idem_scope_check_reserved(text *scope);
