@@ -14,9 +14,13 @@ SCHEMA = """
 CREATE TABLE thing (id bigint PRIMARY KEY, key text NOT NULL, n int);
 CREATE TABLE effect (what text, key text);
 CREATE TABLE applied (part int, "offset" bigint);
+CREATE TABLE emitted (id text);
+CREATE TABLE relayed (id text);
+GRANT INSERT (topic), SELECT ON idem_outbox TO alice, bob, carol;
 """
 READY = 1000                    # claims made in one transaction
-RESET = "DELETE FROM thing; DELETE FROM effect; DELETE FROM applied;"
+RESET = """DELETE FROM thing; DELETE FROM effect; DELETE FROM applied; DELETE FROM emitted; DELETE FROM relayed;
+DELETE FROM idem_outbox; DELETE FROM idem_outbox_position;"""
 MAKE_READY = f"""
 SET ROLE alice;
 SELECT count(idem_claim('ready ' || i, lease => '1 day')) FROM generate_series(0, {READY - 1}) AS i;
@@ -319,6 +323,25 @@ def advance(rng, front, me):
         possible=[("offset", part)])
 
 
+def emit(rng, front, me):
+    """Facts are not needed: what is emitted is written down beside it."""
+    return Request(f"INSERT INTO emitted SELECT idem_emit('free', to_jsonb(i)) FROM generate_series(1, {rng.randrange(1, 4)}) AS i")
+
+
+def relay(rng, front, me):
+    return Request(f"INSERT INTO relayed SELECT message_id FROM idem_outbox_read('one', 'free', {rng.randrange(1, 9)})")
+
+
+def barrier(rng, front, me):
+    n = number(rng, front)
+    what, undo = ("undo", "true") if rng.random() < 0.4 else ("do", "false")
+    return Request(
+        f"""WITH b AS MATERIALIZED (SELECT idem_barrier('saga {n}', 1, {undo}) AS b)
+            INSERT INTO effect SELECT 'barrier {what}', 'saga {n}' FROM b WHERE b = 'run' RETURNING key""",
+        facts=lambda rows: [("effect", (f"barrier {what}", row[0]), None) for row in rows],
+        possible=[("effect", (f"barrier {what}", f"saga {n}"))])
+
+
 def history(rng, front, me):
     row = 1 + rng.randrange(ROWS - 1)
 
@@ -344,5 +367,5 @@ def purge(rng, front, me):
 
 CALLS = {f.__name__: f for f in (
     upsert, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition, transition_batch,
-    move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, history,
-    check)}
+    move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, emit,
+    relay, barrier, history, check)}

@@ -14,6 +14,7 @@ lost.  Kinds of facts:
     true            what an answer says by itself
 """
 
+import time
 from collections import Counter, defaultdict
 
 
@@ -36,7 +37,7 @@ class Ledger:
     def faults(self, server):
         """What is not as it must be."""
         for check in (self.keys, self.effects, self.things, self.versions, self.chains, self.claims, self.offsets,
-                      self.accounts, self.answers):
+                      self.outbox, self.barriers, self.accounts, self.answers):
             yield from check(server)
 
     def keys(self, server):
@@ -131,6 +132,27 @@ class Ledger:
             missing = set(self.sure["offset"][int(part)]) - set(offsets)
             if missing or len(set(self.sure["offset"][int(part)])) < len(self.sure["offset"][int(part)]):
                 yield f"partition {part} was told {sorted(self.sure['offset'][int(part)])}"
+
+    def outbox(self, server):
+        for _ in range(1000):
+            server.rows("INSERT INTO relayed SELECT message_id FROM idem_outbox_read('one', 'free', 100000)")
+            if server.rows("SELECT 1 FROM pg_snapshot_xmin(pg_current_snapshot()) AS a, pg_snapshot_xmax(pg_current_snapshot()) AS b"
+                           " WHERE a = b AND NOT EXISTS (SELECT id FROM emitted EXCEPT SELECT id FROM relayed)"):
+                break
+            time.sleep(0.01)
+        for (message,) in server.rows("SELECT id FROM emitted EXCEPT SELECT id FROM relayed"):
+            yield f"message {message} was passed over"
+        for (message,) in server.rows("SELECT id FROM relayed EXCEPT ALL SELECT id FROM emitted"):
+            yield f"message {message} was read twice, or never emitted"
+
+    def barriers(self, server):
+        for (saga,) in server.rows("SELECT key FROM effect WHERE what = 'barrier undo'"
+                                   " EXCEPT SELECT key FROM effect WHERE what = 'barrier do'"):
+            yield f"{saga} was undone, and never done"
+        for saga, outcome in server.rows(
+                "SELECT e.key, k.outcome FROM effect AS e JOIN idem_key AS k ON k.scope = 'idem.barrier'"
+                " AND k.key = idem_derive_key('', e.key, '1', 'do') WHERE e.what = 'barrier do' AND k.outcome <> 'completed'"):
+            yield f"{saga} was done, and its barrier is {outcome}"
 
     def accounts(self, server):
         balances = {int(i): int(b) for i, b in server.rows("SELECT id, balance FROM account")}
