@@ -28,7 +28,8 @@ sub lacking_parts
 	return defined $python ? undef : "there are no python3-fastapi, uvicorn, python3-psycopg and python3-psycopg-pool";
 }
 
-# A database shop on the node, and all processes.  cut and seed are those of line.py.
+# A database shop on the node, and all processes.  cut and seed are those of line.py; sql is
+# run when the tables are there.
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -41,7 +42,7 @@ sub new
 	}, $class;
 
 	$node->safe_psql('postgres', 'CREATE DATABASE shop');
-	$node->safe_psql('shop', slurp_file("$dir/schema.sql"));
+	$node->safe_psql('shop', slurp_file("$dir/schema.sql") . ($self->{sql} // ''));
 	$self->start($_) foreach qw(provider first second line);
 	return $self;
 }
