@@ -155,6 +155,106 @@ subtest 'payments' => sub {
 	is(ask('POST', '/payments', { 'Idempotency-Key' => '"later"' }, $payment), 201, 'the retry is done, since the key was freed');
 };
 
+# Begins a payment, and gives a function that waits for its answer.
+sub pay
+{
+	my ($key, $id) = @_;
+
+	return send_in_background('POST', $service->url('first') . '/payments',
+		{ 'Authorization' => 'Bearer ada', 'Idempotency-Key' => "\"$key\"" }, encode_json({ order_id => $id, card => 'tok_visa' }));
+}
+
+sub claim { return $node->safe_psql('shop', "SELECT outcome, fence FROM idem_lookup('$_[0]', 'ada')") }
+sub held { return ok(wait_until(sub { claim($_[0]) eq "in_progress|$_[1]" }), "$_[0] is claimed, with fence $_[1]") }
+
+# As if the time of the lease were over.
+sub end_lease
+{
+	$node->safe_psql('shop', "UPDATE idem_key SET lease_until = clock_timestamp() - interval '1 ms' WHERE key = '$_[0]'");
+}
+
+subtest 'payments at the same time' => sub {
+	my $id = place();
+	my $charges = $service->charges;
+
+	kill 'STOP', $service->{pid}{provider};
+	my $first = pay('slow', $id);
+	held('slow', 1);
+	is(ask('POST', '/payments', { 'Idempotency-Key' => '"slow"' }, { order_id => $id, card => 'tok_visa' }), 409, 'the same');
+	cmp_ok($answer->{headers}{'retry-after'}, '>=', 1, 'may be tried again');
+	cmp_ok($answer->{headers}{'retry-after'}, '<=', 30, 'when the lease is over, at the latest');
+	is(ask('POST', '/payments', { 'Idempotency-Key' => '"other"' }, { order_id => $id, card => 'tok_visa' }), 409, 'another, of the order');
+	is($answer->{headers}{'retry-after'}, undef, 'is refused for good');
+
+	# a process that is slow, and another that takes over
+	end_lease('slow');
+	my $second = pay('slow', $id);
+	held('slow', 2);
+	kill 'CONT', $service->{pid}{provider};
+	my @statuses = map { $_->()->{status} } $first, $second;
+	is("@statuses", '409 201', 'the first has lost its claim, the second ends it');
+	is(ask('POST', '/payments', { 'Idempotency-Key' => '"slow"' }, { order_id => $id, card => 'tok_visa' }), 201, 'its retry');
+	is($answer->{headers}{'idempotent-replayed'}, 'true', 'is a replay');
+	is(scalar $service->charges - $charges, 1, 'one charge');
+
+	# a process that dies, and one that takes over
+	$id = place();
+	kill 'STOP', $service->{pid}{provider};
+	$first = pay('crash', $id);
+	held('crash', 1);
+	$service->kill_process('first');
+	is($first->()->{status}, 599, 'the service dies while it waits for the provider');
+	kill 'CONT', $service->{pid}{provider};
+	$service->start('first');
+	is(ask('POST', '/payments', { 'Idempotency-Key' => '"crash"' }, { order_id => $id, card => 'tok_visa' }), 409, 'the lease holds');
+	end_lease('crash');
+	is(ask('POST', '/payments', { 'Idempotency-Key' => '"crash"' }, { order_id => $id, card => 'tok_visa' }), 201, 'until it is over');
+	is(claim('crash'), 'completed|2', 'by then another has the claim');
+	is(scalar $service->charges - $charges, 2, 'one charge');
+};
+
+subtest 'retries of transactions' => sub {
+	my $orders = rows('orders');
+	my $retries = sub { return $answer->{headers}{'server-timing'} =~ /retries;desc="(\d+)"/ ? $1 : undef };
+
+	$node->safe_psql('shop', q{
+		CREATE SEQUENCE attempt;
+		CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+			$$ BEGIN IF nextval('attempt') <= TG_ARGV[1]::int THEN RAISE 'no' USING ERRCODE = TG_ARGV[0]; END IF; RETURN NEW; END $$});
+	my $failing = sub {
+		$node->safe_psql('shop', "CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION fail('$_[0]', '$_[1]');"
+			. "SELECT setval('attempt', 1, false)");
+		return ask('POST', '/orders', { 'Idempotency-Key' => "\"fail $_[0]\"" }, { items => [ { sku => 'tea', quantity => 1 } ] });
+	};
+	foreach my $state ('40001', '40P01', '57P01')
+	{
+		is($failing->($state, 2), 201, "$state twice");
+		is($retries->(), 2, 'two retries');
+	}
+	is($failing->('40000', 100), 503, '40000, which is not one to retry');
+	is($retries->(), 0, 'no retries');
+	is($failing->('08003', 100), 503, '08003 always');
+	is($retries->(), 5, 'no more than five retries');
+	is($answer->{headers}{'retry-after'}, 1, 'the client may retry');
+	is($failing->('23514', 100), 400, '23514, a refusal');
+	is($failing->('23514', 0), 400, 'is final');
+	is($answer->{headers}{'idempotent-replayed'}, 'true', 'and remembered');
+	is($failing->('42P01', 100), 500, '42P01, a fault of the service');
+	is($answer->{headers}{'retry-after'}, undef, 'that a retry does not mend');
+	is($failing->('42P01', 0), 201, 'frees the key');
+	is(rows('orders') - $orders, 4, 'orders');
+	$node->safe_psql('shop', 'DROP FUNCTION fail CASCADE');
+
+	$node->stop;
+	is(ask('POST', '/orders', { 'Idempotency-Key' => '"away"' }, { items => [ { sku => 'tea', quantity => 1 } ] }), 503, 'no server');
+	is($answer->{headers}{'retry-after'}, 1, 'the client may retry');
+	is(ask('GET', '/'), 200, 'the page is there');
+	$node->start;
+	ok(wait_until(sub { ask('POST', '/orders', { 'Idempotency-Key' => '"away"' }, { items => [ { sku => 'tea', quantity => 1 } ] }) == 201 }),
+		'the server is back');
+	is(rows('orders') - $orders, 5, 'an order');
+};
+
 subtest 'the published policy' => sub {
 	is(ask('GET', '/.well-known/idempotency', { Authorization => '' }), 200, 'for everybody');
 	is(field('lifetime-seconds'), 86400, 'the lifetime of keys');

@@ -13,7 +13,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 ATTEMPTS = 6            # of one transaction
-PATIENCE = 2.0          # seconds to wait for a connection
+PATIENCE = 5.0          # seconds, after which there is no further one
 POLICY = "/.well-known/idempotency"
 
 log = logging.getLogger("uvicorn.error")
@@ -21,7 +21,7 @@ retries = threading.local()     # of the request that this thread answers
 
 pool = ConnectionPool(
     os.environ.get("ORDERS_DATABASE", "dbname=shop user=shop"),
-    min_size=1, max_size=8, timeout=PATIENCE, reconnect_timeout=5, open=False,
+    min_size=1, max_size=8, timeout=1, reconnect_timeout=5, open=False,
     kwargs={"options": "-c lock_timeout=8s -c statement_timeout=20s -c idle_in_transaction_session_timeout=20s"})
 
 
@@ -112,6 +112,7 @@ def transaction(work, *arguments):
     A transaction whose COMMIT was not acknowledged may have committed.  It is run again all
     the same: what it has written is under a key, or harmless when it is written twice.
     """
+    deadline = time.monotonic() + PATIENCE
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with pool.connection() as connection:
@@ -120,7 +121,7 @@ def transaction(work, *arguments):
             state = sqlstate(error)
             if not may_pass(state):
                 raise problem_of(error) from error
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or time.monotonic() > deadline:
                 log.warning("%s after %d attempts", state, attempt)
                 raise Problem(503, headers={"Retry-After": "1"}) from error
             retries.count += 1

@@ -23,10 +23,10 @@ async def read_message(reader):
     for line in head.split(b"\r\n")[1:-2]:
         name, _, value = line.partition(b":")
         fields[name.strip().lower()] = value.strip()
-    length = int(fields.get(b"content-length", b"0"))
-    if b"transfer-encoding" in fields or not 0 <= length <= BODY_LIMIT:
+    length = fields.get(b"content-length", b"0")
+    if b"transfer-encoding" in fields or not length.isdigit() or int(length) > BODY_LIMIT:
         raise ValueError
-    return head, fields, await reader.readexactly(length)
+    return head, fields, await reader.readexactly(int(length))
 
 
 def plain(status):

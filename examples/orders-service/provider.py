@@ -77,14 +77,20 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Provider(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that has gone away will ask again."""
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=8100)
     parser.add_argument("--journal", default="charges.jsonl")
     parser.add_argument("--delay", type=float, default=0)
     options = parser.parse_args()
-    server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
-    server.daemon_threads = True
+    server = Provider(("127.0.0.1", options.port), Handler)
     server.journal = Journal(options.journal)
     server.delay = options.delay
     try:

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(http_cases http_send wait_until);
+our @EXPORT = qw(http_cases http_send send_in_background wait_until);
 
 use constant BOUND => 30;    # seconds for anything to happen
 
