@@ -165,7 +165,13 @@ sub pay
 }
 
 sub claim { return $node->safe_psql('shop', "SELECT outcome, fence FROM idem_lookup('$_[0]', 'ada')") }
-sub held { return ok(wait_until(sub { claim($_[0]) eq "in_progress|$_[1]" }), "$_[0] is claimed, with fence $_[1]") }
+
+sub held
+{
+	my ($key, $fence) = @_;
+
+	return ok(wait_until(sub { claim($key) eq "in_progress|$fence" }), "$key is claimed, with fence $fence");
+}
 
 # As if the time of the lease were over.
 sub end_lease
