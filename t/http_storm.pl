@@ -23,7 +23,7 @@ use constant CLIENTS => 8;
 my $lacking = OrdersService::lacking_parts();
 plan skip_all => $lacking if defined $lacking;
 
-my $orders = $ENV{IDEM_HTTP_ORDERS} // 75;
+my $orders = $ENV{IDEM_HTTP_ORDERS} // 50;
 my $seed = $ENV{IDEM_HTTP_SEED} // time ^ $$;
 my $patience = 60 + $orders;    # seconds for one answer, while everything is killed now and then
 my $end = time + 120 + 2 * $orders;
