@@ -75,16 +75,23 @@ sub client
 			return $got;
 		}
 	};
+	my $order = sub { return encode_json({ items => [ { sku => $_[0] % 2 ? 'tea' : 'cup', quantity => 1 + $_[0] % 5 } ] }) };
 	# half of them go one way, half the other
 	my @numbers = $number % 2 ? (1 .. $orders) : reverse(1 .. $orders);
 	foreach my $n (@numbers)
 	{
-		my $place = encode_json({ items => [ { sku => $n % 2 ? 'tea' : 'cup', quantity => 1 + $n % 5 } ] });
+		my $place = $order->($n);
 		my $id = decode_json($answer->('/orders', "order-$n", $place)->{content})->{id};
 		$answer->('/orders', "order-$n", $place) if rand() < 0.2;
 		my $pay = encode_json({ order_id => $id, card => 'tok_visa' });
 		$answer->('/payments', "pay-$n", $pay);
 		$answer->('/payments', "pay-$n", $pay) if rand() < 0.2;
+	}
+	# and asks on until everything has been killed once
+	until (-e "$dir/enough")
+	{
+		my $n = 1 + int rand $orders;
+		$answer->('/orders', "order-$n", $order->($n));
 	}
 	close $notes;
 	open(my $out, '>', "$dir/tally-$number") or die "$!";
@@ -131,7 +138,7 @@ sub start_server
 # bytes of answers to a client between two kills: some eighty kills at the most, or more where there are more orders
 my $pace = $orders < 75 ? 8 * $orders : 600;
 my $start = time;
-my @turn = qw(service provider server service backend);
+my @turn = qw(service backend provider server service);
 for (my $n = 0; clients_left() && time < $end; $n++)
 {
 	my $what = $turn[ $n % @turn ];
@@ -162,6 +169,7 @@ for (my $n = 0; clients_left() && time < $end; $n++)
 		start_server();
 	}
 	$killed{$what}++;
+	append_to_file("$dir/enough", "$what\n") unless grep { !$_ } values %killed;
 	# until some more answers are there
 	my $size = answers();
 	my $until = time + 3;
