@@ -39,7 +39,8 @@ sub new
 	if ($pid == 0)
 	{
 		# out of the way of each other first
-		my @kept = map { POSIX::dup2(fileno($_->[0]), $_->[1]) } [ $commands, 30 ], [ $answers, 31 ];
+		POSIX::dup2(fileno $commands, 30);
+		POSIX::dup2(fileno $answers, 31);
 		POSIX::dup2(30, 3);
 		POSIX::dup2(31, 4);
 		POSIX::close($_) foreach 30, 31;
@@ -47,8 +48,6 @@ sub new
 		open(STDOUT, '>', "$dir/log");
 		open(STDERR, '>&', \*STDOUT);
 		@ENV{qw(HOME XDG_CONFIG_HOME XDG_CACHE_HOME)} = ($dir) x 3;
-		# perl would close them for the program: they are above $^F
-		fcntl_keep($_) foreach 3, 4;
 		exec(found(), '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
 			'--disable-background-networking', '--disable-component-update', '--disable-sync', '--hide-scrollbars',
 			'--no-proxy-server', "--user-data-dir=$dir/profile", "--window-size=$width,$height",
@@ -67,17 +66,6 @@ sub new
 	$self->call('Emulation.setDeviceMetricsOverride',
 		{ width => $width, height => $height, deviceScaleFactor => 1, mobile => JSON::PP::false });
 	return $self;
-}
-
-# Has a descriptor stay open in the program.
-sub fcntl_keep
-{
-	my ($number) = @_;
-
-	open(my $handle, '+<&=', $number) or return;
-	require Fcntl;
-	fcntl($handle, Fcntl::F_SETFD(), 0);
-	push @main::kept_open, $handle;
 }
 
 sub wait_for
