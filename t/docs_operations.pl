@@ -293,14 +293,26 @@ sql($order->(1));
 $node->wait_for_catchup($standby);
 $standby->stop;
 is(sql($order->(2)), 'inserted|f', 'the primary answers, and its standby is not there');
+# synchronously, a client is not answered for what the standby does not have
+$node->append_conf('postgresql.conf', "synchronous_standby_names = '*'\n");
+$node->reload;
+my $waiting = IPC::Run::start([ 'psql', '-X', '-A', '-t', '-d', $node->connstr('postgres'), '-c', $order->(3) ],
+	'>', \my $answer, '2>', \my $noise);
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'}),
+	'synchronously, a call waits for the standby');
 $node->stop('immediate');
+$waiting->finish;
+is($answer // '', '', 'and its client has no answer that could be lost');
 $standby->start;
 $standby->promote;
 is($standby->safe_psql('postgres', 'SELECT string_agg(id::text, \' \' ORDER BY id) FROM orders WHERE id > 100'), '101',
 	'promoted, it lacks the last row');
 is($standby->safe_psql('postgres', $order->(1)), 'inserted|t', 'it answers for those that it has');
-is($standby->safe_psql('postgres', $order->(2)), 'inserted|f', 'a retry does the rest again');
-is($standby->safe_psql('postgres', $order->(2)), 'inserted|t', 'once');
+foreach my $lost (2, 3)
+{
+	is($standby->safe_psql('postgres', $order->($lost)), 'inserted|f', 'a retry does the rest again');
+	is($standby->safe_psql('postgres', $order->($lost)), 'inserted|t', 'once');
+}
 
 # A library that is preloaded must be there.
 $standby->append_conf('postgresql.conf', "shared_preload_libraries = 'idem_removed'\n");

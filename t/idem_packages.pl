@@ -1,5 +1,5 @@
 # What a release is made of: META.json is valid by PGXN's specification, all files tell
-# of one version, the archives of a commit are the same bytes whoever makes them, PGXN's
+# of one version, the archives of a commit are the same bytes on every machine, PGXN's
 # client installs from one, and what a build server would run is what anybody runs.
 # Debian's packages are built and tried out by scripts/package.
 use strict;
@@ -87,7 +87,7 @@ like(slurp_file("$top/CHANGELOG.md"), qr/^## \Q$control\E\b/m, 'CHANGELOG.md has
 is(slurp_file("$top/debian/control"), slurp_file("$top/debian/control.in") =~ s/PGVERSION/15/gr,
 	'debian/control is as debian/control.in says');
 
-# Whoever looks at what a build server runs knows what to run.
+# What a build server runs can be run by anybody.
 foreach my $file (glob "$top/.github/workflows/*.yml")
 {
 	my $text = slurp_file($file);

@@ -1,6 +1,6 @@
 # Recovery to an earlier time, as docs/recovery.md says: what was done in the database
 # is undone together with its keys, what was done outside is adopted and not done
-# again, and a holder of before is told that its claim is lost.  Without these steps the
+# again, and a holder of before gets the error that its claim is lost.  Without these steps the
 # dangers are there that the page warns of.
 use strict;
 use warnings;
@@ -142,7 +142,7 @@ is($psql->(q{SELECT count(*) FROM idem_key WHERE expires_at <= clock_timestamp()
 	'what was live at the target time is live');
 is(upsert_on($server, 'brief', 5), 'inserted|t', 'and replays, although its time was over');
 $psql->(shown('UPDATE idem_key SET fence'));
-is(complete_on($server, 'open', 1), 'ID002', 'a holder of before is told that its claim is lost');
+is(complete_on($server, 'open', 1), 'ID002', 'a holder of before has lost its claim');
 $psql->(shown('CREATE TABLE provider') . shown('CREATE FUNCTION adopt.*?^END \$\$'));
 $psql->(qq{INSERT INTO provider VALUES ('$_', '{"key": "$_"}', '{"charge": "$charged{$_}"}')}) foreach sort keys %charged;
 is($psql->(shown('SELECT p\.key, k\.outcome')), "late|\nopen|in_progress\npassed|in_progress\nunknown|",
