@@ -48,6 +48,10 @@ def ticks(highest):
     return [0, size]
 
 
+def _tick(value):
+    return f"{value:,.6g}".replace(",", THIN)
+
+
 def _lines(rates, x_of, top):
     """A line for each stretch without a gap; a point that stands alone is a short one."""
     stretches, current = [], []
@@ -90,7 +94,7 @@ def draw(title, series, samples):
                    for y in (HEIGHT * (1 - t / top) for t in axis))
     lines = "".join(f'<polyline class="c{colour[s.name]}" points="{points}"/>'
                     for s in reversed(moving) for points in _lines(s.rates, x_of, top))
-    labels = "".join(f'<span style="top:{100 * (1 - t / top):.2f}%">{text(f"{t:,.6g}".replace(",", THIN))}</span>' for t in axis)
+    labels = "".join(f'<span style="top:{100 * (1 - t / top):.2f}%">{text(_tick(t))}</span>' for t in axis)
     with_day = last - first > 86400
     marks = [first, (first + last) / 2, last] if last > first else [last]
     clock = "".join(f"<span>{text(_clock(t, with_day))}</span>" for t in marks)
@@ -117,6 +121,7 @@ def _hover(moving, times, x_of):
         right = x_of(place) if place + 1 == len(times) else (x_of(place) + x_of(place + 1)) / 2
         values = "".join(f"&#10;{text(s.name)}: {text(rate(s.rates[place]))}/s"
                          for s in moving if s.rates[place] is not None)
-        strips.append(f'<rect class="strip" x="{left:.1f}" width="{max(right - left, 1):.1f}" y="0" height="{HEIGHT}">'
+        width = max(right - left, 1)
+        strips.append(f'<rect class="strip" x="{left:.1f}" width="{width:.1f}" y="0" height="{HEIGHT}">'
                       f'<title>{text(_clock(t, False))}{values}</title></rect>')
     return "".join(strips)

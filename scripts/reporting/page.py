@@ -75,7 +75,9 @@ def _value(check, form=": {}"):
 def _tiles(counters):
     """What a glance is for: how many retries were saved, and who misuses keys."""
     new, replayed = counters.get("key_new", 0), counters.get("key_replayed", 0)
-    share = f"{100 * replayed / (new + replayed):.1f} % of calls with a key" if replayed else "calls with a key that was there"
+    share = "calls with a key that was there"
+    if replayed:
+        share = f"{100 * replayed / (new + replayed):.1f} % of calls with a key"
     shown = ((replayed, "retries saved", share, False),
              (new, "requests", "done, and remembered", False),
              (counters.get("key_mismatch"), "mismatches", "a key used for another request", True),
@@ -89,7 +91,8 @@ def _tiles(counters):
 
 def _charts(samples):
     if len(samples) < 2:
-        return '<p class="card empty">Two samples make the first line: let it run longer, or again with the same file.</p>'
+        return '<p class="card empty">Two samples make the first line: let it run longer, or again with ' \
+            'the same file.</p>'
     names = list(dict.fromkeys(name for s in samples for name in s["counters"]))
     drawn, known, resting = [], set(), []
     for title, words in FAMILIES + (("Others", None),):

@@ -77,10 +77,18 @@ def saga_bar(saga, now, oldest):
     stuck = saga["status"] == "stuck"
     if saga["deadline"] is not None:
         left = saga["deadline"] - now
-        words = f"{span(age)} old, {span(left)} to its deadline" if left >= 0 else f"{span(age)} old, {span(-left)} past its deadline"
+        words = f"{span(age)} old, {span(abs(left))} {'to' if left >= 0 else 'past'} its deadline"
         share = age / max(saga["deadline"] - saga["started"], 0.001) / 2
         return _bar(share, "critical" if stuck else "ok" if left >= 0 else "warning", words, True)
     return _bar(age / max(oldest, 0.001), "critical" if stuck else "ok", f"{span(age)} old", False)
+
+
+def _error(error, options):
+    if error is None:
+        return '<span class="none">none</span>'
+    if options.hide_keys:
+        return '<span class="none">hidden</span>'
+    return f'<bdi title="{text(error)}">{text(short(error, 80))}</bdi>'
 
 
 def _progress(saga):
@@ -100,14 +108,13 @@ def sagas(found, now, options):
     tones = {"stuck": "critical", "compensating": "warning"}
     rows = []
     for saga in shown:
-        error = saga["error"]
+        error, tone = saga["error"], tones.get(saga["status"], "ok")
         rows.append("<tr>"
                     + _cell("Saga", _name(saga["saga"], options))
                     + _cell("Scope", _name(saga["scope"], options))
-                    + _cell("Status", f'<span class="pill {tones.get(saga["status"], "ok")}">{text(saga["status"])}</span>')
+                    + _cell("Status", f'<span class="pill {tone}">{text(saga["status"])}</span>')
                     + _cell("Steps", text(_progress(saga)))
                     + _cell("Age", saga_bar(saga, now, oldest))
-                    + _cell("Error", '<span class="none">none</span>' if not error else '<span class="none">hidden</span>'
-                            if options.hide_keys else f'<bdi title="{text(error)}">{text(short(error, 80))}</bdi>')
+                    + _cell("Error", _error(error, options))
                     + "</tr>")
     return _table(("Saga", "Scope", "Status", "Steps", "Age", "Error"), rows) + more
