@@ -182,6 +182,16 @@ ALTER SEQUENCE idem_outbox_id_seq RENAME TO elsewhere;
 SELECT idem_emit('test f', '4');
 ALTER SEQUENCE elsewhere RENAME TO idem_outbox_id_seq;
 
+-- Nor is an era that no cluster comes to.
+INSERT INTO idem_outbox VALUES ('18446744073709551615', -5, now(), 2147483647, 'test h', NULL, '1');
+SELECT payload FROM idem_outbox_read('test h', 'test h');
+DELETE FROM idem_outbox WHERE topic = 'test h';
+BEGIN;
+INSERT INTO idem_outbox_position VALUES ('1', 1, now(), 2147483647, 'test i', 'test i');
+ALTER TABLE idem_outbox_era RESET (fillfactor);
+SELECT idem_emit('test i', '1');
+ROLLBACK;
+
 DELETE FROM idem_outbox WHERE topic LIKE 'test %';
 DELETE FROM idem_outbox_position WHERE topic LIKE 'test %';
 SET client_min_messages = warning;

@@ -26,8 +26,6 @@
 #include "run/simple_dml.h"
 #include "run/spi_own.h"
 
-#define ERA_BITS		44		/* ids of an era: fits in what JavaScript
-								 * takes for an integer until era 512 */
 #define MAX_KEY_LENGTH	1024	/* bytes */
 #define SEQUENCE		"idem_outbox_id_seq"
 
@@ -67,7 +65,7 @@ new_id(int32 era)
 
 	if (!OidIsValid(sequence))
 		idem_catalog_error_altered("sequence", SEQUENCE);
-	return ((int64) (era - 1) << ERA_BITS) + nextval_internal(sequence, false);
+	return ((int64) (era - 1) << IDEM_OUTBOX_ERA_BITS) + nextval_internal(sequence, false);
 }
 
 static void

@@ -131,6 +131,14 @@ look_at_position(HeapTuple row, TupleDesc desc, void *state)
 		*last = place;
 }
 
+/* Raises 55000 for an era that no cluster comes to: somebody has written it. */
+static void
+check_era(int32 era)
+{
+	if (era < 1 || era > (PG_INT64_MAX >> IDEM_OUTBOX_ERA_BITS))
+		idem_catalog_error_altered("table", "idem_outbox_era");
+}
+
 /* Has a transaction of this cluster had that number? */
 static bool
 is_known_xid(uint64 xid)
@@ -151,6 +159,8 @@ find_era(Era *last)
 	for_each_row(idem_catalog()->outbox_era_table, look_at_era, last);
 	for_each_row(idem_catalog()->outbox_position_table, look_at_position,
 				 &furthest);
+	if (last->era != 0 || furthest.era != 0)
+		check_era(Max(last->era, furthest.era));
 	if (furthest.era > last->era)
 		return furthest.era + 1;
 	if (last->era == 0 || last->system != (int64) GetSystemIdentifier() ||
@@ -242,6 +252,8 @@ idem_outbox_era_begin(int32 after)
 {
 	Datum		args[3];
 
+	if (after != 0)
+		check_era(after);
 	args[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[2] = Int32GetDatum(after + 1);
