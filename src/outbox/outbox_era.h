@@ -8,9 +8,9 @@
 
 #include "access/transam.h"
 
-#define IDEM_OUTBOX_ERA_BITS	44	/* of an id that count within its era: fits
-									 * in what JavaScript takes for an integer
-									 * until era 512 */
+#define IDEM_OUTBOX_ERA_BITS	44	/* of an id that count within its era:
+									 * fits in what JavaScript takes for an
+									 * integer until era 512 */
 
 extern int32 idem_outbox_era(bool wait);
 extern int32 idem_outbox_era_begin(int32 after);
