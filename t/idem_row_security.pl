@@ -29,6 +29,7 @@ $node->safe_psql('shop', "CREATE EXTENSION idem; $EveryCall::schema" . q{
 	GRANT INSERT (name) ON idem_machine TO regress_app;
 	GRANT INSERT (consumer) ON idem_consumer TO regress_app;
 	GRANT INSERT (scope) ON idem_scope TO regress_app;
+	GRANT INSERT (topic), SELECT ON idem_outbox TO regress_app;
 	GRANT SELECT ON ALL TABLES IN SCHEMA public TO regress_reader;
 }, @as_owner);
 my @tables = split /\n/, $node->safe_psql('shop',
