@@ -48,6 +48,9 @@ OBJS = \
 	src/execute/execute.o \
 	src/execute/jsonb_receiver.o \
 	src/execute/params.o \
+	src/health/audit.o \
+	src/health/audit_keys.o \
+	src/health/audit_rows.o \
 	src/health/claims_view.o \
 	src/health/health.o \
 	src/health/health_lease.o \
@@ -101,6 +104,7 @@ OBJS = \
 	src/purge/purge_delete.o \
 	src/purge/purge_launcher.o \
 	src/purge/purge_leases.o \
+	src/purge/purge_note.o \
 	src/purge/purge_worker.o \
 	src/run/committed_row.o \
 	src/run/definition.o \

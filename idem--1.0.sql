@@ -34,7 +34,7 @@
 --   Testing              idem_check
 --   Purging              idem_purge, idem_worker_start, idem_worker_stop
 --   Figures              views idem_stats, idem_health, idem_claims;
---                        idem_stats_reset
+--                        idem_stats_reset, idem_audit
 --   Other types          the same functions for keys as uuid, for states as text
 --                        and as an enum
 --   Internal             what only idem's own statements and tables call
@@ -1816,6 +1816,33 @@ COMMENT ON COLUMN @extschema@.idem_claims.request IS
 'what the claim was made for; null for those who only monitor';
 REVOKE ALL ON TABLE @extschema@.idem_claims FROM PUBLIC;
 GRANT SELECT ON TABLE @extschema@.idem_claims TO PUBLIC;
+
+CREATE TYPE @extschema@.idem_audit_result AS (
+	target regclass,
+	finding text,
+	id jsonb,
+	key text,
+	detail text
+);
+COMMENT ON TYPE @extschema@.idem_audit_result IS
+'what idem_audit() answers';
+COMMENT ON COLUMN @extschema@.idem_audit_result.target IS
+'table';
+COMMENT ON COLUMN @extschema@.idem_audit_result.finding IS
+'unknown_state, version_behind, never_validated, row_gone or broken_trigger';
+COMMENT ON COLUMN @extschema@.idem_audit_result.id IS
+'primary key of the row';
+COMMENT ON COLUMN @extschema@.idem_audit_result.key IS
+'idempotency key whose row is gone';
+COMMENT ON COLUMN @extschema@.idem_audit_result.detail IS
+'what was found, for people';
+
+CREATE FUNCTION @extschema@.idem_audit(target regclass DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_audit_result
+AS 'MODULE_PATHNAME', 'idem_audit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_audit(regclass) IS
+'look for rows that machine, version or history do not fit, and for keys whose row is gone, in a table or in all that follow a machine';
 
 --
 -- Other types: functions from above once more, for an argument of another type

@@ -40,7 +40,7 @@ def environment(synchronous_commit):
 def script_of(files, keys, replaced):
     text = ""
     for name in files:
-        with open(f"{BENCH}/{name}") as file:
+        with open(os.path.join(BENCH, name)) as file:
             text += file.read()
     for what, by in {":key": KEYS[keys], **replaced}.items():
         text = text.replace(what, by)

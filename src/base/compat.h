@@ -132,6 +132,13 @@
 	ExecCheckRTPerms((statement)->rtable, true)
 #endif
 
+/* Makes a description of rows, whose columns are filled in, ready for use. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_FINISH_DESC(desc)		TupleDescFinalize(desc)
+#else
+#define IDEM_FINISH_DESC(desc)		((void) (desc))
+#endif
+
 /* Reads the rows between two places. */
 #if PG_VERSION_NUM >= 190000
 #define IDEM_BEGIN_TID_RANGE(rel, snapshot, first, last) \

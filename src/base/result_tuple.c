@@ -55,6 +55,7 @@ column_type(const char *name, Oid outcome_type)
 		{"since", TIMESTAMPTZOID},
 		{"saga", TEXTOID}, {"work", TEXTOID}, {"status", TEXTOID},
 		{"step", INT4OID}, {"undo", BOOLOID},
+		{"target", REGCLASSOID}, {"finding", TEXTOID}, {"detail", TEXTOID},
 	};
 
 	if (strcmp(name, "outcome") == 0)

@@ -39,22 +39,23 @@ typedef struct Survey
 	StringInfoData unfit;		/* tables that cannot hold states added */
 } Survey;
 
-/* Does a trigger name the machine in its arguments? */
+/* Does a trigger name the machine (NULL: any) in its arguments? */
 static bool
 names_machine(HeapTuple trigger, TupleDesc desc, const char *machine)
 {
 	bool		isnull;
 	Datum		args = heap_getattr(trigger, Anum_pg_trigger_tgargs, desc, &isnull);
 	bytea	   *bytes = DatumGetByteaPP(args);
-	int			length = strlen(machine) + 1;
+	int			length = machine == NULL ? 0 : strlen(machine) + 1;
 
 	/* each argument ends in a zero byte */
-	return VARSIZE_ANY_EXHDR(bytes) >= length &&
-		memcmp(VARDATA_ANY(bytes), machine, length) == 0;
+	return machine == NULL || (VARSIZE_ANY_EXHDR(bytes) >= length &&
+							   memcmp(VARDATA_ANY(bytes), machine, length) == 0);
 }
 
 /*
- * The OIDs of the tables that follow a machine, partitions left out, in order.
+ * The OIDs of the tables that follow a machine (NULL: any), partitions left out, in
+ * order.
  * They are read under a snapshot of the moment, as catalogs are.
  */
 static List *
@@ -78,6 +79,13 @@ find_followers(const char *machine)
 	table_close(rel, AccessShareLock);
 	list_sort(followers, list_oid_cmp);
 	return followers;
+}
+
+/* The OIDs of the tables that follow any machine, partitions left out, in order. */
+List *
+idem_attached_tables_all(void)
+{
+	return find_followers(NULL);
 }
 
 /* Their names, for people. */

@@ -7,6 +7,7 @@
 
 #include "machine/machine_parse.h"
 
+extern List *idem_attached_tables_all(void);
 extern List *idem_attached_tables_working(const char *machine);
 extern const char *idem_attached_tables_names(List *followers);
 extern void idem_attached_tables_check(const IdemMachineDefinition *definition,

@@ -41,10 +41,10 @@
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
 #include "purge/purge_leases.h"
+#include "purge/purge_note.h"
 #include "run/spi_own.h"
 #include "saga/saga_purge.h"
 #include "stats/stats_counter.h"
-#include "stats/stats_shared.h"
 
 PG_FUNCTION_INFO_V1(idem_purge);
 
@@ -374,43 +374,13 @@ idem_purge_pass_over(IdemPurge *purge)
 	next_table(purge);
 }
 
-/*
- * What a pass of the worker leaves behind it that is past its time: the end of the
- * first such row, or a time before that; 0 if nothing.
- */
-static TimestampTz
-oldest_left(const IdemPurge *purge)
+/* How long the rows of a table are kept past the time in their column, in seconds. */
+int
+idem_purge_kept_s(int table)
 {
-	TimestampTz oldest = 0;
+	const Store *store = &stores[table];
 
-	for (int i = 0; i < IDEM_PURGE_TABLES; i++)
-	{
-		const IdemPurgeTable *table = &purge->tables[i];
-		const Store *store = &stores[i];
-		int			turn = (i - purge->table + IDEM_PURGE_TABLES) % IDEM_PURGE_TABLES;
-		TimestampTz end = table->watermark;
-
-		/* those that it has not done with, or that it could do nothing with */
-		if (turn >= purge->left && !table->in_use && table->failures == 0)
-			continue;
-		if (table->begun == 0 || TIMESTAMP_NOT_FINITE(end))
-			continue;
-		if (store->kept_s != NULL)
-			end += Max(*store->kept_s, 0) * USECS_PER_SEC;
-		if (end < purge->now && (oldest == 0 || end < oldest))
-			oldest = end;
-	}
-	return oldest;
-}
-
-/* Notes for idem_health what a pass of the worker, or of a session, has found. */
-void
-idem_purge_note(const IdemPurge *purge)
-{
-	IdemStatsPass pass = {.ended = GetCurrentTimestamp()};
-
-	pass.oldest = oldest_left(purge);
-	idem_stats_shared_set_pass(&pass);
+	return store->kept_s == NULL ? 0 : Max(*store->kept_s, 0);
 }
 
 /* Deletes rows of the table that a pass of a session has reached. */
@@ -470,7 +440,7 @@ idem_purge(PG_FUNCTION_ARGS)
 	}
 	/* where that was all: a session has no watermark to tell of the rest */
 	if (purge.purged < max_rows)
-		idem_purge_note(&purge);
+		idem_purge_note_pass(&purge);
 	/* reads that must not make a serializable transaction fail */
 	if (!IsolationIsSerializable())
 		idem_purge_leases_look();

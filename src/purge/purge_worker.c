@@ -35,6 +35,7 @@
 #include "purge/bgworker.h"
 #include "purge/purge.h"
 #include "purge/purge_leases.h"
+#include "purge/purge_note.h"
 #include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
@@ -328,7 +329,7 @@ purge_database(IdemPurge *purge)
 	if (visit == IDEM_VISIT_UNFINISHED || visit == IDEM_VISIT_FINISHED)
 	{
 		log_pass(purge, began);
-		idem_purge_note(purge);
+		idem_purge_note_pass(purge);
 		if (!ShutdownRequestPending)
 			look_at_leases();
 	}

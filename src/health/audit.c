@@ -1,0 +1,167 @@
+/*
+ * audit.c
+ *	  SQL: idem_audit(), which looks for what should not be.
+ *
+ * Rows are read by statements of the caller's that run no code but the server's, so
+ * nothing is told that the caller could not read, and a table's owner can have nothing
+ * run with the caller's rights.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/reltrigger.h"
+#include "utils/tuplestore.h"
+
+#include "base/catalog.h"
+#include "base/error.h"
+#include "base/result_tuple.h"
+#include "health/audit.h"
+#include "machine/attached_tables.h"
+#include "table/attachment.h"
+#include "table/partition_root.h"
+#include "table/target_check.h"
+
+PG_FUNCTION_INFO_V1(idem_audit);
+
+#define COLUMNS		5
+
+/* Adds a row to the answer; id and key may be NULL. */
+void
+idem_audit_found(const IdemAudit *audit, const char *finding, Jsonb *id,
+				 const char *key, const char *detail)
+{
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {false};
+
+	values[0] = ObjectIdGetDatum(RelationGetRelid(audit->rel));
+	values[1] = CStringGetTextDatum(finding);
+	nulls[2] = id == NULL;
+	if (id != NULL)
+		values[2] = JsonbPGetDatum(id);
+	nulls[3] = key == NULL;
+	if (key != NULL)
+		values[3] = CStringGetTextDatum(key);
+	values[4] = CStringGetTextDatum(detail);
+	tuplestore_putvalues(audit->result->setResult, audit->result->setDesc, values,
+						 nulls);
+}
+
+/*
+ * Can the triggers of a table work that name machines?  Anybody may make one, and
+ * one that cannot is not to keep other tables from being looked at.
+ */
+static bool
+triggers_work(Relation rel)
+{
+	/* first: the look-up may rebuild the triggers of an open relation */
+	Oid			function = idem_catalog()->lifecycle;
+	AttrNumber	version = InvalidAttrNumber;
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+		IdemAttachment attachment;
+
+		if (trigger->tgfoid != function)
+			continue;
+		if (!idem_attachment_try(&attachment, rel, trigger) ||
+			(version != InvalidAttrNumber && version != attachment.version))
+			return false;
+		version = attachment.version;
+	}
+	return true;
+}
+
+/* Looks at a table, which is open.  Raises 42P10 where it has no primary key. */
+static void
+look_at(Relation rel, ReturnSetInfo *result)
+{
+	IdemAudit	audit = {.rel = rel, .result = result};
+
+	idem_unique_index_need_primary(&audit.key, rel);
+	if (!triggers_work(rel))
+	{
+		idem_audit_found(&audit, "broken_trigger", NULL, NULL,
+						 "A trigger on idem_lifecycle() names no column for states or for the version, so every write fails: call idem_detach() and idem_attach() again.");
+		return;
+	}
+	audit.attachments = idem_attachment_all(rel, false);
+	audit.managed = idem_attachment_columns(rel);
+	audit.recorded = idem_attachment_records(rel, NULL);
+	if (audit.attachments != NIL)
+		idem_audit_rows(&audit);
+	if (audit.recorded)
+		idem_audit_keys(&audit);
+}
+
+static bool
+may_read(Oid table)
+{
+	return pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Looks at all tables that follow a machine and that the caller may read. */
+static void
+look_at_all(ReturnSetInfo *result)
+{
+	ListCell   *lc;
+
+	foreach(lc, idem_attached_tables_all())
+	{
+		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		IdemUniqueIndex key;
+
+		CHECK_FOR_INTERRUPTS();
+		if (rel == NULL)
+			continue;
+		if (may_read(RelationGetRelid(rel)) && !RELATION_IS_OTHER_TEMP(rel) &&
+			idem_unique_index_primary(&key, rel))
+			look_at(rel, result);
+		relation_close(rel, AccessShareLock);
+	}
+}
+
+/*
+ * idem_audit(target regclass)
+ *		-> setof (target regclass, finding text, id jsonb, key text, detail text)
+ *
+ * What should not be in a table, or in all tables that follow a machine and that the
+ * caller may read.  Raises 42501 where the caller may not read the table, 42P01 and
+ * 42809 for what is no table, 42P10 for want of a primary key.
+ */
+Datum
+idem_audit(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Relation	rel;
+
+	idem_result_tuple_begin_set(fcinfo, COLUMNS);
+	if (PG_ARGISNULL(0))
+	{
+		look_at_all(result);
+		return (Datum) 0;
+	}
+
+	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	if (rel == NULL)
+		idem_error_no_relation(PG_GETARG_OID(0));
+	if (rel->rd_rel->relispartition)
+	{
+		Oid			root = idem_partition_root(RelationGetRelid(rel));
+
+		relation_close(rel, AccessShareLock);
+		rel = relation_open(root, AccessShareLock);
+	}
+	idem_target_check_kind(rel, IDEM_TARGET_HISTORY);
+	if (!may_read(RelationGetRelid(rel)))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   RelationGetRelationName(rel));
+	look_at(rel, result);
+	relation_close(rel, AccessShareLock);
+	return (Datum) 0;
+}
