@@ -88,6 +88,20 @@ SELECT idem_advance('counted', 't', 0, 1, 2, epoch => 2);
 SELECT idem_advance('counted', 't', 0, 25, 29, epoch => 1);
 SELECT * FROM counted;
 
+-- Sagas.
+SELECT idem_saga_start('counted', '[{"do": "counted", "undo": "not counted", "attempts": 1}, {"do": "x"}]', scope => 'counted');
+SELECT idem_saga_done(key, fence) FROM idem_saga_claim(ARRAY['counted'], scope => 'counted');
+SELECT idem_saga_cancel('counted', scope => 'counted');
+SELECT idem_saga_fail(key, fence, NULL) FROM idem_saga_claim(ARRAY['not counted'], scope => 'counted');
+SELECT idem_saga_resolve('counted', 1, 'undone', scope => 'counted');
+SELECT idem_saga_start('counted 2', '[{"do": "counted"}]', scope => 'counted');
+SELECT idem_saga_done(key, fence) FROM idem_saga_claim(ARRAY['counted'], scope => 'counted');
+SELECT * FROM counted;
+SELECT severity, value FROM idem_health WHERE "check" = 'saga_stuck';
+DELETE FROM idem_saga_step WHERE scope = 'counted';
+DELETE FROM idem_saga WHERE scope = 'counted';
+DELETE FROM idem_key WHERE scope = 'idem.saga' AND request->>'scope' = 'counted';
+
 -- Purging.  The worker may come before.
 INSERT INTO idem_message (expires_at, consumer, message_id)
 SELECT now() - interval '1 hour', 'counted', 'old' || i FROM generate_series(1, 5) AS i;

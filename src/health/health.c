@@ -116,6 +116,14 @@ check_mismatches(const IdemHealth *health, IdemFinding *finding)
 }
 
 static void
+check_stuck_sagas(const IdemHealth *health, IdemFinding *finding)
+{
+	check_zero(IDEM_COUNT_SAGA_STUCK, IDEM_HEALTH_CRITICAL,
+			   _("A step of a saga has had all its attempts, and there is no way on. See idem_saga_work where status is 'stuck', mend the cause, and decide by idem_saga_resolve(); then idem_stats_reset()."),
+			   finding);
+}
+
+static void
 check_stale_fences(const IdemHealth *health, IdemFinding *finding)
 {
 	check_zero(IDEM_COUNT_KEY_STALE_FENCE, IDEM_HEALTH_WARNING,
@@ -152,7 +160,7 @@ static const struct
 	{"stuck_lease", idem_health_lease},
 	{"key_mismatch", check_mismatches},
 	{"stale_fence", check_stale_fences},
-	/* sagas: that none is stuck stands here */
+	{"saga_stuck", check_stuck_sagas},
 	{"lost_acks", check_losses},
 	{"ttl", check_ttl},
 	{"counters", check_counters},

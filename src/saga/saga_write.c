@@ -28,6 +28,7 @@
 #include "run/usercontext.h"
 #include "saga/saga_rules.h"
 #include "saga/saga_write.h"
+#include "stats/stats_counter.h"
 #include "table/pk_json.h"
 
 #define INITIAL_VERSION	1
@@ -188,6 +189,7 @@ idem_saga_write_insert(const IdemSaga *saga)
 				 idem_saga_rules_status(saga->status));
 	for (int i = 0; i < saga->nsteps; i++)
 		insert_one_step(saga, &saga->steps[i]);
+	idem_stats_counter_hit(IDEM_COUNT_SAGA_STARTED);
 	return true;
 }
 
@@ -232,6 +234,20 @@ run_update(IdemStatement *statement, size_t table, Datum *args, const bool *isnu
 	place->xmin = GetCurrentTransactionId();
 }
 
+/* Counts what a saga has come to. */
+static void
+count(const IdemSaga *saga)
+{
+	if (saga->status == saga->stored)
+		return;
+	if (saga->status == IDEM_SAGA_COMPLETED)
+		idem_stats_counter_hit(IDEM_COUNT_SAGA_COMPLETED);
+	else if (saga->status == IDEM_SAGA_COMPENSATED)
+		idem_stats_counter_hit(IDEM_COUNT_SAGA_COMPENSATED);
+	else if (saga->status == IDEM_SAGA_STUCK)
+		idem_stats_counter_hit(IDEM_COUNT_SAGA_STUCK);
+}
+
 static void
 write_saga(IdemSaga *saga, const IdemSagaCall *call)
 {
@@ -250,6 +266,7 @@ write_saga(IdemSaga *saga, const IdemSagaCall *call)
 	args[9] = PointerGetDatum(saga->scope);
 	run_update(&update_saga, offsetof(IdemCatalog, saga_table), args, isnull, saga,
 			   call, &saga->place);
+	count(saga);
 	saga->stored = saga->status;
 }
 

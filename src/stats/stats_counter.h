@@ -34,7 +34,11 @@ typedef enum IdemCounter
 	IDEM_COUNT_MESSAGE_LATE,
 	IDEM_COUNT_MESSAGE_GAP,
 	IDEM_COUNT_MESSAGE_STALE_EPOCH,
-	/* sagas: theirs stand here */
+	/* sagas: each time that one comes to be so */
+	IDEM_COUNT_SAGA_STARTED,
+	IDEM_COUNT_SAGA_COMPLETED,
+	IDEM_COUNT_SAGA_COMPENSATED,
+	IDEM_COUNT_SAGA_STUCK,
 	/* purging */
 	IDEM_COUNT_PURGE_ROWS,
 	IDEM_COUNT_PURGE_BATCHES,
