@@ -20,6 +20,11 @@ HURTS = ("upkeep", "purge", "terminate", "cancel", "lose", "timeouts", "crash", 
 ALWAYS = ("57014", "55P03")
 
 
+# With those of sagas, which stepped schedules have not.
+FREE_TABLES = {**TABLES, "idem_saga": ("idem_saga_pkey", "idem_saga_expires_at_idx"),
+               "idem_saga_step": ("idem_saga_step_pkey", "idem_saga_step_due_idx")}
+
+
 class Lost(Exception):
     pass
 
@@ -315,8 +320,9 @@ class Round:
         if "purge" in self.plan["hurts"] and self.rng.random() < 0.4:
             return purge(self.rng, 0, 0).sql
         if "stir" in self.plan["hurts"]:
-            # the rows of keys in another order
-            return self.rng.choice([f"CLUSTER idem_key USING {index}" for index in TABLES["idem_key"]])
+            # the rows of keys, or of sagas, in another order
+            table = self.rng.choice(("idem_key", "idem_saga", "idem_saga_step"))
+            return f"CLUSTER {table} USING {self.rng.choice(FREE_TABLES[table])}"
         if "upkeep" in self.plan["hurts"]:
             return Upkeep.generate(self.rng)["sql"]
         return None

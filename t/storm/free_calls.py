@@ -16,11 +16,13 @@ CREATE TABLE effect (what text, key text);
 CREATE TABLE applied (part int, "offset" bigint);
 CREATE TABLE emitted (id text);
 CREATE TABLE relayed (id text);
+CREATE TABLE saga_effect (saga text, step int, undo boolean);
 GRANT INSERT (topic), SELECT ON idem_outbox TO alice, bob, carol;
 """
 READY = 1000                    # claims made in one transaction
 RESET = """DELETE FROM thing; DELETE FROM effect; DELETE FROM applied; DELETE FROM emitted; DELETE FROM relayed;
-DELETE FROM idem_outbox; DELETE FROM idem_outbox_position;"""
+DELETE FROM idem_outbox; DELETE FROM idem_outbox_position;
+DELETE FROM saga_effect; DELETE FROM idem_saga_step; DELETE FROM idem_saga;"""
 MAKE_READY = f"""
 SET ROLE alice;
 SELECT count(idem_claim('ready ' || i, lease => '1 day')) FROM generate_series(0, {READY - 1}) AS i;
@@ -352,6 +354,52 @@ def history(rng, front, me):
     return Request(f"SELECT version, from_state, to_state FROM idem_history('job', {row})", facts=facts)
 
 
+WORKS = "ARRAY['do', 'undo'], scope => 'storm'"
+
+
+def saga_start(rng, front, me):
+    """Two of three steps can be undone; every third saga has a pivot."""
+    n = number(rng, front)
+    steps = [{"do": "do", "undo": "undo", "attempts": 3, "backoff": "1ms", "cap": "5ms"},
+             {"do": "do", "attempts": 3, "backoff": "1ms", "cap": "5ms", "pivot": n % 3 == 0},
+             {"do": "do", "undo": "undo", "attempts": 3, "backoff": "1ms", "cap": "5ms"}]
+    return Request(
+        f"SELECT replayed FROM idem_saga_start('saga {n}', {literal(json.dumps(steps))}, scope => 'storm')",
+        facts=lambda rows: [("started" if rows[0][0] == "f" else "found", f"saga {n}", None)],
+        possible=[("started", f"saga {n}")])
+
+
+def saga_work(rng, front, me):
+    """A step and its record are one transaction."""
+    return Request(
+        f"""WITH c AS MATERIALIZED (SELECT * FROM idem_saga_claim({WORKS}, max => {rng.randrange(1, 4)})),
+            d AS MATERIALIZED (SELECT saga, step, undo, idem_saga_done(key, fence, '1') FROM c)
+            INSERT INTO saga_effect SELECT saga, step, undo FROM d RETURNING saga""", same=False)
+
+
+def saga_fail(rng, front, me):
+    retry = rng.choice(("true", "false"))
+    return Request(f"""SELECT idem_saga_fail(key, fence, '"no"', {retry}, '1 ms') IS NOT NULL
+                       FROM idem_saga_claim({WORKS}) WHERE NOT undo OR {retry}""",
+                   facts=lambda rows: [("true", "a status", row[0]) for row in rows], same=False)
+
+
+def saga_leave(rng, front, me):
+    """A worker that does not come back."""
+    return Request(f"SELECT count(*) FROM idem_saga_claim({WORKS}, lease => '1 ms')", same=False)
+
+
+def saga_cancel(rng, front, me):
+    return Request(f"SELECT idem_saga_cancel('saga {number(rng, front)}', '\"storm\"', 'storm')",
+                   errors=("ID201", "ID205"))
+
+
+def saga_resolve(rng, front, me):
+    verdict = rng.choice(("retry", "retry", "skip"))
+    return Request(f"SELECT idem_saga_resolve(saga, step, '{verdict}', NULL, scope) FROM idem_saga_work"
+                   " WHERE status = 'stuck' LIMIT 1", errors=("ID201", "ID205", "55006"), same=False)
+
+
 def check(rng, front, me):
     """Runs a call twice, and leaves nothing behind."""
     n = number(rng, front)
@@ -368,4 +416,4 @@ def purge(rng, front, me):
 CALLS = {f.__name__: f for f in (
     upsert, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition, transition_batch,
     move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, emit,
-    relay, barrier, history, check)}
+    relay, barrier, history, check, saga_start, saga_work, saga_fail, saga_leave, saga_cancel, saga_resolve)}

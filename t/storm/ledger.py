@@ -11,6 +11,7 @@ lost.  Kinds of facts:
     claim, ended, released, kept    of a claim, by fence
     offset          that was applied: each once, without a gap
     paid            between accounts: the sum stays
+    started, found  a saga: once, and then found; its steps and effects are one
     true            what an answer says by itself
 """
 
@@ -37,7 +38,7 @@ class Ledger:
     def faults(self, server):
         """What is not as it must be."""
         for check in (self.keys, self.effects, self.things, self.versions, self.chains, self.claims, self.offsets,
-                      self.outbox, self.barriers, self.accounts, self.answers):
+                      self.outbox, self.barriers, self.accounts, self.sagas, self.answers):
             yield from check(server)
 
     def keys(self, server):
@@ -163,6 +164,31 @@ class Ledger:
                                  for paids in self.sure["paid"].values() for paid, amount in paids)
             if balances[1] != expected:
                 yield f"account 1 has {balances[1]}, by what was told {expected}"
+
+    def sagas(self, server):
+        there = {saga for (saga,) in server.rows("SELECT saga FROM idem_saga WHERE scope = 'storm'")}
+        for saga in self.items("started") | there:
+            yield from self.count("started", saga, int(saga in there), True)
+        for saga in self.items("found") - there:
+            yield f"{saga} was found, and is not there"
+        # what was done in the transaction of its report is there, and nothing else
+        for row in server.rows("""
+                SELECT k.saga, k.step, k.status, d, u FROM idem_saga_step k LEFT JOIN LATERAL (
+                    SELECT count(*) FILTER (WHERE NOT undo) AS d, count(*) FILTER (WHERE undo) AS u
+                    FROM saga_effect e WHERE (e.saga, e.step) = (k.saga, k.step)) AS e ON true
+                WHERE k.scope = 'storm' AND NOT CASE k.status
+                    WHEN 'done' THEN d = 1 AND u = 0 WHEN 'undone' THEN d <= 1 AND u = 1
+                    WHEN 'undoing' THEN d <= 1 AND u = 0 WHEN 'stuck' THEN d <= 1 AND u = 0
+                    WHEN 'skipped' THEN d <= 1 AND u = 0 ELSE d = 0 AND u = 0 END"""):
+            yield f"the effects of a step are not what it says: {row}"
+        for row in server.rows("""
+                SELECT s.saga, s.status, count(k.due), count(*) FILTER (WHERE k.status = 'stuck') FROM idem_saga s
+                JOIN idem_saga_step k USING (saga, scope) WHERE scope = 'storm' GROUP BY 1, 2
+                HAVING count(k.due) <> (s.status IN ('running', 'compensating'))::int
+                    OR count(*) FILTER (WHERE k.status = 'stuck') <> (s.status = 'stuck')::int
+                    OR s.status = 'completed' AND bool_or(k.status NOT IN ('done', 'skipped'))
+                    OR s.status = 'compensated' AND bool_or(k.status IN ('pending', 'running', 'undoing'))"""):
+            yield f"a saga is not where its steps are: {row}"
 
     def answers(self, server):
         for what, answers in self.sure["true"].items():
