@@ -1609,7 +1609,7 @@ CREATE VIEW @extschema@.idem_saga_work WITH (security_barrier) AS
 			ON c.key OPERATOR(pg_catalog.=) @extschema@.idem_derive_key(k.scope, k.saga,
 				CAST(k.step AS text), CASE k.status WHEN 'undoing' THEN 'undo' ELSE 'do' END)
 			AND c.scope OPERATOR(pg_catalog.=) 'idem.saga'
-			AND c.outcome OPERATOR(pg_catalog.=) 'in_progress'
+			AND CAST(c.outcome AS text) OPERATOR(pg_catalog.=) 'in_progress'
 	WHERE (k.due IS NOT NULL OR k.status OPERATOR(pg_catalog.=) 'stuck')
 		AND pg_catalog.pg_has_role(CAST(s.owner AS oid), 'USAGE');
 COMMENT ON VIEW @extschema@.idem_saga_work IS

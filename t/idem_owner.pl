@@ -111,6 +111,10 @@ $node->safe_psql('shop', $path . q{
 	SELECT idem_emit('log', '"m"');
 	SELECT idem_outbox_read('post', 'log');
 	SELECT idem_outbox_leave('post', 'log');
+	SELECT idem_saga_start('s', '[{"do": "a", "undo": "b"}, {"do": "c"}]');
+	SELECT idem_saga_claim(ARRAY['a']);
+	SELECT idem_saga_done(idem_derive_key('', 's', '1', 'do'), 1);
+	SELECT idem_saga_cancel('s');
 	SELECT idem_purge(1);
 });
 foreach my $call (

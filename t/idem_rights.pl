@@ -81,7 +81,8 @@ my $rights = q{
 	WHERE a.grantee <> acl.owner
 	ORDER BY 1, 2, 3};
 
-my @readable = ('idem_claims', 'idem_consumer', 'idem_health', 'idem_machine', 'idem_machine_edge', 'idem_stats');
+my @readable = ('idem_claims', 'idem_consumer', 'idem_health', 'idem_machine', 'idem_machine_edge',
+	'idem_saga_status', 'idem_saga_work', 'idem_stats');
 
 foreach my $case (sort keys %creator)
 {
