@@ -136,6 +136,7 @@ OBJS = \
 	src/saga/saga_rules.o \
 	src/saga/saga_start.o \
 	src/saga/saga_table.o \
+	src/saga/saga_view.o \
 	src/saga/saga_write.o \
 	src/session/lose_ack.o \
 	src/stats/stats_counter.o \

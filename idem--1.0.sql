@@ -1544,21 +1544,33 @@ COMMENT ON FUNCTION @extschema@.idem_barrier(text, integer, boolean, text) IS
 'for a participant of a saga, in the transaction of its work: whether to run it, or that it is a duplicate, late, or an empty undo';
 
 -- Each shows sagas to members of the role that started them.
-CREATE VIEW @extschema@.idem_saga_status WITH (security_barrier) AS
+CREATE FUNCTION @extschema@._idem_sagas()
+RETURNS SETOF @extschema@.idem_saga
+AS 'MODULE_PATHNAME', 'idem_sagas'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@._idem_sagas() IS
+'for the views of sagas: those of roles that one is a member of';
+CREATE FUNCTION @extschema@._idem_saga_steps()
+RETURNS SETOF @extschema@.idem_saga_step
+AS 'MODULE_PATHNAME', 'idem_saga_steps'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@._idem_saga_steps() IS
+'for the views of sagas: their steps';
+
+CREATE VIEW @extschema@.idem_saga_status AS
 	SELECT s.saga, s.scope, s.status, s.owner, s.version, s.started_at, s.deadline,
 		s.ended_at, s.expires_at, t.steps, t.done, t.undone, t.failed, t.stuck,
 		s.input, s.error
-	FROM @extschema@.idem_saga AS s
-		CROSS JOIN LATERAL (
-			SELECT pg_catalog.count(*) AS steps,
+	FROM @extschema@._idem_sagas() AS s
+		JOIN (
+			SELECT k.saga, k.scope, pg_catalog.count(*) AS steps,
 				pg_catalog.count(*) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'done') AS done,
 				pg_catalog.count(*) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'undone') AS undone,
 				pg_catalog.count(*) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'failed') AS failed,
 				pg_catalog.min(k.step) FILTER (WHERE k.status OPERATOR(pg_catalog.=) 'stuck') AS stuck
-			FROM @extschema@.idem_saga_step AS k
-			WHERE k.saga OPERATOR(pg_catalog.=) s.saga AND k.scope OPERATOR(pg_catalog.=) s.scope
-		) AS t
-	WHERE pg_catalog.pg_has_role(CAST(s.owner AS oid), 'USAGE');
+			FROM @extschema@._idem_saga_steps() AS k
+			GROUP BY k.saga, k.scope
+		) AS t ON t.saga OPERATOR(pg_catalog.=) s.saga AND t.scope OPERATOR(pg_catalog.=) s.scope;
 COMMENT ON VIEW @extschema@.idem_saga_status IS
 'sagas, and how far they have come';
 COMMENT ON COLUMN @extschema@.idem_saga_status.saga IS
@@ -1595,57 +1607,6 @@ COMMENT ON COLUMN @extschema@.idem_saga_status.error IS
 'why it compensates';
 REVOKE ALL ON TABLE @extschema@.idem_saga_status FROM PUBLIC;
 GRANT SELECT ON TABLE @extschema@.idem_saga_status TO PUBLIC;
-
-CREATE VIEW @extschema@.idem_saga_work WITH (security_barrier) AS
-	SELECT k.saga, k.scope, k.step, k.due AS work, s.compensates AND k.undo IS NOT NULL AS undo,
-		s.status AS saga_status, k.status,
-		COALESCE(GREATEST(k.next_at, c.lease_until), k.next_at) AS next_at,
-		k.attempts, k.max_attempts, CASE WHEN c.key IS NOT NULL THEN k.held_by END AS held_by,
-		c.created_at AS held_since, c.lease_until, c.fence, k.error
-	FROM @extschema@.idem_saga_step AS k
-		JOIN @extschema@.idem_saga AS s ON s.saga OPERATOR(pg_catalog.=) k.saga
-			AND s.scope OPERATOR(pg_catalog.=) k.scope
-		LEFT JOIN @extschema@.idem_key AS c
-			ON c.key OPERATOR(pg_catalog.=) @extschema@.idem_derive_key(k.scope, k.saga,
-				CAST(k.step AS text), CASE k.status WHEN 'undoing' THEN 'undo' ELSE 'do' END)
-			AND c.scope OPERATOR(pg_catalog.=) 'idem.saga'
-			AND CAST(c.outcome AS text) OPERATOR(pg_catalog.=) 'in_progress'
-	WHERE (k.due IS NOT NULL OR k.status OPERATOR(pg_catalog.=) 'stuck')
-		AND pg_catalog.pg_has_role(CAST(s.owner AS oid), 'USAGE');
-COMMENT ON VIEW @extschema@.idem_saga_work IS
-'what is due of sagas, by whom it is held, and what is stuck';
-COMMENT ON COLUMN @extschema@.idem_saga_work.saga IS
-'name of the saga';
-COMMENT ON COLUMN @extschema@.idem_saga_work.scope IS
-'namespace of the saga';
-COMMENT ON COLUMN @extschema@.idem_saga_work.step IS
-'number of the step';
-COMMENT ON COLUMN @extschema@.idem_saga_work.work IS
-'what is due; null: it is stuck';
-COMMENT ON COLUMN @extschema@.idem_saga_work.undo IS
-'whether that undoes the step';
-COMMENT ON COLUMN @extschema@.idem_saga_work.saga_status IS
-'status of the saga';
-COMMENT ON COLUMN @extschema@.idem_saga_work.status IS
-'status of the step';
-COMMENT ON COLUMN @extschema@.idem_saga_work.next_at IS
-'when it can be claimed; null: when it is resolved';
-COMMENT ON COLUMN @extschema@.idem_saga_work.attempts IS
-'so often it has been tried';
-COMMENT ON COLUMN @extschema@.idem_saga_work.max_attempts IS
-'so often it is tried at most';
-COMMENT ON COLUMN @extschema@.idem_saga_work.held_by IS
-'role that holds it; null: none';
-COMMENT ON COLUMN @extschema@.idem_saga_work.held_since IS
-'since when that role holds it';
-COMMENT ON COLUMN @extschema@.idem_saga_work.lease_until IS
-'until when it is held';
-COMMENT ON COLUMN @extschema@.idem_saga_work.fence IS
-'number of the claim';
-COMMENT ON COLUMN @extschema@.idem_saga_work.error IS
-'what the last attempt failed with';
-REVOKE ALL ON TABLE @extschema@.idem_saga_work FROM PUBLIC;
-GRANT SELECT ON TABLE @extschema@.idem_saga_work TO PUBLIC;
 
 --
 -- Testing
@@ -1843,6 +1804,57 @@ AS 'MODULE_PATHNAME', 'idem_audit'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_audit(regclass) IS
 'look for rows that machine, version or history do not fit, and for keys whose row is gone, in a table or in all that follow a machine';
+
+-- Of sagas, but it looks at claims.
+CREATE VIEW @extschema@.idem_saga_work AS
+	SELECT k.saga, k.scope, k.step, k.due AS work, s.compensates AND k.undo IS NOT NULL AS undo,
+		s.status AS saga_status, k.status,
+		CASE WHEN k.due IS NOT NULL THEN GREATEST(k.next_at, c.lease_until) END AS next_at,
+		k.attempts, k.max_attempts, CASE WHEN c.key IS NOT NULL THEN k.held_by END AS held_by,
+		c.since AS held_since, c.lease_until, c.fence, k.error
+	FROM @extschema@._idem_saga_steps() AS k
+		JOIN @extschema@._idem_sagas() AS s ON s.saga OPERATOR(pg_catalog.=) k.saga
+			AND s.scope OPERATOR(pg_catalog.=) k.scope
+		LEFT JOIN @extschema@._idem_claims() AS c
+			ON c.key OPERATOR(pg_catalog.=) @extschema@.idem_derive_key(k.scope, k.saga,
+				CAST(k.step AS text), CASE k.status WHEN 'undoing' THEN 'undo' ELSE 'do' END)
+			AND c.scope OPERATOR(pg_catalog.=) 'idem.saga'
+			AND k.status OPERATOR(pg_catalog.<>) 'pending'
+	WHERE k.due IS NOT NULL OR k.status OPERATOR(pg_catalog.=) 'stuck';
+COMMENT ON VIEW @extschema@.idem_saga_work IS
+'what is due of sagas, by whom it is held, and what is stuck';
+COMMENT ON COLUMN @extschema@.idem_saga_work.saga IS
+'name of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_work.scope IS
+'namespace of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_work.step IS
+'number of the step';
+COMMENT ON COLUMN @extschema@.idem_saga_work.work IS
+'what is due; null: it is stuck';
+COMMENT ON COLUMN @extschema@.idem_saga_work.undo IS
+'whether that undoes the step';
+COMMENT ON COLUMN @extschema@.idem_saga_work.saga_status IS
+'status of the saga';
+COMMENT ON COLUMN @extschema@.idem_saga_work.status IS
+'status of the step';
+COMMENT ON COLUMN @extschema@.idem_saga_work.next_at IS
+'when it can be claimed; null: when it is resolved';
+COMMENT ON COLUMN @extschema@.idem_saga_work.attempts IS
+'so often it has been tried';
+COMMENT ON COLUMN @extschema@.idem_saga_work.max_attempts IS
+'so often it is tried at most';
+COMMENT ON COLUMN @extschema@.idem_saga_work.held_by IS
+'role that holds it; null: none';
+COMMENT ON COLUMN @extschema@.idem_saga_work.held_since IS
+'since when that role holds it';
+COMMENT ON COLUMN @extschema@.idem_saga_work.lease_until IS
+'until when it is held';
+COMMENT ON COLUMN @extschema@.idem_saga_work.fence IS
+'number of the claim';
+COMMENT ON COLUMN @extschema@.idem_saga_work.error IS
+'what the last attempt failed with';
+REVOKE ALL ON TABLE @extschema@.idem_saga_work FROM PUBLIC;
+GRANT SELECT ON TABLE @extschema@.idem_saga_work TO PUBLIC;
 
 --
 -- Other types: functions from above once more, for an argument of another type

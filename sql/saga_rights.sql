@@ -98,6 +98,16 @@ SET ROLE regress_idem_ann;
 SELECT status FROM idem_saga_start('spied', '[{"do": "spied"}]');
 RESET ROLE;
 DROP TRIGGER saga_spy ON idem_saga;
+-- Who looks at the views runs nothing of theirs.
+CREATE FUNCTION saga_index() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'evaluated'; RETURN 1; END $$;
+SET client_min_messages = error;
+CREATE INDEX saga_index ON idem_saga_step ((step + saga_index()));
+CREATE INDEX saga_index_2 ON idem_saga ((version + saga_index()));
+SET client_min_messages = warning;
+SELECT count(*) > 0 AS seen FROM idem_saga_status;
+SELECT count(*) > 0 AS seen FROM idem_saga_work;
+DROP INDEX saga_index, saga_index_2;
+DROP FUNCTION saga_index;
 -- A trigger that lets nothing pass is said so.
 CREATE OR REPLACE FUNCTION saga_spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER saga_spy BEFORE INSERT ON idem_saga_step FOR EACH ROW EXECUTE FUNCTION saga_spy();

@@ -259,6 +259,18 @@ find_row(Relation rel, text *name, text *scope)
 	return idem_committed_row_find(rel, idem_catalog_key_of(rel), 2, keys);
 }
 
+/* The role that a saga belongs to, whose table is open; InvalidOid: there is none. */
+Oid
+idem_saga_table_owner(Relation rel, text *name, text *scope)
+{
+	HeapTuple	tuple = find_row(rel, name, scope);
+	bool		isnull;
+
+	return tuple == NULL ? InvalidOid :
+		DatumGetObjectId(heap_getattr(tuple, IDEM_SAGA_COLUMN_OWNER,
+									  RelationGetDescr(rel), &isnull));
+}
+
 static int
 compare_steps(const void *a, const void *b)
 {

@@ -69,6 +69,7 @@ typedef enum IdemSagaFound
 
 extern IdemSagaFound idem_saga_table_open(IdemSaga *saga, text *name, text *scope,
 										  int options);
+extern Oid	idem_saga_table_owner(Relation rel, text *name, text *scope);
 extern bool idem_saga_table_find(IdemSaga *saga, text *name, text *scope);
 
 #endif							/* IDEM_SAGA_TABLE_H */
