@@ -19,6 +19,7 @@ bench/count    # instructions a call in the server: two minutes
 bench/scale    # few keys and very many: 25 minutes, with 50 million
 bench/steady   # size and latency over time: 25 minutes
 bench/purge    # purging, alone and beside clients: ten minutes
+bench/saga     # steps of sagas, and claiming them: three minutes; prints its figures
 ```
 
 Contenders run in turn, in rounds. A figure is the median of the rounds, in brackets the least and
