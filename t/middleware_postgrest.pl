@@ -1,0 +1,24 @@
+# The draft's cases, by PostgREST's statements and examples/middleware/postgrest/api.sql.
+# PostgREST itself is not in Debian: a stub does what it does.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Clients;
+use Middleware;
+use PostgreSQL::Test::Utils;
+
+my $python = python('psycopg');
+my $role = place() . '/role.sql';
+append_to_file($role, "CREATE ROLE web;\n"
+	. "GRANT USAGE ON SCHEMA api TO web;\n"
+	. "GRANT SELECT, INSERT ON api.orders TO web;\n");
+
+test_middleware(
+	sql => [ "$middleware/postgrest/api.sql", $role ],
+	# PostgREST has a form of its own for errors
+	unlike => ['problem'],
+	lacking => lacking('python3-psycopg' => $python),
+	command => [ $python // '', "$FindBin::RealBin/lib/postgrest_stub.py" ]);
