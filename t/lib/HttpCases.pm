@@ -78,6 +78,8 @@ sub new
 	my ($class, %arguments) = @_;
 	my $cases = decode_json(slurp_file($file));
 
+	delete @{ $_->{expect} }{ @{ $arguments{unlike} // [] } }
+	  foreach grep { $_->{expect} } map { @{ $_->{steps} } } @{ $cases->{cases} };
 	return bless { dbname => 'postgres', %arguments, %$cases }, $class;
 }
 
@@ -209,10 +211,12 @@ sub run_case
 	is($self->sql('SELECT count(*) FROM orders') - $before, $case->{orders}, "$case->{name}: orders placed");
 }
 
-# http_cases(url => ..., node => ..., dbname => ..., kill => ..., start => ..., not => {...})
+# http_cases(url => ..., node => ..., dbname => ..., kill => ..., start => ..., not => {...},
+#	unlike => [...])
 #
-# All cases, each a subtest, but for those that are named in not, with the reason.  The
-# service is at the url; kill ends it by SIGKILL, start starts it and waits for it.
+# All cases, each a subtest, but for those that are named in not, with the reason, and
+# without the expectations that are named in unlike.  The service is at the url; kill ends
+# it by SIGKILL, start starts it and waits for it.
 sub http_cases
 {
 	my $self = HttpCases->new(@_);

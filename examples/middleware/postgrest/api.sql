@@ -1,6 +1,9 @@
 -- Idempotency-Key for PostgREST, in SQL alone, on top of shop.sql: see docs/http.md.
--- PostgREST shows the schema api, and has made sure of the tenant, who is the sub of the token.
+-- PostgREST shows the schema api, works as the role web, and has made sure of the tenant, who is the sub
+-- of the token.
 CREATE SCHEMA api;
+CREATE ROLE web;
+GRANT USAGE ON SCHEMA api TO web;
 
 CREATE FUNCTION tenant() RETURNS text LANGUAGE sql STABLE AS $$
 	SELECT current_setting('request.jwt.claims', true)::json->>'sub'
@@ -78,3 +81,4 @@ EXCEPTION
 END $$;
 
 CREATE TRIGGER once INSTEAD OF INSERT ON api.orders FOR EACH ROW EXECUTE FUNCTION place_order_once();
+GRANT SELECT, INSERT ON api.orders TO web;
