@@ -16,6 +16,7 @@ system_or_bail('cp', '-R', "$middleware/node", $copy);
 symlink $modules, "$copy/node_modules" or die "$copy/node_modules: $!";
 
 test_middleware(
+	no_object => 400,
 	source => 'node/idempotency.mjs',
 	lacking => lacking(
 		'Node.js 18' => $node,

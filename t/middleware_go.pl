@@ -16,6 +16,7 @@ local @ENV{qw(GO111MODULE GOPATH GOFLAGS GOTOOLCHAIN GOCACHE)} =
   ('off', $workspace, '', 'local', "$place/cache");
 
 test_middleware(
+	no_object => 400,
 	source => 'go/idempotency.go',
 	lacking => lacking(
 		'golang-go' => $go,

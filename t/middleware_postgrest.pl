@@ -12,6 +12,9 @@ use Middleware;
 my $python = python('psycopg');
 test_middleware(
 	sql => ["$middleware/postgrest/api.sql"],
+	grant => 'GRANT web TO seller',
+	last_header => 1,
+	no_object => 0,
 	# PostgREST has a form of its own for errors
 	unlike => ['problem'],
 	lacking => lacking('python3-psycopg' => $python),

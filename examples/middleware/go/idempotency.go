@@ -3,11 +3,9 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -17,7 +15,9 @@ import (
 )
 
 const claim = `SELECT outcome, response, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-	FROM idem_claim(idem_http_key($1), $2, scope => $3, wait => false)`
+	FROM idem_claim(idem_http_key($1), jsonb_build_object('method', $3::text, 'target', $4::text, 'body',
+		CASE WHEN $5::text ~ 'json' THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END),
+		scope => $2, wait => false)`
 const refuse = `SELECT s, CASE WHEN s < 500 THEN $2 ELSE 'Not executed' END FROM idem_http_status($1) AS s`
 
 // An Answer is what a key keeps of a response, with the body as Base64.
@@ -48,12 +48,11 @@ func Idempotency(db *sql.DB, tenant func(*http.Request) string, policy string, w
 		return problem(status, title, status/503)
 	}
 	once := func(tx *sql.Tx, r *http.Request) (answer Answer, err error) {
-		outcome, kept, seconds, key := "", []byte{}, 0, strings.Join(r.Header.Values("Idempotency-Key"), ", ")
+		outcome, kept, seconds, scope, key := "", []byte{}, 0, tenant(r), strings.Join(r.Header.Values("Idempotency-Key"), ", ")
 		body, err := io.ReadAll(r.Body)
-		hash, scope := fmt.Sprintf("%x", sha256.Sum256(body)), tenant(r)
-		asked, _ := json.Marshal(map[string]string{"method": r.Method, "target": r.RequestURI, "body": hash})
 		if err == nil {
-			err = tx.QueryRow(claim, key, asked, scope).Scan(&outcome, &kept, &seconds)
+			row := tx.QueryRow(claim, key, scope, r.Method, r.RequestURI, r.Header.Get("Content-Type"), body)
+			err = row.Scan(&outcome, &kept, &seconds)
 		}
 		if outcome == "in_progress" {
 			return problem(409, "This Idempotency-Key is in progress", seconds), nil

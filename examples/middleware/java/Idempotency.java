@@ -29,8 +29,9 @@ record Idempotency(DataSource db, Function<HttpExchange, String> tenant, String 
     static final String CLAIM = """
         SELECT outcome, response || jsonb_build_object('headers', response->'headers' || '{"Idempotent-Replayed": "true"}'),
             greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-        FROM idem_claim(idem_http_key(?), jsonb_build_object('method', ?, 'target', ?, 'body', encode(sha256(?), 'hex')),
-            scope => ?, wait => false)""";
+        FROM (VALUES (?, ?, ?, ?, ?, ?::bytea)) AS r (key, tenant, method, target, type, body), idem_claim(idem_http_key(key),
+            jsonb_build_object('method', method, 'target', target, 'body', CASE WHEN type ~ 'json' THEN
+                nullif(convert_from(body, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256(body)) END), scope => tenant, wait => false)""";
 
     @Override public void handle(HttpExchange exchange) throws IOException {
         byte[] body = exchange.getRequestBody().readAllBytes();
@@ -39,8 +40,8 @@ record Idempotency(DataSource db, Function<HttpExchange, String> tenant, String 
             db.setAutoCommit(false);
             try {
                 answer = once(exchange, body, db);
-                if (answer.status >= 500 || Set.of(408, 425, 429).contains(answer.status)) db.rollback(); // the key is free
-                else db.commit();
+                // rolled back, the key is free
+                if (answer.status >= 500 || Set.of(408, 425, 429).contains(answer.status)) db.rollback(); else db.commit();
             } catch (SQLException e) {
                 db.rollback();
                 answer = refusal(db, e);
@@ -55,8 +56,8 @@ record Idempotency(DataSource db, Function<HttpExchange, String> tenant, String 
 
     private Answer once(HttpExchange exchange, byte[] body, Connection db) throws SQLException, IOException {
         String key = String.join(", ", exchange.getRequestHeaders().getOrDefault("Idempotency-Key", List.of()));
-        ResultSet claim = query(db, CLAIM, key, exchange.getRequestMethod(), exchange.getRequestURI().toString(), body,
-            tenant.apply(exchange));
+        ResultSet claim = query(db, CLAIM, key, tenant.apply(exchange), exchange.getRequestMethod(),
+            exchange.getRequestURI().toString(), exchange.getRequestHeaders().getFirst("Content-Type"), body);
         if (claim.getString(1).equals("in_progress"))
             return problem(409, "This Idempotency-Key is in progress", Map.of("Retry-After", claim.getString(3)));
         if (!claim.getString(1).equals("claimed")) return JSON.readValue(claim.getString(2), Answer.class);

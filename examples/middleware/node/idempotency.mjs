@@ -1,9 +1,10 @@
 // Idempotency-Key for Express, by node-postgres: see docs/http.md.
-import { createHash } from 'node:crypto'
 import pg from 'pg'
 
 const CLAIM = `SELECT outcome, response, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int AS seconds
-  FROM idem_claim(idem_http_key($1), $2, scope => $3, wait => false)`
+  FROM idem_claim(idem_http_key($1), jsonb_build_object('method', $3::text, 'target', $4::text, 'body',
+    CASE WHEN $5::text ~ 'json' THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END),
+    scope => $2, wait => false)`
 
 // Behind express.raw(), for the body as it was sent, and before the routes.
 export function idempotency ({ pool, tenant, policy }) {
@@ -20,9 +21,9 @@ export function idempotency ({ pool, tenant, policy }) {
   }
 
   async function once (db, req, res, next) {
-    const [key, scope, hash] = [req.get('Idempotency-Key'), tenant(req), createHash('sha256')]
-    const asked = { method: req.method, target: req.originalUrl, body: hash.update(req.body ?? '').digest('hex') }
-    const { rows: [{ outcome, response, seconds }] } = await db.query(CLAIM, [key, asked, scope])
+    const [key, scope, body] = [req.get('Idempotency-Key'), tenant(req), req.body ?? Buffer.of()]
+    const { rows: [{ outcome, response, seconds }] } = await db.query(CLAIM,
+      [key, scope, req.method, req.originalUrl, req.get('Content-Type'), body])
     if (outcome === 'in_progress') return problem(409, 'This Idempotency-Key is in progress', seconds)
     if (outcome !== 'claimed') {
       response.headers['Idempotent-Replayed'] = 'true'

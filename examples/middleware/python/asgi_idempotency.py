@@ -1,14 +1,16 @@
 """Idempotency-Key for FastAPI, Starlette and other ASGI applications: see docs/http.md."""
 from asyncio import Queue
 from base64 import b64decode, b64encode
-from hashlib import sha256
 import psycopg
 from psycopg.types.json import Jsonb
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 CLAIM = """SELECT outcome, response, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-    FROM idem_claim(idem_http_key(%s), %s, scope => %s, wait => false)"""
+    FROM idem_claim(idem_http_key(%(key)s), jsonb_build_object('method', %(method)s::text, 'target', %(target)s::text,
+        'body', CASE WHEN %(type)s::text ~ 'json' THEN nullif(convert_from(%(body)s, 'UTF8'), '')::jsonb
+            ELSE to_jsonb(sha256(%(body)s)) END), scope => %(tenant)s, wait => false)"""
+KEEP = "SELECT {}(idem_http_key(%(key)s), %(kept)s, scope => %(tenant)s)"
 
 class Idempotency:
     def __init__(self, app, pool, tenant, policy):
@@ -31,10 +33,11 @@ class Idempotency:
         await response(scope, receive, send)
 
     async def once(self, request, db):
-        key, tenant = ", ".join(request.headers.getlist("idempotency-key")), self.tenant(request)
-        body, target = await request.body(), request.url.replace(scheme="", netloc="")
-        asked = {"method": request.method, "target": str(target), "body": sha256(body).hexdigest()}
-        outcome, kept, seconds = await (await db.execute(CLAIM, [key, Jsonb(asked), tenant])).fetchone()
+        body, target = await request.body(), str(request.url.replace(scheme="", netloc=""))
+        asked = {"key": ", ".join(request.headers.getlist("idempotency-key")), "tenant": self.tenant(request),
+                 "method": request.method, "target": target, "type": request.headers.get("content-type"), "body": body}
+        claim = await db.execute(CLAIM, asked)
+        outcome, kept, seconds = await claim.fetchone()
         if outcome == "in_progress":
             return self.problem(409, "This Idempotency-Key is in progress", seconds)
         if outcome != "claimed":
@@ -54,8 +57,8 @@ class Idempotency:
         headers = {name: ", ".join(response.headers.getlist(name)) for name in response.headers.keys()
                    if name not in ("content-length", "set-cookie")}
         kept = {"status": response.status_code, "headers": headers, "body": b64encode(response.body).decode()}
-        end = "complete" if response.status_code < 400 else "fail"
-        await db.execute(f"SELECT idem_{end}(idem_http_key(%s), %s, scope => %s)", [key, Jsonb(kept), tenant])
+        call = "idem_complete" if response.status_code < 400 else "idem_fail"
+        await db.execute(KEEP.format(call), asked | {"kept": Jsonb(kept)})
         return response
 
     async def refusal(self, db, error):

@@ -1,13 +1,15 @@
 """Idempotency-Key for Django, with the setting IDEMPOTENCY: see docs/http.md."""
 import json
 from base64 import b64decode, b64encode
-from hashlib import sha256
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse, JsonResponse
 
 CLAIM = """SELECT outcome, response::text, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-    FROM idem_claim(idem_http_key(%s), %s::jsonb, scope => %s, wait => false)"""
+    FROM idem_claim(idem_http_key(%(key)s), jsonb_build_object('method', %(method)s::text, 'target', %(target)s::text,
+        'body', CASE WHEN %(type)s::text ~ 'json' THEN nullif(convert_from(%(body)s, 'UTF8'), '')::jsonb
+            ELSE to_jsonb(sha256(%(body)s)) END), scope => %(tenant)s, wait => false)"""
+KEEP = "SELECT {}(idem_http_key(%(key)s), %(kept)s::jsonb, scope => %(tenant)s)"
 
 class Idempotency:
     def __init__(self, get_response):
@@ -29,9 +31,10 @@ class Idempotency:
                 return self.problem(503, "The database cannot be reached", 1)
 
     def once(self, request):
-        key, tenant = request.headers.get("Idempotency-Key"), settings.IDEMPOTENCY["tenant"](request)
-        asked = {"method": request.method, "target": request.get_full_path(), "body": sha256(request.body).hexdigest()}
-        outcome, kept, seconds = self.query(CLAIM, key, json.dumps(asked), tenant)
+        asked = {"key": request.headers.get("Idempotency-Key"), "tenant": settings.IDEMPOTENCY["tenant"](request),
+                 "method": request.method, "target": request.get_full_path(), "type": request.content_type,
+                 "body": request.body}
+        outcome, kept, seconds = self.query(CLAIM, asked)
         if outcome == "in_progress":
             return self.problem(409, "This Idempotency-Key is in progress", seconds)
         if outcome != "claimed":
@@ -45,8 +48,8 @@ class Idempotency:
         response = self.refusal(request.refused) if hasattr(request, "refused") else response
         kept = json.dumps({"status": response.status_code, "headers": dict(response.items()),
                            "body": b64encode(response.content).decode()})
-        end = "SELECT idem_fail" if response.status_code >= 400 else "SELECT idem_complete"
-        self.query(end + "(idem_http_key(%s), %s::jsonb, scope => %s)", key, kept, tenant)
+        call = "idem_complete" if response.status_code < 400 else "idem_fail"
+        self.query(KEEP.format(call), asked | {"kept": kept})
         return response
 
     def process_exception(self, request, exception):
@@ -54,7 +57,7 @@ class Idempotency:
             request.refused = exception
             return HttpResponse(status=500)
 
-    def query(self, sql, *arguments):
+    def query(self, sql, arguments):
         with connection.cursor() as cursor:
             cursor.execute(sql, arguments)
             return cursor.fetchone()
@@ -62,7 +65,7 @@ class Idempotency:
     def refusal(self, error):
         diag = getattr(error.__cause__, "diag", None)  # of psycopg, 2 or 3
         lost = isinstance(error, (InterfaceError, OperationalError))
-        status, = self.query("SELECT idem_http_status(%s)", diag and diag.sqlstate or ("08006" if lost else "XX000"))
+        status, = self.query("SELECT idem_http_status(%s)", [diag and diag.sqlstate or ("08006" if lost else "XX000")])
         return self.problem(status, diag.message_primary if status < 500 else "Not executed", int(status == 503))
 
     def problem(self, status, title, seconds=0):

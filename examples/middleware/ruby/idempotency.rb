@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 # Idempotency-Key for Rack, and so for what stands on it: see docs/http.md.
-require 'digest'
 require 'json'
 require 'pg'
 require 'rack'
@@ -9,7 +8,9 @@ require 'rack'
 # The pool has a method with, which yields a connection; the tenant is a lambda of the environment.
 class Idempotency
   CLAIM = 'SELECT outcome, response, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int ' \
-          'FROM idem_claim(idem_http_key($1), $2, scope => $3, wait => false)'
+          "FROM idem_claim(idem_http_key($1), jsonb_build_object('method', $3::text, 'target', $4::text, 'body', " \
+          "CASE WHEN $5::text ~ 'json' THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END), " \
+          'scope => $2, wait => false)'
 
   def initialize(app, pool:, tenant:, policy:)
     @app, @pool, @tenant, @policy = app, pool, tenant, policy
@@ -33,9 +34,8 @@ class Idempotency
 
   def once(env, db)
     key, tenant, body = env['HTTP_IDEMPOTENCY_KEY'], @tenant.call(env), env['rack.input'].read
-    target = Rack::Request.new(env).fullpath
-    asked = { method: env['REQUEST_METHOD'], target: target, body: Digest::SHA256.hexdigest(body) }
-    outcome, kept, seconds = db.exec_params(CLAIM, [key, asked.to_json, tenant]).values[0]
+    asked = [env['REQUEST_METHOD'], Rack::Request.new(env).fullpath, env['CONTENT_TYPE'], { value: body, format: 1 }]
+    outcome, kept, seconds = db.exec_params(CLAIM, [key, tenant, *asked]).values[0]
     return problem(409, 'This Idempotency-Key is in progress', seconds) if outcome == 'in_progress'
     return replay(JSON.parse(kept)) if outcome != 'claimed'
 
