@@ -7,23 +7,20 @@ use warnings;
 
 use Clients ();
 use Exporter 'import';
-use File::Basename;
-use File::Spec;
 use HttpCases;
 use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Shops;
 use Test::More;
 
-our @EXPORT = qw($middleware test_middleware);
+our @EXPORT = qw(headers order shop_server serve test_middleware);
 
 use constant LINES => 60;
 use constant CLIENTS => 4;
 use constant ORDERS => 15;
-
-our $middleware = File::Spec->rel2abs(dirname(__FILE__) . '/../../examples/middleware');
 
 # The services that run, by process id, to end with the test.
 my %running;
@@ -227,33 +224,12 @@ sub storm
 	return;
 }
 
-# test_middleware(OPTIONS): a service that answers the cases, or is skipped.
-#   source   the file that has the middleware, if it is a short one
-#   sql      files for its database, after shop.sql
-#   grant    what else the role of the service needs
-#   unlike   what its refusals are not, of what the cases expect: a list
-#   no_object  the status of a body that is a number, if not 500; 0: it never gets that far
-#   last_header  whether only the last of two headers arrives
-#   lacking  what the service lacks here, if anything
-#   build    a command that makes it, if it has to be made
-#   command  the command that runs it
-sub test_middleware
+# A server with the database of the shop, and a role that may only place orders.
+sub shop_server
 {
-	my (%service) = @_;
-
-	plan skip_all => $service{lacking} if defined $service{lacking};
-	if ($service{source})
-	{
-		my $lines = code_lines("$middleware/$service{source}");
-		note("$service{source}: $lines lines");
-		cmp_ok($lines, '<=', LINES, LINES . ' lines of code at most');
-	}
-	if ($service{build})
-	{
-		my ($out, $err) = run_command($service{build});
-		is($?, 0, 'is built') or BAIL_OUT("$out\n$err");
-	}
+	my @files = ("$middleware/shop.sql", @_);
 	my $node = PostgreSQL::Test::Cluster->new('shop');
+
 	$node->init;
 	# not all drivers can use the socket of a server
 	$node->append_conf('postgresql.conf',
@@ -261,34 +237,61 @@ sub test_middleware
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE shop');
 	$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d',
-			$node->connstr('shop'), map { ('-f', $_) } "$middleware/shop.sql", @{ $service{sql} // [] } ], 'there is a shop');
-
-	# as somebody who may only place orders
+			$node->connstr('shop'), map { ('-f', $_) } @files ], 'there is a shop');
 	$node->safe_psql('shop', q{
 		CREATE ROLE seller LOGIN;
 		GRANT SELECT ON products TO seller;
 		GRANT SELECT, INSERT ON orders, order_items TO seller});
+	return $node;
+}
 
-	$node->safe_psql('shop', $service{grant}) if $service{grant};
+# serve(NODE, SHOP): makes and starts a service; what is known of it then.
+sub serve
+{
+	my ($node, $shop) = @_;
+
+	if ($shop->{build})
+	{
+		my ($out, $err) = run_command($shop->{build});
+		is($?, 0, "$shop->{name} is built") or BAIL_OUT("$out\n$err");
+	}
+	$node->safe_psql('shop', $shop->{grant}) if $shop->{grant};
 	my %environment = (PGHOST => '127.0.0.1', PGPORT => $node->port, PGUSER => 'seller', PGDATABASE => 'shop',
 		PORT => PostgreSQL::Test::Cluster::get_free_port());
 	my $log = Clients::place() . '/service.log';
-	my $pid = start_service($service{command}, \%environment, $log);
-	my %served = (
-		%service,
+	my $pid = start_service($shop->{command}, \%environment, $log);
+	return {
+		%$shop,
 		url => "http://127.0.0.1:$environment{PORT}",
 		node => $node,
 		dbname => 'shop',
+		log => $log,
 		kill => sub { kill_service($pid) },
-		start => sub { $pid = start_service($service{command}, \%environment, $log) });
+		start => sub { $pid = start_service($shop->{command}, \%environment, $log) } };
+}
 
-	http_cases(%served);
-	subtest 'more cases' => sub { more_cases(\%served) };
-	subtest 'a storm' => sub { storm(\%served) };
+# test_middleware(SHOP): a service that answers the cases, or is skipped.
+sub test_middleware
+{
+	my ($shop) = @_;
 
-	kill_service($pid);
+	plan skip_all => $shop->{lacking} if defined $shop->{lacking};
+	if ($shop->{source})
+	{
+		my $lines = code_lines("$middleware/$shop->{source}");
+		note("$shop->{source}: $lines lines");
+		cmp_ok($lines, '<=', LINES, LINES . ' lines of code at most');
+	}
+	my $node = shop_server(@{ $shop->{sql} // [] });
+	my $service = serve($node, $shop);
+
+	http_cases(%$service);
+	subtest 'more cases' => sub { more_cases($service) };
+	subtest 'a storm' => sub { storm($service) };
+
+	$service->{kill}->();
 	$node->stop;
-	note(slurp_file($log));
+	note(slurp_file($service->{log}));
 	done_testing();
 	return;
 }
