@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,16 +15,16 @@ import (
 	"github.com/lib/pq"
 )
 
-const claim = `SELECT outcome, response, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-	FROM idem_claim(idem_http_key($1), jsonb_build_object('method', $3::text, 'target', $4::text, 'body',
-		CASE WHEN $5::text ~ 'json' THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END),
-		scope => $2, wait => false)`
+const claim = `SELECT outcome, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int, response ||
+	jsonb_build_object('headers', coalesce(response->'headers', '{}') || '{"Idempotent-Replayed": "true"}')
+	FROM idem_claim(idem_http_key($1), scope => $2, wait => false, request => jsonb_build_object('method', $3::text, 'target',
+	$4::text, 'body', CASE WHEN $5::text ~ 'json' THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END))`
 const refuse = `SELECT s, CASE WHEN s < 500 THEN $2 ELSE 'Not executed' END FROM idem_http_status($1) AS s`
 
 // An Answer is what a key keeps of a response, with the body as Base64.
 type Answer struct {
 	Status  int               `json:"status"`
-	Headers map[string]string `json:"headers"`
+	Headers map[string]string `json:"headers,omitempty"`
 	Body    []byte            `json:"body"`
 }
 
@@ -45,27 +46,22 @@ func Idempotency(db *sql.DB, tenant func(*http.Request) string, policy string, w
 		status, title, refused := 503, "The database cannot be reached", &pq.Error{Code: other}
 		errors.As(err, &refused)
 		db.QueryRow(refuse, string(refused.Code), refused.Message).Scan(&status, &title)
+		log.Print(err)
 		return problem(status, title, status/503)
 	}
-	once := func(tx *sql.Tx, r *http.Request) (answer Answer, err error) {
-		outcome, kept, seconds, scope, key := "", []byte{}, 0, tenant(r), strings.Join(r.Header.Values("Idempotency-Key"), ", ")
-		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			row := tx.QueryRow(claim, key, scope, r.Method, r.RequestURI, r.Header.Get("Content-Type"), body)
-			err = row.Scan(&outcome, &kept, &seconds)
-		}
-		if outcome == "in_progress" {
+	once := func(tx *sql.Tx, r *http.Request, body []byte) (answer Answer, err error) {
+		state, kept, seconds, scope, key := "", []byte{}, 0, tenant(r), strings.Join(r.Header.Values("Idempotency-Key"), ", ")
+		err = tx.QueryRow(claim, key, scope, r.Method, r.RequestURI, r.Header.Get("Content-Type"), body).Scan(&state, &seconds, &kept)
+		if state == "in_progress" {
 			return problem(409, "This Idempotency-Key is in progress", seconds), nil
 		}
-		if err == nil && outcome != "claimed" {
+		if err == nil && state != "claimed" {
 			err = json.Unmarshal(kept, &answer)
-			answer.Headers["Idempotent-Replayed"] = "true"
 		}
-		if err != nil || outcome != "claimed" {
+		if err != nil || state != "claimed" {
 			return answer, err
 		}
 		tx.Exec("SAVEPOINT work") // should that fail, what follows does, too
-		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer, err = work(tx, r)
 		if err != nil || answer.Status >= 400 {
 			tx.Exec("ROLLBACK TO work") // what was written, not the claim
@@ -79,10 +75,15 @@ func Idempotency(db *sql.DB, tenant func(*http.Request) string, policy string, w
 		return answer, err
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // nobody waits for an answer
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer := problem(503, "The database cannot be reached", 1)
 		if tx, err := db.Begin(); err == nil {
 			defer tx.Rollback() // where the work panics
-			answer, err = once(tx, r)
+			answer, err = once(tx, r, body)
 			if s := answer.Status; err == nil && s < 500 && s != 408 && s != 425 && s != 429 {
 				err = tx.Commit()
 			}

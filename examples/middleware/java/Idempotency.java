@@ -29,9 +29,9 @@ record Idempotency(DataSource db, Function<HttpExchange, String> tenant, String 
     static final String CLAIM = """
         SELECT outcome, response || jsonb_build_object('headers', response->'headers' || '{"Idempotent-Replayed": "true"}'),
             greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-        FROM (VALUES (?, ?, ?, ?, ?, ?::bytea)) AS r (key, tenant, method, target, type, body), idem_claim(idem_http_key(key),
-            jsonb_build_object('method', method, 'target', target, 'body', CASE WHEN type ~ 'json' THEN
-                nullif(convert_from(body, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256(body)) END), scope => tenant, wait => false)""";
+        FROM idem_claim(idem_http_key(?), scope => ?, wait => false, request => jsonb_build_object('method', ?, 'target', ?,
+            'body', CASE WHEN ?::text ~ 'json' THEN nullif(convert_from(?, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256(?)) END)
+            )""";
 
     @Override public void handle(HttpExchange exchange) throws IOException {
         byte[] body = exchange.getRequestBody().readAllBytes();
@@ -57,7 +57,7 @@ record Idempotency(DataSource db, Function<HttpExchange, String> tenant, String 
     private Answer once(HttpExchange exchange, byte[] body, Connection db) throws SQLException, IOException {
         String key = String.join(", ", exchange.getRequestHeaders().getOrDefault("Idempotency-Key", List.of()));
         ResultSet claim = query(db, CLAIM, key, tenant.apply(exchange), exchange.getRequestMethod(),
-            exchange.getRequestURI().toString(), exchange.getRequestHeaders().getFirst("Content-Type"), body);
+            exchange.getRequestURI().toString(), exchange.getRequestHeaders().getFirst("Content-Type"), body, body);
         if (claim.getString(1).equals("in_progress"))
             return problem(409, "This Idempotency-Key is in progress", Map.of("Retry-After", claim.getString(3)));
         if (!claim.getString(1).equals("claimed")) return JSON.readValue(claim.getString(2), Answer.class);
@@ -80,6 +80,7 @@ record Idempotency(DataSource db, Function<HttpExchange, String> tenant, String 
         int status = query(db, "SELECT idem_http_status(?)", state).getInt(1);
         // the exception's own message has the detail in it
         ServerErrorMessage message = e instanceof PSQLException p ? p.getServerErrorMessage() : null;
+        if (status >= 500) e.printStackTrace();
         return problem(status, status < 500 && message != null ? message.getMessage() : "Not executed",
             status == 503 ? Map.of("Retry-After", "1") : Map.of());
     }

@@ -2,9 +2,9 @@
 import pg from 'pg'
 
 const CLAIM = `SELECT outcome, response, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int AS seconds
-  FROM idem_claim(idem_http_key($1), jsonb_build_object('method', $3::text, 'target', $4::text, 'body',
-    CASE WHEN $5::text ~ 'json' THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END),
-    scope => $2, wait => false)`
+  FROM idem_claim(idem_http_key($1), scope => $2, wait => false, request => jsonb_build_object(
+    'method', $3::text, 'target', $4::text, 'body', CASE WHEN $5::text ~ 'json'
+      THEN nullif(convert_from($6, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256($6)) END))`
 
 // Behind express.raw(), for the body as it was sent, and before the routes.
 export function idempotency ({ pool, tenant, policy }) {

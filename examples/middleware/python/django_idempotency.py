@@ -1,14 +1,15 @@
 """Idempotency-Key for Django, with the setting IDEMPOTENCY: see docs/http.md."""
 import json
+import logging
 from base64 import b64decode, b64encode
 from django.conf import settings
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse, JsonResponse
 
 CLAIM = """SELECT outcome, response::text, greatest(1, ceil(extract(epoch FROM lease_until - now())))::int
-    FROM idem_claim(idem_http_key(%(key)s), jsonb_build_object('method', %(method)s::text, 'target', %(target)s::text,
-        'body', CASE WHEN %(type)s::text ~ 'json' THEN nullif(convert_from(%(body)s, 'UTF8'), '')::jsonb
-            ELSE to_jsonb(sha256(%(body)s)) END), scope => %(tenant)s, wait => false)"""
+    FROM idem_claim(idem_http_key(%(key)s), scope => %(tenant)s, wait => false, request => jsonb_build_object(
+        'method', %(method)s::text, 'target', %(target)s::text, 'body', CASE WHEN %(type)s::text ~ 'json'
+            THEN nullif(convert_from(%(body)s, 'UTF8'), '')::jsonb ELSE to_jsonb(sha256(%(body)s)) END))"""
 KEEP = "SELECT {}(idem_http_key(%(key)s), %(kept)s::jsonb, scope => %(tenant)s)"
 
 class Idempotency:
@@ -18,6 +19,7 @@ class Idempotency:
     def __call__(self, request):
         if request.method not in ("POST", "PATCH"):
             return self.get_response(request)
+        len(request.body)  # reads it, before a connection has to wait for it
         try:
             with transaction.atomic():
                 response = self.once(request)
@@ -48,8 +50,7 @@ class Idempotency:
         response = self.refusal(request.refused) if hasattr(request, "refused") else response
         kept = json.dumps({"status": response.status_code, "headers": dict(response.items()),
                            "body": b64encode(response.content).decode()})
-        call = "idem_complete" if response.status_code < 400 else "idem_fail"
-        self.query(KEEP.format(call), asked | {"kept": kept})
+        self.query(KEEP.format("idem_complete" if response.status_code < 400 else "idem_fail"), asked | {"kept": kept})
         return response
 
     def process_exception(self, request, exception):
@@ -66,6 +67,8 @@ class Idempotency:
         diag = getattr(error.__cause__, "diag", None)  # of psycopg, 2 or 3
         lost = isinstance(error, (InterfaceError, OperationalError))
         status, = self.query("SELECT idem_http_status(%s)", [diag and diag.sqlstate or ("08006" if lost else "XX000")])
+        if status >= 500:
+            logging.getLogger(__name__).error("not executed: %s", error)
         return self.problem(status, diag.message_primary if status < 500 else "Not executed", int(status == 503))
 
     def problem(self, status, title, seconds=0):

@@ -33,7 +33,7 @@ class Idempotency
   end
 
   def once(env, db)
-    key, tenant, body = env['HTTP_IDEMPOTENCY_KEY'], @tenant.call(env), env['rack.input'].read
+    key, tenant, body = env['HTTP_IDEMPOTENCY_KEY'], @tenant.call(env), env['rack.input']&.read.to_s
     asked = [env['REQUEST_METHOD'], Rack::Request.new(env).fullpath, env['CONTENT_TYPE'], { value: body, format: 1 }]
     outcome, kept, seconds = db.exec_params(CLAIM, [key, tenant, *asked]).values[0]
     return problem(409, 'This Idempotency-Key is in progress', seconds) if outcome == 'in_progress'
@@ -42,7 +42,8 @@ class Idempotency
     db.exec('SAVEPOINT work')
     status, headers, content = work(env.merge('rack.input' => StringIO.new(body), 'idempotency.db' => db), db)
     db.exec('ROLLBACK TO work') if status >= 400 # what was written, not the claim
-    kept = headers.transform_keys(&:downcase).except('set-cookie', 'content-length').transform_values { |v| [*v].join(', ') }
+    kept = headers.transform_keys(&:downcase).except('set-cookie', 'content-length')
+    kept = kept.transform_values { |value| [*value].join(',').tr("\n", ',') }
     db.exec_params("SELECT idem_#{status < 400 ? 'complete' : 'fail'}(idem_http_key($1), $2, scope => $3)",
                    [key, { status: status, headers: kept, body: content.pack('m0') }.to_json, tenant])
     db.exec('ROLLBACK AND CHAIN') if status >= 500 || [408, 425, 429].include?(status) # and the key is free
@@ -67,8 +68,10 @@ class Idempotency
   def refusal(db, error)
     state = error.respond_to?(:result) && error.result&.error_field(PG::PG_DIAG_SQLSTATE) || 'XX000'
     status = db.exec_params('SELECT idem_http_status($1)', [state]).getvalue(0, 0).to_i
-    title = status < 500 ? error.result.error_field(PG::PG_DIAG_MESSAGE_PRIMARY) : 'Not executed'
-    problem(status, title, status == 503 ? 1 : nil)
+    return problem(status, error.result.error_field(PG::PG_DIAG_MESSAGE_PRIMARY)) if status < 500
+
+    warn "not executed: #{error.message}"
+    problem(status, 'Not executed', status == 503 ? 1 : nil)
   end
 
   def problem(status, title, seconds = nil)
