@@ -48,11 +48,11 @@ my %shops = (
 			command => [ $node // '', "$copy/express_shop.mjs" ]);
 	},
 	rack => sub {
-		my $ruby = found('ruby', '-rpg', '-rrack', '-e', 'Rack::Handler.pick(%w[puma webrick])');
+		my $ruby = found('ruby', '-rpg', '-rrack', '-e', 'Rack::Handler.get("puma")');
 
 		return (
 			source => 'ruby/idempotency.rb',
-			lacking => lacking('ruby-pg, ruby-rack or one of puma and ruby-webrick' => $ruby),
+			lacking => lacking('ruby-pg, ruby-rack or puma' => $ruby),
 			command => [ $ruby // '', "$middleware/ruby/rack_shop.rb" ]);
 	},
 	go => sub {

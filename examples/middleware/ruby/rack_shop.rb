@@ -47,4 +47,4 @@ app = Rack::Builder.new do
   map('/orders') { run place }
   map('/.well-known/idempotency') { run policy }
 end
-Rack::Handler.pick(%w[puma webrick]).run(app.to_app, Host: '127.0.0.1', Port: ENV.fetch('PORT'))
+Rack::Handler.get('puma').run(app.to_app, Host: '127.0.0.1', Port: ENV.fetch('PORT'))
