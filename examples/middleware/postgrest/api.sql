@@ -80,5 +80,7 @@ EXCEPTION
 		PERFORM http_end(status, 'Not executed', CASE status WHEN 503 THEN 1 END);
 END $$;
 
+-- or anybody could make a trigger of it, and order for others
+REVOKE EXECUTE ON FUNCTION place_order_once() FROM PUBLIC;
 CREATE TRIGGER once INSTEAD OF INSERT ON api.orders FOR EACH ROW EXECUTE FUNCTION place_order_once();
 GRANT SELECT, INSERT ON api.orders TO web;
