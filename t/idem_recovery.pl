@@ -79,6 +79,18 @@ is(claim_on($node, 'passed', '1 microsecond'), 'claimed 1', 'the lease of a thir
 $node->safe_psql('postgres', q{SELECT idem_advance('billing', 'payments', 0, 0, 9); SELECT idem_consume('mail', 'm-1')});
 is(upsert_on($node, 'brief', 5), 'inserted|f', 'a key has seconds to live');
 
+# Emits 100 messages, and returns the ids that readers get.
+sub emit_on
+{
+	my ($server) = @_;
+	return split /\n/, $server->safe_psql('postgres', q{
+		SELECT count(idem_emit('orders', '{}')) FROM generate_series(1, 100) \g /dev/null
+		SELECT message_id FROM idem_outbox_read('relay', 'orders', 100)});
+}
+# How many of the second list are in the first.
+sub again { my ($before, @now) = @_; my %before = map { $_ => 1 } @$before; return scalar grep { $before{$_} } @now }
+emit_on($node);
+
 my $target = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 
 # ... and after it.
@@ -93,6 +105,8 @@ charge('passed');
 is(claim_on($node, 'unknown', '1 hour'), 'claimed 1', 'so does the holder of a new one');
 charge('unknown');
 $node->safe_psql('postgres', q{SELECT idem_advance('billing', 'payments', 0, 10, 19); SELECT idem_consume('mail', 'm-2')});
+my @emitted = emit_on($node);
+is(scalar @emitted, 100, 'messages are emitted and read');
 is($money, 500, 'five charges were made');
 
 my $last = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
@@ -131,6 +145,7 @@ is($bare->safe_psql('postgres', q{SELECT idem_offset('billing', 'payments', 0)})
 is($bare->safe_psql('postgres', q{SELECT idem_seen('mail', 'm-1'), idem_seen('mail', 'm-2')}), 't|f', 'so are messages');
 is(claim_on($bare, 'passed', '1 hour'), 'claimed 2', 'a fence is given twice');
 is(complete_on($bare, 'passed', 2), 't', 'so that a holder of before passes for the one of now');
+cmp_ok(again(\@emitted, emit_on($bare)), '>', 0, 'ids of messages are given twice');
 isnt(upsert_on($bare, 'brief', 5), 'inserted|t', 'a key that has expired meanwhile does not replay');
 $bare->stop;
 
@@ -142,6 +157,8 @@ is($psql->(q{SELECT count(*) FROM idem_key WHERE expires_at <= clock_timestamp()
 	'what was live at the target time is live');
 is(upsert_on($server, 'brief', 5), 'inserted|t', 'and replays, although its time was over');
 $psql->(shown('UPDATE idem_key SET fence'));
+$psql->(shown('SELECT setval'));
+is(again(\@emitted, emit_on($server)), 0, 'no id of a message is given twice');
 is(complete_on($server, 'open', 1), 'ID002', 'a holder of before has lost its claim');
 $psql->(shown('CREATE TABLE provider') . shown('CREATE FUNCTION adopt.*?^END \$\$'));
 $psql->(qq{INSERT INTO provider VALUES ('$_', '{"key": "$_"}', '{"charge": "$charged{$_}"}')}) foreach sort keys %charged;
