@@ -35,6 +35,7 @@
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "run/usercontext.h"
@@ -310,6 +311,8 @@ run_insertion(void *state)
 	PreventCommandIfParallelMode("INSERT");
 
 	estate->es_output_cid = GetCurrentCommandId(true);
+	/* newer servers look at a row that is there by this one */
+	estate->es_snapshot = GetActiveSnapshot();
 	slot = make_row(insertion);
 	AfterTriggerBeginQuery();
 	InitResultRelInfo(result, rel, 0, NULL, 0);
