@@ -176,6 +176,7 @@ OBJS = \
 	src/upsert/merge.o \
 	src/upsert/merge_union.o \
 	src/upsert/upsert.o \
+	src/upsert/upsert_call.o \
 	src/upsert/upsert_deparse.o \
 	src/upsert/upsert_exec.o \
 	src/upsert/upsert_run.o \

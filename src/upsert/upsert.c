@@ -4,68 +4,18 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
 #include "base/error.h"
-#include "base/fingerprint.h"
 #include "base/result_tuple.h"
 #include "key/key.h"
 #include "key/key_init.h"
-#include "table/column_sql.h"
-#include "upsert/merge.h"
-#include "upsert/upsert_exec.h"
+#include "upsert/upsert_call.h"
 #include "upsert/upsert_target.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert);
-
-/* The names in an array of text. */
-static List *
-conflict_names(ArrayType *array)
-{
-	Datum	   *elements;
-	bool	   *isnull;
-	int			count;
-	List	   *names = NIL;
-
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &isnull, &count);
-	if (count == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"conflict\" must name at least one column"),
-				 errhint("Leave \"conflict\" out to upsert by the primary key.")));
-	for (int i = 0; i < count; i++)
-	{
-		if (isnull[i])
-			idem_error_null("conflict[]");
-		names = lappend(names, TextDatumGetCString(elements[i]));
-	}
-	return names;
-}
-
-static pg_uuid_t
-fingerprint(const IdemUpsert *upsert)
-{
-	const IdemUpsertSpec *spec = &upsert->spec;
-	IdemFingerprint fp;
-	ListCell   *lc;
-
-	idem_fingerprint_init(&fp, "upsert");
-	idem_fingerprint_relation(&fp, spec->target);
-	foreach(lc, spec->conflict)
-		idem_fingerprint_string(&fp, lfirst(lc));
-	idem_row_version_fingerprint(&upsert->expected, &fp);
-	idem_fingerprint_jsonb(&fp, upsert->data);
-	if (upsert->merge != NULL)
-		idem_fingerprint_jsonb(&fp, upsert->merge);
-	return idem_fingerprint_value(&fp);
-}
 
 /*
  * Without a key a repeat is known by the row alone, and a null in its key is not
@@ -103,29 +53,6 @@ check_unremembered(FunctionCallInfo fcinfo)
 				 errdetail("\"remember_errors\" remembers errors under the key.")));
 }
 
-/* A call, as far as its work needs it. */
-typedef struct Call
-{
-	IdemUpsert	upsert;
-	IdemSpelling spelling;
-} Call;
-
-/*
- * Inserts or updates the row; numbers in the data may have been left as they were
- * spelled.
- */
-static void
-upsert_row(void *state, IdemAnswer *answer)
-{
-	Call	   *call = state;
-	IdemUpsert *upsert = &call->upsert;
-
-	if (call->spelling.names != NIL && !call->spelling.matters)
-		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
-											 &call->spelling);
-	idem_upsert_exec(upsert, answer);
-}
-
 /*
  * idem_upsert(key text, target regclass, data jsonb, conflict text[],
  *			   expected_version bigint, scope text, ttl interval, merge jsonb,
@@ -141,7 +68,7 @@ upsert_row(void *state, IdemAnswer *answer)
 Datum
 idem_upsert(PG_FUNCTION_ARGS)
 {
-	Call		call = {0};
+	IdemUpsertCall call = {0};
 	IdemUpsert *upsert = &call.upsert;
 	IdemKey		key;
 	IdemAnswer	answer = {0};
@@ -165,33 +92,24 @@ idem_upsert(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(2))
 		idem_error_null("data");
 	upsert->spec.target = PG_GETARG_OID(1);
-	upsert->data = PG_GETARG_JSONB_P(2);
-	upsert->spec.fields = idem_column_sql_names(upsert->data, "data",
-												&call.spelling);
-	if (call.spelling.matters)
-		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
-											 &call.spelling);
+	idem_upsert_call_set_data(&call, PG_GETARG_JSONB_P(2));
 	upsert->spec.by_primary_key = PG_ARGISNULL(3);
 	if (!PG_ARGISNULL(3))
-		upsert->spec.conflict = conflict_names(PG_GETARG_ARRAYTYPE_P(3));
+		upsert->spec.conflict = idem_upsert_call_conflict(PG_GETARG_ARRAYTYPE_P(3));
 	upsert->expected = idem_row_version_argument(fcinfo, 4);
 	upsert->spec.versioned = upsert->expected.exists;
 	if (!PG_ARGISNULL(7))
-	{
-		upsert->merge = PG_GETARG_JSONB_P(7);
-		upsert->spec.rules = idem_merge_rules(upsert->merge,
-											  upsert->spec.fields);
-	}
+		idem_upsert_call_set_merge(&call, PG_GETARG_JSONB_P(7));
 
 	if (upsert->spec.keyed)
 	{
-		key.fingerprint = fingerprint(upsert);
-		replayed = idem_key_run(&key, upsert_row, &call, &answer);
+		key.fingerprint = idem_upsert_call_fingerprint(&call);
+		replayed = idem_key_run(&key, idem_upsert_call_run, &call, &answer);
 	}
 	else
 	{
 		check_conflict_values(upsert);
-		upsert_row(&call, &answer);
+		idem_upsert_call_run(&call, &answer);
 	}
 
 	values[0] = ObjectIdGetDatum(idem_catalog()->outcome[answer.outcome]);
