@@ -180,6 +180,7 @@ OBJS = \
 	src/upsert/upsert_deparse.o \
 	src/upsert/upsert_exec.o \
 	src/upsert/upsert_run.o \
+	src/upsert/upsert_set.o \
 	src/upsert/upsert_target.o \
 	src/idem.o
 # an include names the folder: "key/key.h"

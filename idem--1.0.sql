@@ -10,7 +10,7 @@
 --   Keys                 table idem_key; idem_lookup, idem_wait, idem_forget,
 --                        idem_forget_scope, idem_new_key, idem_derive_key
 --   Scopes               table idem_scope; idem_scope_define, idem_scope_drop
---   Upserts              idem_upsert
+--   Upserts              idem_upsert, idem_upsert_batch
 --   Updates              idem_update
 --   Statements           idem_execute
 --   Claims               idem_claim, idem_complete, idem_fail, idem_release,
@@ -307,6 +307,37 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_upsert(text, regclass, jsonb, text[],
 	bigint, text, interval, jsonb, text[], boolean, boolean) IS
 'insert or update a row of a table once per key, and replay the result';
+
+CREATE TYPE @extschema@.idem_upsert_batch_result AS (
+	ordinal bigint,
+	key text,
+	outcome @extschema@.idem_outcome,
+	replayed boolean,
+	result jsonb
+);
+COMMENT ON TYPE @extschema@.idem_upsert_batch_result IS
+'what idem_upsert_batch() answers for each key';
+COMMENT ON COLUMN @extschema@.idem_upsert_batch_result.ordinal IS
+'place of the key among those given, from 1';
+COMMENT ON COLUMN @extschema@.idem_upsert_batch_result.key IS
+'the key';
+COMMENT ON COLUMN @extschema@.idem_upsert_batch_result.outcome IS
+'what came of its upsert';
+COMMENT ON COLUMN @extschema@.idem_upsert_batch_result.replayed IS
+'whether the upsert was made before, and this is the answer of then';
+COMMENT ON COLUMN @extschema@.idem_upsert_batch_result.result IS
+'the row as it then was';
+
+CREATE FUNCTION @extschema@.idem_upsert_batch(
+	keys anycompatiblearray, target regclass, data jsonb[],
+	conflict text[] DEFAULT NULL, scope text DEFAULT NULL,
+	ttl interval DEFAULT NULL, merge jsonb DEFAULT NULL)
+RETURNS SETOF @extschema@.idem_upsert_batch_result
+AS 'MODULE_PATHNAME', 'idem_upsert_batch'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_upsert_batch(anycompatiblearray, regclass, jsonb[],
+	text[], text, interval, jsonb) IS
+'insert or update rows of a table, each once per key of its own, all or none, and replay the results';
 
 --
 -- Updates

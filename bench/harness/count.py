@@ -20,6 +20,7 @@ CALLS = {
     "usual": (("usual",), f"place_order(k, {ORDER})", "plpgsql_call_handler"),
     "plpgsql": (("plpgsql",), f"place_order(k, {VALUES})", "plpgsql_call_handler"),
     "upsert": (("idem",), f"idem_upsert(k, 'orders', {ORDER})", "idem_upsert"),
+    "set": (("idem",), None, "idem_upsert_batch"),  # all of them by one call
     "execute": (("idem",), f"idem_execute(k, '{INSERT}', jsonb_build_array({VALUES}))",
                 "idem_execute"),
 }
@@ -51,8 +52,11 @@ def single(directory, sql, *wrapper):
 
 
 def calls(call, first, last):
-    """One statement that calls it for each of some numbers."""
+    """One statement that calls it for each of some numbers, or a set form for all of them."""
     key = KEYS["ordered"].replace(":digits", "(1000000000000000 + n)")
+    if call is None:
+        return (f"SELECT count(*) FROM (SELECT array_agg({key}) AS keys, array_agg({ORDER}) AS data "
+                f"FROM generate_series({first}, {last}) AS n) AS r, idem_upsert_batch(keys, 'orders', data)")
     return (f"SELECT count(answer) FROM (SELECT {call} AS answer FROM (SELECT n, {key} AS k "
             f"FROM generate_series({first}, {last}) AS n OFFSET 0) AS r OFFSET 0) AS a")
 

@@ -1,12 +1,14 @@
 /*
  * argument.c
- *	  Arguments of functions that share a name and differ in their types.
+ *	  Arguments of functions that share a name and differ in their types, and
+ *	  arrays.
  *
- * One C function serves them all, and asks here which of them was called.
+ * One C function serves all of a name, and asks here which of them was called.
  */
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "base/argument.h"
@@ -32,4 +34,34 @@ idem_argument_type(FunctionCallInfo fcinfo, int argument)
 	}
 	/* no type that is declared in pg_type.dat is a domain */
 	return type < FirstGenbkiObjectId ? type : getBaseType(type);
+}
+
+/*
+ * The elements of an array argument, and how many there are; type is what they are
+ * declared as, or InvalidOid where the array says it.  Raises 2202E for an array of
+ * several dimensions, 42804 for one of another type.
+ */
+int
+idem_argument_elements(ArrayType *array, const char *name, Oid type,
+					   Datum **values, bool **nulls)
+{
+	int16		length;
+	bool		byval;
+	char		align;
+	int			count;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("\"%s\" must have one dimension", name)));
+	if (!OidIsValid(type))
+		type = ARR_ELEMTYPE(array);
+	else if (ARR_ELEMTYPE(array) != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("\"%s\" must be of type %s", name,
+						format_type_be(get_array_type(type)))));
+	get_typlenbyvalalign(type, &length, &byval, &align);
+	deconstruct_array(array, type, length, byval, align, values, nulls, &count);
+	return count;
 }

@@ -54,7 +54,7 @@ column_type(const char *name, Oid outcome_type)
 		{"value", TEXTOID}, {"hint", TEXTOID}, {"role", TEXTOID},
 		{"since", TIMESTAMPTZOID},
 		{"saga", TEXTOID}, {"work", TEXTOID}, {"status", TEXTOID},
-		{"step", INT4OID}, {"undo", BOOLOID},
+		{"step", INT4OID}, {"undo", BOOLOID}, {"ordinal", INT8OID},
 		{"target", REGCLASSOID}, {"finding", TEXTOID}, {"detail", TEXTOID},
 	};
 

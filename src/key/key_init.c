@@ -73,6 +73,26 @@ idem_key_init_name(FunctionCallInfo fcinfo, int name, const char *function)
 	return key;
 }
 
+/* Takes all but the key from the arguments of a function, whatever the scope is. */
+static void
+init_all_but_key(IdemKey *key, FunctionCallInfo fcinfo, int scope, int ttl)
+{
+	memset(key, 0, sizeof(IdemKey));
+	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
+		PG_GETARG_TEXT_PP(scope);
+	check_length("scope", key->scope, 0);
+	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
+	key->role = GetUserId();
+}
+
+static void
+set_name(IdemKey *key, text *name)
+{
+	key->key = name;
+	key->name = text_to_cstring(name);
+	key->hash = idem_key_lock_hash(key->scope, key->key);
+}
+
 /*
  * Takes a key from the arguments of a function, by their numbers, whatever its scope
  * is.  A scope that is null is that of the setting; a function that takes no ttl gives
@@ -82,16 +102,10 @@ static void
 init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 	 int name, int scope, int ttl)
 {
-	memset(key, 0, sizeof(IdemKey));
-	key->key = idem_key_init_name(fcinfo, name, function);
-	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
-		PG_GETARG_TEXT_PP(scope);
-	check_length("scope", key->scope, 0);
+	text	   *given = idem_key_init_name(fcinfo, name, function);
 
-	key->name = text_to_cstring(key->key);
-	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
-	key->role = GetUserId();
-	key->hash = idem_key_lock_hash(key->scope, key->key);
+	init_all_but_key(key, fcinfo, scope, ttl);
+	set_name(key, given);
 }
 
 /*
@@ -110,6 +124,33 @@ idem_key_init(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
 	init(key, fcinfo, function, name, scope, ttl);
 	idem_scope_check_reserved(key->scope);
 	idem_scope_check(key->scope);
+}
+
+/*
+ * The same of all keys that a function is given in an array: what they have in
+ * common.
+ */
+void
+idem_key_init_set(IdemKey *key, FunctionCallInfo fcinfo, const char *function,
+				  int scope, int ttl)
+{
+	check_writable(function);
+	init_all_but_key(key, fcinfo, scope, ttl);
+	idem_scope_check_reserved(key->scope);
+	idem_scope_check(key->scope);
+}
+
+/*
+ * One of these keys, as an element of the array gives it.  Raises 22023 for one of a
+ * wrong length.
+ */
+void
+idem_key_init_member(IdemKey *key, const IdemKey *set, text *name)
+{
+	Assert(set->scope != NULL && set->key == NULL);
+	check_length("key", name, 1);
+	*key = *set;
+	set_name(key, name);
 }
 
 /*

@@ -9,6 +9,9 @@
 
 extern void idem_key_init(IdemKey *key, FunctionCallInfo fcinfo,
 						  const char *function, int name, int scope, int ttl);
+extern void idem_key_init_set(IdemKey *key, FunctionCallInfo fcinfo,
+							  const char *function, int scope, int ttl);
+extern void idem_key_init_member(IdemKey *key, const IdemKey *set, text *name);
 extern void idem_key_init_held(IdemKey *key, FunctionCallInfo fcinfo,
 							   const char *function, int name, int scope);
 extern void idem_key_init_own(IdemKey *key, const char *scope, text *name,

@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "base/argument.h"
 #include "base/error.h"
 #include "base/result_tuple.h"
 #include "base/unique_index.h"
@@ -60,35 +61,6 @@ typedef struct Order
 	Oid			collation[INDEX_MAX_KEYS];
 } Order;
 
-/*
- * The elements of an array argument, which must have one dimension; type is what
- * they are declared as, or InvalidOid where the array says it.
- */
-static int
-elements(ArrayType *array, const char *name, Oid type, Datum **values,
-		 bool **nulls)
-{
-	int16		length;
-	bool		byval;
-	char		align;
-	int			count;
-
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("\"%s\" must have one dimension", name)));
-	if (!OidIsValid(type))
-		type = ARR_ELEMTYPE(array);
-	else if (ARR_ELEMTYPE(array) != type)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("\"%s\" must be of type %s", name,
-						format_type_be(get_array_type(type)))));
-	get_typlenbyvalalign(type, &length, &byval, &align);
-	deconstruct_array(array, type, length, byval, align, values, nulls, &count);
-	return count;
-}
-
 /* The rows, in the order in which they are asked for. */
 static Row *
 read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
@@ -104,10 +76,10 @@ read_rows(FunctionCallInfo fcinfo, const IdemTransitionArgs *common, int *count)
 	if (PG_ARGISNULL(1))
 		idem_error_null("ids");
 	array = PG_GETARG_ARRAYTYPE_P(1);
-	*count = elements(array, "ids", InvalidOid, &ids, &id_nulls);
+	*count = idem_argument_elements(array, "ids", InvalidOid, &ids, &id_nulls);
 	if (!PG_ARGISNULL(3) &&
-		elements(PG_GETARG_ARRAYTYPE_P(3), "expected_versions", INT8OID,
-				 &versions, &version_nulls) != *count)
+		idem_argument_elements(PG_GETARG_ARRAYTYPE_P(3), "expected_versions",
+							   INT8OID, &versions, &version_nulls) != *count)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"expected_versions\" must have as many elements as \"ids\""),

@@ -21,6 +21,8 @@ sub calls
 		SELECT outcome, replayed FROM idem_upsert('u$n', 'orders', '{"id": $n, "note": "x"}');
 		SELECT outcome, replayed FROM idem_upsert('v$n', 'orders', '{"id": $n, "note": "y"}', ttl => '1 microsecond');
 		SELECT outcome, replayed FROM idem_upsert('v$n', 'orders', '{"id": $n, "note": "y"}');
+		SELECT ordinal, outcome, replayed FROM idem_upsert_batch('{w$n, u$n}', 'orders',
+			ARRAY['{"id": $n, "note": "y"}', '{"id": $n, "note": "x"}']::jsonb[]);
 		SELECT outcome, replayed FROM order_transition('orders', $n, 'PROCESSING', key => 't$n');
 		SELECT outcome, replayed FROM order_transition('orders', $n, 'PROCESSING', key => 't$n');
 		SELECT outcome, replayed FROM idem_update('orders', $n, '{"status": "SHIPPED"}', key => 'p$n');
@@ -60,8 +62,8 @@ sub calls
 	};
 }
 
-our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', 'applied|f', 'applied|t',
-	'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
+our $answers = join "\n", 'inserted|f', 'inserted|t', 'updated|f', 'unchanged|f', '1|unchanged|f', '2|inserted|t',
+	'applied|f', 'applied|t', 'updated|f', 'noop', 'DELIVERED', 'executed|f|[{"one": 1}]', 'executed|t|[{"one": 1}]', 'claimed|1', 'in_progress|',
 	'', 't', 'completed|"done"', 'completed', 'half|1', 'claimed|1', 'claimed|2', 't', '', 't|f|t', 'n o', '0|10', 't', '0', 't|f', '', 'executed', 't', 't',
 	't', '1|PENDING', '3|PROCESSING', '4|SHIPPED', 'executed', 'executed', 't|f', 'executed', '1|0', 't|422';
 

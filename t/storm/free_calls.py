@@ -67,6 +67,19 @@ def upsert(rng, front, me):
         possible=[("first", key), ("thing", n)])
 
 
+def upsert_batch(rng, front, me):
+    """Several of these upserts by one call, in any order and perhaps one of them twice."""
+    numbers = [number(rng, front) for _ in range(rng.randrange(1, 5))]
+    keys = ", ".join(f"'thing {n}'" for n in numbers)
+    data = ", ".join(f"""'{{"id": {n}, "key": "thing {n}"}}'""" for n in numbers)
+    return Request(
+        f"""SELECT outcome, replayed, result->>'id', result->>'key' FROM idem_upsert_batch(ARRAY[{keys}], 'thing',
+            ARRAY[{data}]::jsonb[]) ORDER BY ordinal""",
+        facts=lambda rows: [fact for n, row in zip(numbers, rows)
+                            for fact in keyed("upsert", f"thing {n}", [row], [("thing", n, row[0])])],
+        possible=[fact for n in numbers for fact in (("first", f"thing {n}"), ("thing", n))])
+
+
 def upsert_doc(rng, front, me):
     """Several requests are about one row."""
     n, r = number(rng, front), rng.randrange(3)
@@ -414,6 +427,6 @@ def purge(rng, front, me):
 
 
 CALLS = {f.__name__: f for f in (
-    upsert, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition, transition_batch,
-    move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, emit,
+    upsert, upsert_batch, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition,
+    transition_batch, move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, emit,
     relay, barrier, history, check, saga_start, saga_work, saga_fail, saga_leave, saga_cancel, saga_resolve)}
