@@ -63,16 +63,11 @@ sub look_after_workers
 {
 	foreach my $n (0 .. $#commands)
 	{
-		if (!$workers[$n]->pumpable)
-		{
-			eval { $workers[$n]->finish };
-			$deaths++;
-			start_worker($n);
-		}
-		else
-		{
-			$workers[$n]->pump_nb;
-		}
+		# it may die between the question and the answer
+		next if $workers[$n]->pumpable && eval { $workers[$n]->pump_nb; 1 };
+		eval { $workers[$n]->finish };
+		$deaths++;
+		start_worker($n);
 	}
 	return;
 }
