@@ -185,6 +185,10 @@ sub catalogs
 					'(SELECT string_agg(x::text, '','' ORDER BY x::text) FROM unnest(t.%I) AS x)', a.attname)
 				WHEN a.attname = 'adbin' THEN 'pg_get_expr(t.adbin, t.adrelid)'
 				WHEN a.attname = 'conbin' THEN 'pg_get_constraintdef(t.oid)'
+				-- a label of an enum is an OID in it
+				WHEN a.attname = 'ev_action' THEN $$regexp_replace(pg_get_ruledef(t.oid), '\s+', ' ', 'g')$$
+					|| $$ || regexp_replace(regexp_replace(t.ev_action::text, ':location -?\d+', '', 'g'), $$
+					|| $$'(:consttype \d{5,} [^{}]*:constvalue 4) [[][^]]*[]]', '\1', 'g')$$
 				ELSE format($$regexp_replace(t.%I::text, ':location -?\d+', '', 'g')$$, a.attname)
 				END AS value,
 				r.pktable IS NOT NULL AND NOT r.is_array OR a.attname IN ('oid', 'objid', 'objoid') AS tells
