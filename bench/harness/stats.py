@@ -1,15 +1,15 @@
-"""bench/stats: calls with the counters, and with a library without them, in turn."""
+"""bench/stats: calls with the counters, and with a library without them, at once."""
 
 import argparse
-import os
+import math
 import shutil
 import statistics
 import subprocess
 
-from load import PLACE, pgbench
-from server import Server, Use
+from load import PLACE, Pgbench
+from server import Server
 
-DATABASE = "calls"
+DATABASES = ("calls_1", "calls_2")
 COUNTING = "$libdir/idem"
 STORED = 10000  # keys that there are before
 
@@ -27,9 +27,9 @@ CASES = {
 
 def parse():
     parser = argparse.ArgumentParser(prog="bench/stats", description=(
-        "Compares calls with counters to those of a library without, in turn on one server."))
-    parser.add_argument("--seconds", type=int, default=4, help="of each turn; default 4")
-    parser.add_argument("--rounds", type=int, default=10, help="default 10")
+        "Compares calls with counters to those of a library without, at once on one server."))
+    parser.add_argument("--seconds", type=int, default=8, help="of each round; default 8")
+    parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -44,49 +44,55 @@ def build_without():
     return f"{directory}/idem.so"
 
 
-def run(sql):
-    return subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", DATABASE], check=True,
+def run(database, sql):
+    return subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database], check=True,
                           text=True, stdout=subprocess.PIPE, input=sql).stdout
 
 
-def create(server):
-    server.create(DATABASE)
-    run("""
+def create(server, database):
+    server.create(database)
+    run(database, """
         CREATE EXTENSION idem;
         CREATE TABLE orders (id bigint PRIMARY KEY, customer text, status text, total numeric);
     """)
     call = UPSERT.format(key="'old ' || n", id="n::bigint").replace("SELECT * FROM ", "")
-    run(f"""
+    run(database, f"""
         SELECT count(a) FROM (SELECT {call} AS a FROM generate_series(1, {STORED}) AS n OFFSET 0) AS r;
         VACUUM ANALYZE;
         CHECKPOINT;
     """)
 
 
-def take(library):
+def take(database, library):
     """Has sessions that begin from now on load the one library or the other."""
-    run(f"UPDATE pg_proc SET probin = '{library}' WHERE probin ~ 'idem'")
+    run(database, f"UPDATE pg_proc SET probin = '{library}' WHERE probin ~ 'idem'")
 
 
-def turn(server, library, case, base, seconds):
+def counted(database):
+    """How many of those calls have been counted so far."""
+    take(database, COUNTING)
+    return int(run(database, "SELECT sum(value) FROM idem_stats WHERE datname = current_database()"
+                             " AND counter IN ('key_new', 'key_replayed')"))
+
+
+def pair(libraries, case, base, seconds):
+    """Both at once, each in a database of its own, so that what else the machine does is
+    the same for them.  libraries: what to load in each database.  Returns their rates."""
     clients, script = CASES[case]
     name = f"{PLACE}/stats.pgbench"
     with open(name, "w") as file:
         file.write(script + ";\n")
-    before = counted()
-    take(library)
-    with Use(server) as use:
-        found = pgbench(DATABASE, [name], clients, {"i": 0, "base": base}, seconds=seconds,
-                        synchronous_commit="off")
-    took = found["operations"] / found["seconds"], use.used["server_cpu"] / found["operations"]
-    return *took, counted() - before, found["operations"]
-
-
-def counted():
-    """How many of those calls have been counted so far."""
-    take(COUNTING)
-    return int(run("SELECT sum(value) FROM idem_stats WHERE datname = current_database()"
-                   " AND counter IN ('key_new', 'key_replayed')"))
+    before = [counted(database) for database in DATABASES]
+    for database, library in zip(DATABASES, libraries):
+        take(database, library)
+    running = [Pgbench(database, [name], clients // 2, {"i": 0, "base": base}, seconds=seconds,
+                       synchronous_commit="off") for database in DATABASES]
+    found = [process.finish() for process in running]
+    for database, library, one, then in zip(DATABASES, libraries, found, before):
+        hits = counted(database) - then
+        if hits != (one["operations"] if library == COUNTING else 0):
+            raise SystemExit(f"{one['operations']} calls with {library}, {hits} counted")
+    return [one["operations"] / one["seconds"] for one in found]
 
 
 def main():
@@ -94,26 +100,24 @@ def main():
     if args.parse_only:
         return
     server = Server()
-    libraries = {"counting": COUNTING, "without": build_without()}
-    create(server)
+    without = build_without()
+    for database in DATABASES:
+        create(server, database)
     base = 10 ** 6
     for case in CASES:
-        rates, costs = ({name: [] for name in libraries} for _ in range(2))
-        for number in range(args.rounds):
-            # one first, then the other
-            for name in list(libraries)[::1 if number % 2 == 0 else -1]:
-                base += 10 ** 8
-                rate, cost, hits, operations = turn(server, libraries[name], case, base, args.seconds)
-                # it is what it is called
-                if hits != (operations if name == "counting" else 0):
-                    raise SystemExit(f"{operations} calls {name}, {hits} counted")
-                rates[name].append(rate)
-                costs[name].append(cost)
-        rate = statistics.median(a / b for a, b in zip(rates["counting"], rates["without"]))
-        cost = statistics.median(b / a for a, b in zip(costs["counting"], costs["without"]))
+        rates = {"counting": [], "without": []}
+        ratios = []
+        for _ in range(args.rounds):
+            base += 10 ** 9
+            one = pair((COUNTING, without), case, base, args.seconds)
+            # then the other way round: databases, and who begins first, differ
+            other = pair((without, COUNTING), case, base + 10 ** 8, args.seconds)
+            rates["counting"] += [one[0], other[1]]
+            rates["without"] += [one[1], other[0]]
+            ratios.append(math.sqrt(one[0] / one[1] * other[1] / other[0]))
         print(f"{case}: {statistics.median(rates['counting']):.0f} calls/s counting, "
-              f"{statistics.median(rates['without']):.0f} without, ratio {rate:.3f}; "
-              f"by CPU of the server {cost:.3f}", flush=True)
+              f"{statistics.median(rates['without']):.0f} without, ratio {statistics.median(ratios):.3f} "
+              f"(of {min(ratios):.3f} to {max(ratios):.3f})", flush=True)
 
 
 main()
