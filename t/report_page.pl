@@ -30,13 +30,15 @@ my $place = abs_path(PostgreSQL::Test::Utils::tempdir());
 my $nasty = q{<script>alert('key')</script>};
 my $quote = q{x" onmouseover="alert('scope')};
 my $turned = "a\x{202e}gpj.exe";
+# In strings of that database, as far as there is a choice.
+my $escapes = $node->pg_version >= 19 ? '' : 'ALTER DATABASE postgres SET standard_conforming_strings = off;';
 $node->safe_psql('postgres', <<"SQL");
 CREATE SCHEMA idem;
 CREATE EXTENSION idem SCHEMA idem;
 CREATE ROLE regress_idem_watcher LOGIN IN ROLE pg_monitor;
 GRANT USAGE ON SCHEMA idem TO regress_idem_watcher;
 CREATE DATABASE bare;
-ALTER DATABASE postgres SET standard_conforming_strings = off;
+$escapes
 ALTER ROLE regress_idem_watcher SET search_path = nowhere;
 SET search_path = idem, public;
 CREATE TABLE public.orders (id bigint PRIMARY KEY, total int, status order_status NOT NULL DEFAULT 'PENDING',
