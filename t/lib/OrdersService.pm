@@ -37,7 +37,7 @@ sub new
 		node => $node, python => scalar python(qw(fastapi uvicorn psycopg psycopg_pool)),
 		lease => '30 seconds', cut => 0, seed => 1, %options,
 		journal => PostgreSQL::Test::Utils::tempdir() . '/charges.jsonl',
-		log => "$PostgreSQL::Test::Utils::log_path/orders-service.log",
+		log => "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '.service.log',
 		ports => { map { $_ => PostgreSQL::Test::Cluster::get_free_port() } qw(provider first second line) },
 	}, $class;
 
