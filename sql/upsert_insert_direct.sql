@@ -203,6 +203,50 @@ FROM idem_upsert('direct-moment', 'moment', '{"id": 100}');
 SELECT count(DISTINCT at) > 1 AS several FROM moment;
 RESET application_name;
 
+-- What a function of the server's calls may come back to the same call, too, while the row is being made.
+CREATE TABLE asked (id int);
+CREATE FUNCTION comes_back(id int) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+	inner_id int;
+BEGIN
+	DELETE FROM asked RETURNING asked.id INTO inner_id;
+	IF FOUND THEN
+		PERFORM idem_upsert('direct-back-' || inner_id, 'back', jsonb_build_object('id', inner_id, 'before', repeat('inner ', 50), 'past', repeat('inner ', 50)));
+	END IF;
+	RETURN true;
+END $$;
+CREATE DOMAIN checked AS int CHECK (comes_back(VALUE));
+CREATE TYPE has_checked AS (f checked);
+CREATE TABLE back (id int PRIMARY KEY, before text, made int DEFAULT (jsonb_populate_record(NULL::has_checked, '{"f": 1}')).f::int, past text);
+SELECT count(idem_upsert('direct-back-' || n, 'back', jsonb_build_object('id', n, 'before', 'b', 'past', 'p'))) FROM generate_series(1, 6) n;
+INSERT INTO asked VALUES (107);
+SELECT result ->> 'id' AS id, result ->> 'before' AS before, result ->> 'past' AS past
+FROM idem_upsert('direct-back-7', 'back', '{"id": 7, "before": "outer", "past": "outer"}');
+SELECT id, left(before, 5) AS before, made, left(past, 5) AS past FROM back WHERE id > 6 ORDER BY id;
+-- an error on the way is no hindrance
+ALTER TABLE back ALTER made SET DEFAULT (jsonb_populate_record(NULL::has_checked, '{"f": null}')).f::int;
+CREATE OR REPLACE FUNCTION comes_back(id int) RETURNS bool LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN (SELECT count(*) = 0 FROM asked);
+END $$;
+SELECT count(idem_upsert('direct-back-' || n, 'back', jsonb_build_object('id', n, 'before', 'b', 'past', 'p'))) FROM generate_series(11, 16) n;
+INSERT INTO asked VALUES (1);
+SELECT outcome FROM idem_upsert('direct-back-17', 'back', '{"id": 17, "before": "outer", "past": "outer"}');
+DELETE FROM asked;
+SELECT outcome FROM idem_upsert('direct-back-17', 'back', '{"id": 17, "before": "outer", "past": "outer"}');
+
+-- Who may no longer call a function of the server's may not by a default either.
+CREATE TABLE shown (id int PRIMARY KEY, note text, year text DEFAULT to_char(now(), 'YYYY'));
+GRANT ALL ON shown TO regress_idem_direct;
+BEGIN;
+SET ROLE regress_idem_direct;
+SELECT count(idem_upsert('direct-shown-' || n, 'shown', jsonb_build_object('id', n, 'note', 'n'))) FROM generate_series(1, 6) n;
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION to_char(timestamptz, text) FROM PUBLIC;
+SET ROLE regress_idem_direct;
+SELECT outcome FROM idem_upsert('direct-shown-7', 'shown', '{"id": 7, "note": "n"}');
+ROLLBACK;
+
 DELETE FROM idem_key WHERE starts_with(key, 'direct-');
 DROP SCHEMA idem_test_direct CASCADE;
 DROP ROLE regress_idem_direct;

@@ -22,6 +22,7 @@
 #include "run/usercontext.h"
 #include "session/lose_ack.h"
 #include "stats/stats_shared.h"
+#include "upsert/insert_direct.h"
 
 PG_MODULE_MAGIC;
 
@@ -44,6 +45,7 @@ _PG_init(void)
 	idem_consumer_init();
 	idem_scope_init();
 	idem_index_twin_init();
+	idem_insert_direct_init();
 	idem_bgworker_init();
 	idem_lose_ack_init();
 }

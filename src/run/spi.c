@@ -152,6 +152,13 @@ idem_spi_is_valid(const IdemPlan *plan)
 	return SPI_plan_is_valid(plan->plan);
 }
 
+/* Is it being run?  Then what is called on the way has come back to it. */
+bool
+idem_spi_is_running(const IdemPlan *plan)
+{
+	return plan->running > 0;
+}
+
 /* What the plan cache has of a plan (CachedPlanSource *). */
 List *
 idem_spi_sources(const IdemPlan *plan)
@@ -335,9 +342,11 @@ idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state), void *state)
 {
 	MemoryContext memory = CurrentMemoryContext;
 	ErrorContextCallback context;
+	IdemOwnNames outer;
 
 	Assert(plan->own.text != NULL);
 	begin_running(plan);
+	outer = idem_own_names_begin(&plan->own);
 	idem_error_push_context(&context, tell_text, plan);
 	PG_TRY();
 	{
@@ -345,13 +354,16 @@ idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state), void *state)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error = take_error(&plan->operation, plan->own.text, memory);
+		ErrorData  *error;
 
+		idem_own_names_end(&outer);
+		error = take_error(&plan->operation, plan->own.text, memory);
 		end_running(plan);
 		throw_again(error);
 	}
 	PG_END_TRY();
 	idem_error_pop_context(&context);
+	idem_own_names_end(&outer);
 	end_running(plan);
 }
 

@@ -52,6 +52,7 @@ extern IdemPlan *idem_spi_prepare(const char *sql, int nargs, Oid *argtypes,
 								  Size data_size, const IdemOwnNames *own,
 								  const IdemOperationOn *operation);
 extern bool idem_spi_is_valid(const IdemPlan *plan);
+extern bool idem_spi_is_running(const IdemPlan *plan);
 extern List *idem_spi_sources(const IdemPlan *plan);
 extern void idem_spi_forget(IdemPlan *plan);
 extern uint64 idem_spi_run(IdemPlan *plan, const IdemExecution *how);

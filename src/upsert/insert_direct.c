@@ -12,11 +12,14 @@
  * What is kept refers to copies of the plan's trees alone.  It is good as long as
  * the server's plan is, and made again from the next one: any change of the table,
  * its indexes and triggers, of privileges on it or of a function in it makes that
- * invalid.  Rights are checked at each call, as the executor does it.
+ * invalid.  Rights on the table are checked at each call, as the executor does it;
+ * who may call a function of the server's, of which no plan is told, where the
+ * expressions are compiled, which they are anew after any change of a function.
  *
- * The expressions call the server's functions only, so that none of them comes
- * back to the same expressions while they are evaluated.  Indexes and checks may
- * call others: by then the row is a copy.
+ * The expressions call the server's functions only.  But some of these call others
+ * on their own, by the checks of a domain or by a cast, and so do indexes.  One may
+ * come back to the same plan, while its expressions are being evaluated: it is
+ * executed then.
  */
 #include "postgres.h"
 
@@ -32,10 +35,12 @@
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "run/usercontext.h"
@@ -45,12 +50,15 @@
 /* A row that is being inserted. */
 typedef struct Insertion
 {
-	IdemInsertDirect *kept;
-	PlannedStmt *statement;
+	IdemPlan   *plan;
+	PlannedStmt *statement;		/* NULL: it has to be executed */
 	Relation	rel;
 	ParamListInfo params;
 	Jsonb	   *row;			/* what was inserted; NULL: there is one */
 } Insertion;
+
+/* How often a function has been altered, or who may call it. */
+static uint64 function_changes = 0;
 
 static bool
 is_of_users(Oid function, void *context)
@@ -133,6 +141,7 @@ compile(IdemInsertDirect *kept, const PlannedStmt *statement, Relation rel)
 {
 	const ModifyTable *insert = (const ModifyTable *) statement->planTree;
 	List	   *values = outerPlan(insert)->targetlist;
+	ExprContext *econtext;
 	TupleTableSlot *slot;
 
 	Assert(is_simple(statement));
@@ -142,10 +151,12 @@ compile(IdemInsertDirect *kept, const PlannedStmt *statement, Relation rel)
 
 	slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(rel)),
 									&TTSOpsVirtual);
-	kept->econtext = CreateStandaloneExprContext();
-	kept->row = ExecBuildProjectionInfo(copyObject(values), kept->econtext, slot,
+	econtext = CreateStandaloneExprContext();
+	kept->row = ExecBuildProjectionInfo(copyObject(values), econtext, slot,
 										NULL, NULL);
 	kept->arbiters = list_copy(insert->arbiterIndexes);
+	/* last: that may raise */
+	kept->econtext = econtext;
 }
 
 /*
@@ -166,7 +177,8 @@ examine(IdemPlan *plan, Relation rel)
 		return NULL;
 
 	statement = linitial(source->gplan->stmt_list);
-	if (kept->memory != NULL && kept->generation == source->gplan->generation)
+	if (kept->memory != NULL && kept->generation == source->gplan->generation &&
+		kept->function_changes == function_changes)
 		return kept->econtext != NULL ? statement : NULL;
 
 	if (kept->memory != NULL)
@@ -175,6 +187,7 @@ examine(IdemPlan *plan, Relation rel)
 	kept->memory = AllocSetContextCreate(idem_spi_memory(plan),
 										 "idem insert", ALLOCSET_SMALL_SIZES);
 	kept->generation = source->gplan->generation;
+	kept->function_changes = function_changes;
 	old = MemoryContextSwitchTo(kept->memory);
 	/* one that is to be planned again in another transaction is left alone */
 	if (!TransactionIdIsValid(source->gplan->saved_xmin) &&
@@ -205,7 +218,8 @@ make_params(int nargs, const Oid *argtypes, const Datum *args,
 static TupleTableSlot *
 make_row(const Insertion *insertion)
 {
-	ExprContext *econtext = insertion->kept->econtext;
+	IdemInsertDirect *kept = insertion->plan->data;
+	ExprContext *econtext = kept->econtext;
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(insertion->rel),
 													table_slot_callbacks(insertion->rel));
 	TupleTableSlot *values;
@@ -213,7 +227,7 @@ make_row(const Insertion *insertion)
 
 	ResetExprContext(econtext);
 	econtext->ecxt_param_list_info = insertion->params;
-	values = ExecProject(insertion->kept->row);
+	values = ExecProject(kept->row);
 	Assert(values->tts_nvalid == natts);
 	memcpy(slot->tts_values, values->tts_values, natts * sizeof(Datum));
 	memcpy(slot->tts_isnull, values->tts_isnull, natts * sizeof(bool));
@@ -293,18 +307,23 @@ row_of(TupleTableSlot *slot)
 	return row;
 }
 
-/* The whole statement. */
+/* The whole statement, unless it has to be executed. */
 static void
 run_insertion(void *state)
 {
 	Insertion  *insertion = state;
 	Relation	rel = insertion->rel;
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result = makeNode(ResultRelInfo);
+	EState	   *estate;
+	ResultRelInfo *result;
 	TupleTableSlot *slot;
+	List	   *arbiters;
 
-	/* what an index calls may have what is kept made anew */
-	List	   *arbiters = list_copy(insertion->kept->arbiters);
+	insertion->statement = examine(insertion->plan, rel);
+	if (insertion->statement == NULL)
+		return;
+	arbiters = ((IdemInsertDirect *) insertion->plan->data)->arbiters;
+	estate = CreateExecutorState();
+	result = makeNode(ResultRelInfo);
 
 	(void) IDEM_CHECK_STATEMENT_PERMS(insertion->statement);
 	PreventCommandIfReadOnly("INSERT");
@@ -343,21 +362,31 @@ bool
 idem_insert_direct(IdemPlan *plan, Oid table, int nargs, const Oid *argtypes,
 				   const Datum *args, const bool *arg_isnull, Jsonb **inserted)
 {
-	Insertion	insertion = {.kept = plan->data};
+	Insertion	insertion = {.plan = plan};
 
 	/* auditing hangs on the executor's own steps */
-	if (!idem_usercontext_alone())
+	if (!idem_usercontext_alone() || idem_spi_is_running(plan))
 		return false;
 
 	insertion.rel = table_open(table, RowExclusiveLock);
-	insertion.statement = examine(plan, insertion.rel);
+	insertion.params = make_params(nargs, argtypes, args, arg_isnull);
+	idem_spi_run_instead(plan, run_insertion, &insertion);
 	if (insertion.statement != NULL)
-	{
-		insertion.params = make_params(nargs, argtypes, args, arg_isnull);
-		idem_spi_run_instead(plan, run_insertion, &insertion);
 		*inserted = insertion.row;
-	}
 	/* the lock is kept, as any writer's is */
 	table_close(insertion.rel, NoLock);
 	return insertion.statement != NULL;
+}
+
+static void
+function_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	function_changes++;
+}
+
+/* Registers for invalidations.  To be called once, from _PG_init. */
+void
+idem_insert_direct_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 }

@@ -18,6 +18,7 @@ typedef struct IdemInsertDirect
 {
 	MemoryContext memory;		/* has all that is below; NULL: nothing is */
 	int			generation;		/* of the server's plan that it was made from */
+	uint64		function_changes;	/* there had been by then */
 	ExprContext *econtext;		/* NULL: this plan has to be executed */
 	ProjectionInfo *row;		/* makes the row, of the parameters */
 	List	   *arbiters;		/* OIDs of the indexes that may have the row */
@@ -26,5 +27,7 @@ typedef struct IdemInsertDirect
 extern bool idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
 							   const Oid *argtypes, const Datum *args,
 							   const bool *arg_isnull, Jsonb **inserted);
+
+extern void idem_insert_direct_init(void);
 
 #endif							/* IDEM_INSERT_DIRECT_H */
