@@ -29,6 +29,7 @@
 #include "base/role.h"
 #include "key/checkpoints.h"
 #include "key/key_table.h"
+#include "run/committed_row.h"
 
 PG_FUNCTION_INFO_V1(idem_claims);
 
@@ -110,13 +111,12 @@ idem_claims(PG_FUNCTION_ARGS)
 	/* compares the table with what was made */
 	(void) idem_catalog_key_of(rel);
 	sight = sight_of_all(rel);
-	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	scan = systable_beginscan(rel, InvalidOid, false, SnapshotAny, 0, NULL);
+	while (HeapTupleIsValid(tuple = idem_committed_row_next(scan, GetActiveSnapshot())))
 	{
 		IdemKeyRow	row = {0};
 		Sight		sees = sight;
 
-		CHECK_FOR_INTERRUPTS();
 		idem_key_table_read(tuple, RelationGetDescr(rel), now, 0, &row);
 		if (!is_open(&row, now))
 			continue;

@@ -7,7 +7,8 @@
  * scan under an MVCC snapshot would lock the page of the index where the row is, or
  * would be, and so fail transactions that write its neighbours.  Only scans under
  * an MVCC snapshot are noticed, so here every version is fetched, and judged by
- * hand.
+ * hand.  Views of a whole table read it so, too, under the snapshot of their
+ * statement: an ordinary scan locks the table, and fails whoever writes to it.
  */
 #include "postgres.h"
 
@@ -22,6 +23,24 @@
 #include "utils/snapmgr.h"
 
 #include "run/committed_row.h"
+
+/*
+ * The next row of a scan under SnapshotAny that a snapshot sees, or NULL; it is good
+ * until the next one.  The snapshot has to be older than the scan.
+ */
+HeapTuple
+idem_committed_row_next(SysScanDesc scan, Snapshot snapshot)
+{
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (table_tuple_satisfies_snapshot(scan->heap_rel, scan->slot, snapshot))
+			return tuple;
+	}
+	return NULL;
+}
 
 /*
  * Copies of the rows that an index of a table that the caller has locked has under
@@ -43,12 +62,8 @@ find_rows(Relation rel, Oid index, int nkeys, ScanKey keys, int most)
 
 	Assert(CheckRelationLockedByMe(rel, AccessShareLock, true));
 	while (list_length(found) < most &&
-		   HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (table_tuple_satisfies_snapshot(rel, scan->slot, latest))
-			found = lappend(found, heap_copytuple(tuple));
-	}
+		   HeapTupleIsValid(tuple = idem_committed_row_next(scan, latest)))
+		found = lappend(found, heap_copytuple(tuple));
 	systable_endscan(scan);
 	UnregisterSnapshot(latest);
 	return found;

@@ -5,11 +5,14 @@
 #ifndef IDEM_COMMITTED_ROW_H
 #define IDEM_COMMITTED_ROW_H
 
+#include "access/genam.h"
 #include "access/htup.h"
 #include "access/skey.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 
+extern HeapTuple idem_committed_row_next(SysScanDesc scan, Snapshot snapshot);
 extern HeapTuple idem_committed_row_find(Relation rel, Oid index, int nkeys,
 										 ScanKey keys);
 extern List *idem_committed_row_list(Relation rel, Oid index, int nkeys,

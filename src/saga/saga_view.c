@@ -21,6 +21,7 @@
 
 #include "base/catalog.h"
 #include "base/role.h"
+#include "run/committed_row.h"
 #include "saga/saga_table.h"
 
 PG_FUNCTION_INFO_V1(idem_sagas);
@@ -57,13 +58,12 @@ return_rows(FunctionCallInfo fcinfo, size_t table, bool is_step)
 	/* is it still as it was made? */
 	(void) idem_catalog_key_of(rel);
 	InitMaterializedSRF(fcinfo, 0);
-	scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	while ((row = systable_getnext(scan)) != NULL)
+	scan = systable_beginscan(rel, InvalidOid, false, SnapshotAny, 0, NULL);
+	while ((row = idem_committed_row_next(scan, GetActiveSnapshot())) != NULL)
 	{
 		MemoryContext former = MemoryContextSwitchTo(memory);
 		Oid			owner;
 
-		CHECK_FOR_INTERRUPTS();
 		owner = owner_of(row, RelationGetDescr(rel), sagas, is_step);
 		MemoryContextSwitchTo(former);
 		MemoryContextReset(memory);
