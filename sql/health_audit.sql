@@ -113,6 +113,24 @@ SELECT target, finding, id, detail FROM idem_audit() WHERE target = 'bad'::regcl
 SELECT count(*) FROM idem_audit() WHERE target = 'trap'::regclass;
 SELECT finding FROM idem_audit('bad');
 
+-- Nor does a policy of the table's, be it that its code is called by the server's; the owner runs its own.
+SET ROLE regress_audit_mallory;
+CREATE TABLE hidden (id int PRIMARY KEY, status text NOT NULL DEFAULT 'OFF', version bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('hidden', 'audit lamp');
+INSERT INTO hidden VALUES (1);
+CREATE FUNCTION hide(int) RETURNS boolean LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'as %', current_user; END $$;
+CREATE POLICY hide ON hidden USING (hide(id));
+ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+GRANT SELECT ON hidden TO regress_audit_reader;
+SELECT finding FROM idem_audit('hidden');
+RESET ROLE;
+SET ROLE regress_audit_reader;
+SELECT finding, detail FROM idem_audit('hidden');
+SELECT target, finding FROM idem_audit() WHERE target IN ('hidden'::regclass, 'lamp') AND finding IN ('not_looked_at', 'row_gone') ORDER BY 1, 2;
+RESET ROLE;
+SELECT finding FROM idem_audit('hidden');
+
 CREATE VIEW test_view AS SELECT 1 AS id;
 SELECT * FROM idem_audit('test_view');
 CREATE TABLE no_key (a int);

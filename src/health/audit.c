@@ -11,10 +11,12 @@
 #include "access/relation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
+#include "utils/rls.h"
 #include "utils/tuplestore.h"
 
 #include "base/catalog.h"
@@ -30,15 +32,14 @@ PG_FUNCTION_INFO_V1(idem_audit);
 
 #define COLUMNS		5
 
-/* Adds a row to the answer; id and key may be NULL. */
-void
-idem_audit_found(const IdemAudit *audit, const char *finding, Jsonb *id,
-				 const char *key, const char *detail)
+static void
+return_finding(ReturnSetInfo *result, Oid table, const char *finding, Jsonb *id,
+			   const char *key, const char *detail)
 {
 	Datum		values[COLUMNS] = {0};
 	bool		nulls[COLUMNS] = {false};
 
-	values[0] = ObjectIdGetDatum(RelationGetRelid(audit->rel));
+	values[0] = ObjectIdGetDatum(table);
 	values[1] = CStringGetTextDatum(finding);
 	nulls[2] = id == NULL;
 	if (id != NULL)
@@ -47,8 +48,16 @@ idem_audit_found(const IdemAudit *audit, const char *finding, Jsonb *id,
 	if (key != NULL)
 		values[3] = CStringGetTextDatum(key);
 	values[4] = CStringGetTextDatum(detail);
-	tuplestore_putvalues(audit->result->setResult, audit->result->setDesc, values,
-						 nulls);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Adds a row to the answer; id and key may be NULL. */
+void
+idem_audit_found(const IdemAudit *audit, const char *finding, Jsonb *id,
+				 const char *key, const char *detail)
+{
+	return_finding(audit->result, RelationGetRelid(audit->rel), finding, id, key,
+				   detail);
 }
 
 /*
@@ -77,6 +86,20 @@ triggers_work(Relation rel)
 	return true;
 }
 
+/*
+ * Does row security have code of another role run by whoever reads the table?  A
+ * policy is its owner's, and may call anything, by a function of the server's too.
+ */
+static bool
+runs_policies(Relation rel)
+{
+	Oid			owner = rel->rd_rel->relowner;
+
+	return owner != GetUserId() && !superuser_arg(owner) &&
+		check_enable_rls(RelationGetRelid(rel), InvalidOid,
+						 true) == RLS_ENABLED;
+}
+
 /* Looks at a table, which is open.  Raises 42P10 where it has no primary key. */
 static void
 look_at(Relation rel, ReturnSetInfo *result)
@@ -84,6 +107,12 @@ look_at(Relation rel, ReturnSetInfo *result)
 	IdemAudit	audit = {.rel = rel, .result = result};
 
 	idem_unique_index_need_primary(&audit.key, rel);
+	if (runs_policies(rel))
+	{
+		idem_audit_found(&audit, "not_looked_at", NULL, NULL,
+						 "Row security would run the owner's code with your rights: have the owner call idem_audit(), or a role that bypasses row security.");
+		return;
+	}
 	if (!triggers_work(rel))
 	{
 		idem_audit_found(&audit, "broken_trigger", NULL, NULL,
@@ -99,13 +128,20 @@ look_at(Relation rel, ReturnSetInfo *result)
 		idem_audit_keys(&audit);
 }
 
+/* May the caller read the table, if there still is one? */
 static bool
 may_read(Oid table)
 {
-	return pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+	bool		is_missing = false;
+
+	return pg_class_aclcheck_ext(table, GetUserId(), ACL_SELECT,
+								 &is_missing) == ACLCHECK_OK && !is_missing;
 }
 
-/* Looks at all tables that follow a machine and that the caller may read. */
+/*
+ * Looks at all tables that follow a machine and that the caller may read.  None is
+ * waited for: anybody may lock a table of its own for good.
+ */
 static void
 look_at_all(ReturnSetInfo *result)
 {
@@ -113,12 +149,25 @@ look_at_all(ReturnSetInfo *result)
 
 	foreach(lc, idem_attached_tables_all())
 	{
-		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
+		Oid			table = lfirst_oid(lc);
+		Relation	rel;
 		IdemUniqueIndex key;
 
 		CHECK_FOR_INTERRUPTS();
-		if (rel == NULL)
+		if (!may_read(table))
 			continue;
+		if (!ConditionalLockRelationOid(table, AccessShareLock))
+		{
+			return_finding(result, table, "not_looked_at", NULL, NULL,
+						   "Another session has locked the table: call idem_audit() for it later.");
+			continue;
+		}
+		rel = try_relation_open(table, NoLock);
+		if (rel == NULL)
+		{
+			UnlockRelationOid(table, AccessShareLock);
+			continue;
+		}
 		if (may_read(RelationGetRelid(rel)) && !RELATION_IS_OTHER_TEMP(rel) &&
 			idem_unique_index_primary(&key, rel))
 			look_at(rel, result);
