@@ -131,6 +131,24 @@ SELECT target, finding FROM idem_audit() WHERE target IN ('hidden'::regclass, 'l
 RESET ROLE;
 SELECT finding FROM idem_audit('hidden');
 
+-- A table whose history has keys of another type than the table by now, or whose versions are none, stops no other.
+SET ROLE regress_audit_mallory;
+CREATE TABLE retyped (id int PRIMARY KEY, status text NOT NULL DEFAULT 'OFF', version bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('retyped', 'audit lamp', history => true);
+INSERT INTO retyped VALUES (1);
+SELECT outcome FROM idem_transition('retyped', 1, 'ON', key => 'retyped', scope => 'audit');
+ALTER TABLE retyped ALTER id TYPE uuid USING '00000000-0000-0000-0000-000000000000';
+CREATE TABLE reworded (id int PRIMARY KEY, status text NOT NULL DEFAULT 'OFF', version bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('reworded', 'audit lamp');
+ALTER TABLE reworded ALTER version DROP DEFAULT, ALTER version TYPE text;
+ALTER TABLE reworded DISABLE TRIGGER ALL;
+INSERT INTO reworded VALUES (1, 'OFF', 'none');
+RESET ROLE;
+SELECT target, finding, detail FROM idem_audit() WHERE target IN ('retyped'::regclass, 'reworded') ORDER BY target::text;
+SELECT count(*) > 0 AS others FROM idem_audit() WHERE target = 'trap'::regclass;
+SELECT * FROM idem_audit('retyped');
+SELECT * FROM idem_audit('reworded');
+
 CREATE VIEW test_view AS SELECT 1 AS id;
 SELECT * FROM idem_audit('test_view');
 CREATE TABLE no_key (a int);

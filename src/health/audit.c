@@ -9,13 +9,16 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/tuplestore.h"
 
@@ -128,6 +131,42 @@ look_at(Relation rel, ReturnSetInfo *result)
 		idem_audit_keys(&audit);
 }
 
+/*
+ * The same for one table of many: what one cannot be read for, a key of its that has
+ * another type by now say, does not keep the others from being looked at.
+ */
+static void
+try_to_look_at(Relation rel, ReturnSetInfo *result)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		look_at(rel, result);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(memory);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(memory);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(memory);
+		CurrentResourceOwner = owner;
+		if (idem_error_is_circumstance(error->sqlerrcode))
+			ReThrowError(error);
+		return_finding(result, RelationGetRelid(rel), "not_looked_at", NULL, NULL,
+					   psprintf("An error came in between: %s", error->message));
+	}
+	PG_END_TRY();
+}
+
 /* May the caller read the table, if there still is one? */
 static bool
 may_read(Oid table)
@@ -170,7 +209,7 @@ look_at_all(ReturnSetInfo *result)
 		}
 		if (may_read(RelationGetRelid(rel)) && !RELATION_IS_OTHER_TEMP(rel) &&
 			idem_unique_index_primary(&key, rel))
-			look_at(rel, result);
+			try_to_look_at(rel, result);
 		relation_close(rel, AccessShareLock);
 	}
 }
