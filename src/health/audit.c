@@ -132,6 +132,24 @@ look_at(Relation rel, ReturnSetInfo *result)
 }
 
 /*
+ * Is an error one of the whole call?  One that says that a table is damaged is what
+ * an audit is for.
+ */
+static bool
+is_of_all(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
  * The same for one table of many: what one cannot be read for, a key of its that has
  * another type by now say, does not keep the others from being looked at.
  */
@@ -159,7 +177,7 @@ try_to_look_at(Relation rel, ReturnSetInfo *result)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(memory);
 		CurrentResourceOwner = owner;
-		if (idem_error_is_circumstance(error->sqlerrcode))
+		if (is_of_all(error->sqlerrcode))
 			ReThrowError(error);
 		return_finding(result, RelationGetRelid(rel), "not_looked_at", NULL, NULL,
 					   psprintf("An error came in between: %s", error->message));

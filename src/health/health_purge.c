@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/autovacuum.h"
+#include "storage/lmgr.h"
 #include "utils/backend_status.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -238,6 +239,23 @@ idem_health_purge_blocked(const IdemHealth *health, IdemFinding *finding)
 		check_prepared(health, finding);
 }
 
+/*
+ * How large a table is, as a value says it.  Nobody waits for one that somebody has
+ * locked, as VACUUM FULL does for long: whoever monitors would hear nothing at all.
+ */
+static const char *
+size_of(Oid table)
+{
+	int64		size;
+
+	if (!ConditionalLockRelationOid(table, AccessShareLock))
+		return "of a size that is not known while it is locked";
+	size = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size,
+											 ObjectIdGetDatum(table)));
+	UnlockRelationOid(table, AccessShareLock);
+	return psprintf("%lld MB", (long long) (size / (1024 * 1024)));
+}
+
 /* Do dead rows pile up in idem's tables? */
 void
 idem_health_purge_bloat(const IdemHealth *health, IdemFinding *finding)
@@ -256,18 +274,16 @@ idem_health_purge_bloat(const IdemHealth *health, IdemFinding *finding)
 		int64		dead = DatumGetInt64(DirectFunctionCall1(pg_stat_get_dead_tuples, table));
 		int64		live = DatumGetInt64(DirectFunctionCall1(pg_stat_get_live_tuples, table));
 		bool		bloated = dead > DEAD_ROWS && dead > live;
-		int64		size;
 
 		/* the worst of those that are, or else of the others */
 		if (bloated == found ? dead <= most : found)
 			continue;
 		most = dead;
 		found = bloated;
-		size = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size, table));
 		idem_health_set(finding, IDEM_HEALTH_OK,
-						psprintf("%s: %lld dead rows, %lld live, %lld MB",
+						psprintf("%s: %lld dead rows, %lld live, %s",
 								 get_rel_name(tables[i]), (long long) dead,
-								 (long long) live, (long long) (size / (1024 * 1024))),
+								 (long long) live, size_of(tables[i])),
 						NULL);
 		if (!bloated)
 			continue;
