@@ -235,6 +235,37 @@ SELECT outcome FROM idem_upsert('direct-back-17', 'back', '{"id": 17, "before": 
 DELETE FROM asked;
 SELECT outcome FROM idem_upsert('direct-back-17', 'back', '{"id": 17, "before": "outer", "past": "outer"}');
 
+-- What planning calls may have the plan thrown away that is being made.
+CREATE TABLE thrown (way int);
+CREATE TABLE beside (id int PRIMARY KEY, a text);
+CREATE FUNCTION throw() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM thrown;
+	IF FOUND THEN
+		GRANT SELECT ON planned TO PUBLIC;
+		PERFORM idem_upsert('direct-beside-1', 'beside', '{"id": 1}');
+		PERFORM idem_upsert('direct-beside-2', 'beside', '{"id": 1, "a": "b"}');
+	END IF;
+	RETURN 3;
+END $$;
+CREATE FUNCTION three() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN throw(); END $$;
+CREATE TABLE planned (id int PRIMARY KEY, a text, n int DEFAULT three());
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+-- one that has to be executed, and then one that has not
+CREATE TRIGGER nothing AFTER INSERT ON planned FOR EACH ROW EXECUTE FUNCTION nothing();
+SELECT count(idem_upsert('direct-planned-' || n, 'planned', jsonb_build_object('id', n, 'a', 'a'))) FROM generate_series(1, 4) n;
+INSERT INTO thrown VALUES (1);
+SELECT result FROM idem_upsert('direct-planned-5', 'planned', '{"id": 5, "a": "a"}');
+SELECT count(*) AS not_thrown FROM thrown;
+DROP TRIGGER nothing ON planned;
+SELECT count(idem_upsert('direct-planned-' || n, 'planned', jsonb_build_object('id', n, 'a', 'a'))) FROM generate_series(11, 14) n;
+DELETE FROM idem_key WHERE key IN ('direct-beside-1', 'direct-beside-2');
+DELETE FROM beside;
+INSERT INTO thrown VALUES (1);
+SELECT result FROM idem_upsert('direct-planned-15', 'planned', '{"id": 15, "a": "a"}');
+SELECT count(*) AS not_thrown FROM thrown;
+SELECT result FROM idem_upsert('direct-planned-16', 'planned', '{"id": 16, "a": "a"}');
+
 -- Who may no longer call a function of the server's may not by a default either.
 CREATE TABLE shown (id int PRIMARY KEY, note text, year text DEFAULT to_char(now(), 'YYYY'));
 GRANT ALL ON shown TO regress_idem_direct;

@@ -335,14 +335,16 @@ tell_text(void *plan)
 
 /*
  * Has work, which is called with state, do what running a plan of a statement that
- * idem wrote would do.  Its errors are those of the statement.
+ * idem wrote would do.  Its errors are those of the statement.  False: the plan was
+ * thrown away meanwhile, and is no more.
  */
-void
+bool
 idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state), void *state)
 {
 	MemoryContext memory = CurrentMemoryContext;
 	ErrorContextCallback context;
 	IdemOwnNames outer;
+	bool		kept;
 
 	Assert(plan->own.text != NULL);
 	begin_running(plan);
@@ -364,7 +366,9 @@ idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state), void *state)
 	PG_END_TRY();
 	idem_error_pop_context(&context);
 	idem_own_names_end(&outer);
+	kept = !plan->forgotten;
 	end_running(plan);
+	return kept;
 }
 
 /* Runs a plan as the current user, and returns the number of rows processed. */

@@ -57,7 +57,7 @@ extern List *idem_spi_sources(const IdemPlan *plan);
 extern void idem_spi_forget(IdemPlan *plan);
 extern uint64 idem_spi_run(IdemPlan *plan, const IdemExecution *how);
 
-extern void idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state),
+extern bool idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state),
 								 void *state);
 
 extern MemoryContext idem_spi_memory(IdemPlan *plan);

@@ -355,27 +355,31 @@ run_insertion(void *state)
 /*
  * Does what running the plan of INSERT ... ON CONFLICT DO NOTHING would do, whose
  * parameters these are: *inserted is the row, or NULL where there is one already.
- * Needs the table's lock.  False if the plan has to be executed: nothing has been
- * done then.  Raises what the statement raises.
+ * Needs the table's lock.  Raises what the statement raises.
+ *
+ * Planning, which may be done here, calls functions of users that are immutable, and
+ * what these do may have the plan thrown away.
  */
-bool
+IdemInsertResult
 idem_insert_direct(IdemPlan *plan, Oid table, int nargs, const Oid *argtypes,
 				   const Datum *args, const bool *arg_isnull, Jsonb **inserted)
 {
 	Insertion	insertion = {.plan = plan};
+	bool		kept;
 
 	/* auditing hangs on the executor's own steps */
 	if (!idem_usercontext_alone() || idem_spi_is_running(plan))
-		return false;
+		return IDEM_INSERT_BY_PLAN;
 
 	insertion.rel = table_open(table, RowExclusiveLock);
 	insertion.params = make_params(nargs, argtypes, args, arg_isnull);
-	idem_spi_run_instead(plan, run_insertion, &insertion);
-	if (insertion.statement != NULL)
-		*inserted = insertion.row;
+	kept = idem_spi_run_instead(plan, run_insertion, &insertion);
 	/* the lock is kept, as any writer's is */
 	table_close(insertion.rel, NoLock);
-	return insertion.statement != NULL;
+	if (insertion.statement == NULL)
+		return kept ? IDEM_INSERT_BY_PLAN : IDEM_INSERT_PLAN_GONE;
+	*inserted = insertion.row;
+	return IDEM_INSERT_DONE;
 }
 
 static void

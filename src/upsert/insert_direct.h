@@ -24,9 +24,19 @@ typedef struct IdemInsertDirect
 	List	   *arbiters;		/* OIDs of the indexes that may have the row */
 } IdemInsertDirect;
 
-extern bool idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
-							   const Oid *argtypes, const Datum *args,
-							   const bool *arg_isnull, Jsonb **inserted);
+/* What has become of a statement. */
+typedef enum IdemInsertResult
+{
+	IDEM_INSERT_DONE,
+	IDEM_INSERT_BY_PLAN,		/* nothing: the plan has to be executed */
+	IDEM_INSERT_PLAN_GONE		/* nothing: the statement is to be planned anew */
+} IdemInsertResult;
+
+extern IdemInsertResult idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
+										   const Oid *argtypes,
+										   const Datum *args,
+										   const bool *arg_isnull,
+										   Jsonb **inserted);
 
 extern void idem_insert_direct_init(void);
 

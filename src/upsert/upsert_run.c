@@ -149,9 +149,19 @@ idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
 	Jsonb	   *inserted = NULL;
 
 	StaticAssertDecl(lengthof(args) == lengthof(argtypes), "one each");
-	if (!idem_insert_direct(plan, state->upsert->spec.target, lengthof(args),
-							argtypes, args, arg_isnull, &inserted))
-		return idem_upsert_run(state, plan, data, 1, row, isnull) > 0;
+	switch (idem_insert_direct(plan, state->upsert->spec.target, lengthof(args),
+							   argtypes, args, arg_isnull, &inserted))
+	{
+		case IDEM_INSERT_DONE:
+			break;
+		case IDEM_INSERT_PLAN_GONE:
+			plan = idem_upsert_run_plan(state, IDEM_UPSERT_INSERT);
+			if (plan == NULL)
+				return false;
+			/* FALLTHROUGH */
+		case IDEM_INSERT_BY_PLAN:
+			return idem_upsert_run(state, plan, data, 1, row, isnull) > 0;
+	}
 	*isnull = false;
 	if (inserted != NULL)
 		*row = JsonbPGetDatum(inserted);
