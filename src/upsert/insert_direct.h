@@ -29,7 +29,8 @@ typedef enum IdemInsertResult
 {
 	IDEM_INSERT_DONE,
 	IDEM_INSERT_BY_PLAN,		/* nothing: the plan has to be executed */
-	IDEM_INSERT_PLAN_GONE		/* nothing: the statement is to be planned anew */
+	IDEM_INSERT_PLAN_GONE		/* nothing: the statement is to be planned
+								 * anew */
 } IdemInsertResult;
 
 extern IdemInsertResult idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
