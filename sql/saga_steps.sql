@@ -152,6 +152,12 @@ SELECT status FROM idem_saga_start('deadline 2', '[{"do": "a", "undo": "-a", "ba
 SELECT claim('a'), fail('deadline 2', 1, after => '1 h');
 SELECT s.deadline = k.next_at AS looked_at FROM idem_saga s JOIN idem_saga_step k USING (saga, scope) WHERE saga = 'deadline 2';
 
+-- A time that no timestamp reaches is never, and does not spoil the view for others.
+SELECT status FROM idem_saga_start('never', '[{"do": "never", "backoff": "296520 years", "cap": "296520 years"}]');
+SELECT claim('never'), fail('never', 1, after => NULL);
+SELECT claim('never');
+SELECT next_at FROM idem_saga_work WHERE saga = 'never';
+
 -- Past the pivot there is no way back: stuck instead, also for the pivot itself.
 SELECT status FROM idem_saga_start('pivot', '[{"do": "a", "undo": "-a"}, {"do": "p", "pivot": true, "attempts": 1}, {"do": "z", "attempts": 1}]', deadline => '1 hour');
 SELECT claim('a'), done('pivot', 1);

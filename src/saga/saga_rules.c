@@ -378,7 +378,7 @@ idem_saga_rules_retry(IdemSaga *saga, IdemSagaStep *step, Jsonb *error,
 	set_value(&step->error, error);
 	if (step->status == IDEM_STEP_RUNNING)
 		set_status(step, IDEM_STEP_PENDING);
-	set_due(step, step->due, saga->now + us);
+	set_due(step, step->due, us > 0 ? idem_interval_end(saga->now, us) : saga->now);
 	step->changed = true;
 	idem_saga_rules_settle(saga);
 }
