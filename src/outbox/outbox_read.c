@@ -20,6 +20,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -186,6 +187,19 @@ is_settled(Reader *reader, HeapTuple row, const IdemOutboxPlace *place, bool see
 		 !XidInMVCCSnapshot(xmin, snapshot));
 }
 
+/*
+ * Up to where the log has to be on disk before a message may leave the database.  One
+ * that was committed with synchronous_commit off is seen before; what another system
+ * was told of it would outlive a crash that it does not.  As for a hint bit.
+ */
+static XLogRecPtr
+commit_lsn(HeapTuple row)
+{
+	if (HeapTupleHeaderXminCommitted(row->t_data))
+		return InvalidXLogRecPtr;
+	return TransactionIdGetCommitLSN(HeapTupleHeaderGetRawXmin(row->t_data));
+}
+
 /* Adds a message to what the function returns. */
 static void
 put_message(ReturnSetInfo *result, HeapTuple row, TupleDesc desc)
@@ -215,6 +229,7 @@ read_messages(Reader *reader, int max, ReturnSetInfo *result)
 											GetLatestSnapshot());
 	IdemOutboxScan scan;
 	HeapTuple	row;
+	XLogRecPtr	lsn = InvalidXLogRecPtr;
 	int			count = 0;
 
 	idem_outbox_place_begin_scan(&scan, rel, reader->topic, &reader->position,
@@ -233,6 +248,7 @@ read_messages(Reader *reader, int max, ReturnSetInfo *result)
 		count++;
 		if (result != NULL)
 		{
+			lsn = Max(lsn, commit_lsn(row));
 			put_message(result, row, RelationGetDescr(rel));
 			reader->position = place;
 		}
@@ -240,6 +256,8 @@ read_messages(Reader *reader, int max, ReturnSetInfo *result)
 	idem_outbox_place_end_scan(&scan);
 	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
+	if (lsn != InvalidXLogRecPtr)
+		XLogFlush(lsn);
 	return count;
 }
 
