@@ -32,6 +32,8 @@ SELECT count(*) FROM idem_claim('a');
 SELECT upper(outcome) FROM (SELECT outcome::text FROM idem_claim('a') OFFSET 0) AS claim;
 SELECT key, outcome FROM (VALUES ('a'), ('b')) AS k (key), idem_claim(key);
 SELECT outcome FROM idem_claim(work('a'));
+PREPARE prepared(text) AS SELECT outcome FROM idem_claim($1);
+EXECUTE prepared('a');
 SELECT count(*) FROM idem_key WHERE scope = 'claim_block';
 SELECT * FROM done;
 
@@ -42,6 +44,10 @@ BEGIN;
 SELECT outcome FROM idem_claim('block');
 SELECT idem_complete('block', '1');
 COMMIT;
+BEGIN;
+EXECUTE prepared('prepared');
+COMMIT;
+EXECUTE prepared('several prepared')\; SELECT work('several prepared');
 SELECT outcome FROM idem_claim('several')\; SELECT work('several');
 -- or where something else is done as well.
 SELECT outcome, work('target list') FROM idem_claim('target list');
@@ -67,5 +73,6 @@ CALL claim_and_work('procedure');
 SELECT key, outcome FROM idem_key WHERE scope = 'claim_block' ORDER BY key;
 SELECT what FROM done ORDER BY what;
 
+DEALLOCATE prepared;
 DELETE FROM idem_key WHERE scope = 'claim_block';
 DROP SCHEMA idem_test_claim_block CASCADE;

@@ -14,8 +14,11 @@
 
 #include "access/xact.h"
 #include "catalog/pg_proc.h"
+#include "commands/prepare.h"
 #include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
+#include "parser/parser.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "utils/lsyscache.h"
@@ -127,6 +130,31 @@ is_pipelined(const QueryDesc *query)
 	return next != SYNC;
 }
 
+/*
+ * Is what is being run what the client has sent?  That has a text of its own where a
+ * function has opened a cursor, and also where an EXECUTE was sent: of a statement
+ * that an SQL PREPARE keeps.
+ */
+static bool
+is_sent(Portal portal)
+{
+	List	   *sent;
+	Node	   *stmt;
+	PreparedStatement *prepared;
+
+	if (strcmp(portal->sourceText, debug_query_string) == 0)
+		return true;
+	sent = raw_parser(debug_query_string, RAW_PARSE_DEFAULT);
+	if (list_length(sent) != 1)
+		return false;
+	stmt = linitial_node(RawStmt, sent)->stmt;
+	if (!IsA(stmt, ExecuteStmt))
+		return false;
+	prepared = FetchPreparedStatement(((ExecuteStmt *) stmt)->name, false);
+	return prepared != NULL &&
+		strcmp(portal->sourceText, prepared->plansource->query_string) == 0;
+}
+
 /* Is that all of the transaction, as far as one can see? */
 bool
 idem_sole_call(FunctionCallInfo fcinfo)
@@ -137,10 +165,8 @@ idem_sole_call(FunctionCallInfo fcinfo)
 	if (search.call == NULL || IsTransactionBlock() || IsSubTransaction())
 		return false;
 
-	/* a cursor of a function's has a text of its own, and so has EXECUTE */
 	if (ActivePortal == NULL || debug_query_string == NULL ||
-		strcmp(ActivePortal->sourceText, debug_query_string) != 0 ||
-		list_length(ActivePortal->stmts) != 1)
+		list_length(ActivePortal->stmts) != 1 || !is_sent(ActivePortal))
 		return false;
 	stmt = linitial_node(PlannedStmt, ActivePortal->stmts);
 	if (stmt->commandType != CMD_SELECT || stmt->hasModifyingCTE)
