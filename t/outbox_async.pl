@@ -18,9 +18,13 @@ $node->safe_psql('postgres', q{
 	CREATE EXTENSION idem;
 	SELECT count(*) FROM idem_outbox_read('relay', 'log', 0);
 	SELECT count(idem_emit('log', to_jsonb(i))) FROM generate_series(1, 33) AS i;
-	CHECKPOINT;
 	SELECT count(*) FROM idem_outbox_read('relay', 'log', 1000);
+	CHECKPOINT;
+	SELECT pg_switch_wal() IS NULL;
 });
+# what a page needs in the log after a checkpoint is there already
+$node->safe_psql('postgres', q{SELECT idem_emit('log', '"sync"')});
+$node->safe_psql('postgres', q{SELECT count(*) FROM idem_outbox_read('relay', 'log', 1000)});
 
 my $async = q{SET synchronous_commit = off; SELECT idem_emit('log', '"async"')};
 my $emitted = $node->safe_psql('postgres', $async);
