@@ -147,21 +147,19 @@ idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
 	Datum		args[] = {JsonbPGetDatum(data), (Datum) 0, (Datum) 0};
 	bool		arg_isnull[] = {false, true, true};
 	Jsonb	   *inserted = NULL;
+	IdemInsertResult result;
 
 	StaticAssertDecl(lengthof(args) == lengthof(argtypes), "one each");
-	switch (idem_insert_direct(plan, state->upsert->spec.target, lengthof(args),
-							   argtypes, args, arg_isnull, &inserted))
+	result = idem_insert_direct(plan, state->upsert->spec.target, lengthof(args),
+								argtypes, args, arg_isnull, &inserted);
+	if (result == IDEM_INSERT_PLAN_GONE)
 	{
-		case IDEM_INSERT_DONE:
-			break;
-		case IDEM_INSERT_PLAN_GONE:
-			plan = idem_upsert_run_plan(state, IDEM_UPSERT_INSERT);
-			if (plan == NULL)
-				return false;
-			/* FALLTHROUGH */
-		case IDEM_INSERT_BY_PLAN:
-			return idem_upsert_run(state, plan, data, 1, row, isnull) > 0;
+		plan = idem_upsert_run_plan(state, IDEM_UPSERT_INSERT);
+		if (plan == NULL)
+			return false;
 	}
+	if (result != IDEM_INSERT_DONE)
+		return idem_upsert_run(state, plan, data, 1, row, isnull) > 0;
 	*isnull = false;
 	if (inserted != NULL)
 		*row = JsonbPGetDatum(inserted);
