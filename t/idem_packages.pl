@@ -157,7 +157,7 @@ SKIP:
 
 	# into an installation of its own, in which no idem is
 	my $installation = Installation->new("$place/pg", 'pg_config');
-	system_or_bail('find', "$place/pg", '-name', 'idem*', '-prune', '-exec', 'rm', '-r', '{}', '+');
+	system_or_bail('find', "$place/pg", '-type', 'f', '-name', 'idem*', '-delete');
 	# the client wants to be able to write there, too
 	mkpath(Installation::ask($installation->{pg_config}, '--libdir'));
 	{

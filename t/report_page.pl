@@ -31,7 +31,8 @@ my $nasty = q{<script>alert('key')</script>};
 my $quote = q{x" onmouseover="alert('scope')};
 my $turned = "a\x{202e}gpj.exe";
 # In strings of that database, as far as there is a choice.
-my $escapes = $node->pg_version >= 19 ? '' : 'ALTER DATABASE postgres SET standard_conforming_strings = off;';
+my $escapes = $node->safe_psql('postgres', 'SHOW server_version_num') >= 190000 ? '' :
+  'ALTER DATABASE postgres SET standard_conforming_strings = off;';
 $node->safe_psql('postgres', <<"SQL");
 CREATE SCHEMA idem;
 CREATE EXTENSION idem SCHEMA idem;
