@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/argument.h"
+#include "base/error.h"
 
 /*
  * The type in which a function was given an argument: what the call says, with
@@ -64,4 +65,20 @@ idem_argument_elements(ArrayType *array, const char *name, Oid type,
 	get_typlenbyvalalign(type, &length, &byval, &align);
 	deconstruct_array(array, type, length, byval, align, values, nulls, &count);
 	return count;
+}
+
+/*
+ * Checks a name that an argument gives.  Raises 22004 if it is NULL, 22023 unless it
+ * has 1 to so many bytes.
+ */
+void
+idem_argument_check_name(const char *argument, text *name, int most)
+{
+	int			length;
+
+	if (name == NULL)
+		idem_error_null(argument);
+	length = VARSIZE_ANY_EXHDR(name);
+	if (length < 1 || length > most)
+		idem_error_length(argument, length, 1, most);
 }

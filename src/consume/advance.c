@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/error.h"
 #include "consume/consumer.h"
@@ -118,7 +119,7 @@ init_log(FunctionCallInfo fcinfo, Log *log)
 		idem_error_null("partition");
 	log->partition = PG_GETARG_INT32(2);
 	idem_consumer_find(&log->consumer, log->consumer_name);
-	idem_consumer_check_name("topic", log->topic, MAX_TOPIC_LENGTH);
+	idem_argument_check_name("topic", log->topic, MAX_TOPIC_LENGTH);
 }
 
 static int64

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "base/argument.h"
 #include "base/compat.h"
 #include "base/error.h"
 #include "base/interval.h"
@@ -133,7 +134,7 @@ idem_consume(PG_FUNCTION_ARGS)
 	bool		added;
 
 	begin_call(fcinfo, "idem_consume()", &call);
-	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
+	idem_argument_check_name("message_id", id, MAX_ID_LENGTH);
 	sent_at = PG_ARGISNULL(3) ? call.delivery.now : PG_GETARG_TIMESTAMPTZ(3);
 	if (is_late(&call, sent_at))
 	{
@@ -183,7 +184,7 @@ sort_messages(Message *messages, int count, const Datum *ids,
 		messages[i].id = DatumGetTextPP(ids[i]);
 		messages[i].place = i;
 		messages[i].sent_at = DT_NOEND;
-		idem_consumer_check_name("message_ids", messages[i].id, MAX_ID_LENGTH);
+		idem_argument_check_name("message_ids", messages[i].id, MAX_ID_LENGTH);
 	}
 	qsort(messages, count, sizeof(Message), message_compare);
 	for (int i = 0; i < count; i++)
@@ -341,7 +342,7 @@ idem_seen(PG_FUNCTION_ARGS)
 	IdemDelivery delivery = {0};
 
 	idem_consumer_find(&consumer, name);
-	idem_consumer_check_name("message_id", id, MAX_ID_LENGTH);
+	idem_argument_check_name("message_id", id, MAX_ID_LENGTH);
 	delivery.consumer = name;
 	delivery.now = GetCurrentTimestamp();
 	PG_RETURN_BOOL(idem_message_find_seen(&delivery, id));

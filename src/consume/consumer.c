@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/error.h"
 #include "base/interval.h"
@@ -82,22 +83,6 @@ static IdemDefinitionKind consumers = {
 	}
 };
 
-/*
- * Checks the name of a consumer, a message or a topic.  Raises 22004 if it is
- * NULL, 22023 unless it has 1 to so many bytes.
- */
-void
-idem_consumer_check_name(const char *argument, text *name, int most)
-{
-	int			length;
-
-	if (name == NULL)
-		idem_error_null(argument);
-	length = VARSIZE_ANY_EXHDR(name);
-	if (length < 1 || length > most)
-		idem_error_length(argument, length, 1, most);
-}
-
 /* Takes from a row how long messages are remembered, and what of late ones. */
 static void
 read_definition(HeapTuple row, TupleDesc desc, IdemDefinition *definition)
@@ -125,12 +110,12 @@ same_definition(const IdemDefinition *a, const IdemDefinition *b)
 
 /*
  * Finds out what is defined of a consumer.  Raises what
- * idem_consumer_check_name raises, and 42501 when it is another role's.
+ * idem_argument_check_name raises, and 42501 when it is another role's.
  */
 void
 idem_consumer_find(IdemConsumer *consumer, text *name)
 {
-	idem_consumer_check_name("consumer", name, IDEM_DEFINITION_LENGTH);
+	idem_argument_check_name("consumer", name, IDEM_DEFINITION_LENGTH);
 	idem_definition_name(&consumers, &consumer->definition, name);
 	idem_definition_find(&consumers, &consumer->definition);
 }

@@ -25,8 +25,6 @@ typedef struct IdemWindow
 } IdemWindow;
 
 extern void idem_consumer_init(void);
-extern void idem_consumer_check_name(const char *argument, text *name,
-									 int most);
 extern void idem_consumer_find(IdemConsumer *consumer, text *name);
 extern void idem_consumer_window(const IdemConsumer *consumer,
 								 const Interval *ttl, IdemWindow *window);

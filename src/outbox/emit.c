@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/error.h"
 #include "base/rights.h"
@@ -40,19 +41,6 @@ static IdemStatement insert_message = {
 	JSONBOID, JSONBOID},
 	.table = offsetof(IdemCatalog, outbox_table)
 };
-
-/* Raises 22004 and 22023 for what is no text of 1 to so many bytes. */
-void
-idem_emit_check_name(const char *argument, text *name, int most)
-{
-	int			length;
-
-	if (name == NULL)
-		idem_error_null(argument);
-	length = VARSIZE_ANY_EXHDR(name);
-	if (length < 1 || length > most)
-		idem_error_length(argument, length, 1, most);
-}
 
 /*
  * An id that no message has had: the sequence counts within an era, so that it does
@@ -114,11 +102,11 @@ idem_emit(PG_FUNCTION_ARGS)
 					   IDEM_OUTBOX_TOPIC);
 	PreventCommandDuringRecovery("idem_emit()");
 	PreventCommandIfReadOnly("idem_emit()");
-	idem_emit_check_name("topic", topic, IDEM_EMIT_TOPIC_LENGTH);
+	idem_argument_check_name("topic", topic, IDEM_EMIT_TOPIC_LENGTH);
 	if (PG_ARGISNULL(1))
 		idem_error_null("payload");
 	if (key != NULL)
-		idem_emit_check_name("key", key, MAX_KEY_LENGTH);
+		idem_argument_check_name("key", key, MAX_KEY_LENGTH);
 	if (!PG_ARGISNULL(3))
 		check_headers(PG_GETARG_JSONB_P(3));
 

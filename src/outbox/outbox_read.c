@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "base/argument.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/error.h"
@@ -106,7 +107,7 @@ begin_call(FunctionCallInfo fcinfo, const char *function, Reader *reader)
 	reader->consumer_name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
 	reader->topic = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	idem_consumer_find(&reader->consumer, reader->consumer_name);
-	idem_emit_check_name("topic", reader->topic, IDEM_EMIT_TOPIC_LENGTH);
+	idem_argument_check_name("topic", reader->topic, IDEM_EMIT_TOPIC_LENGTH);
 	idem_outbox_era_check_filled();
 }
 

@@ -18,6 +18,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/argument.h"
 #include "base/error.h"
 #include "base/interval.h"
 #include "saga/saga_parse.h"
@@ -33,13 +34,7 @@
 void
 idem_saga_parse_check_name(const char *argument, text *name)
 {
-	int			length;
-
-	if (name == NULL)
-		idem_error_null(argument);
-	length = VARSIZE_ANY_EXHDR(name);
-	if (length < 1 || length > IDEM_SAGA_MAX_NAME)
-		idem_error_length(argument, length, 1, IDEM_SAGA_MAX_NAME);
+	idem_argument_check_name(argument, name, IDEM_SAGA_MAX_NAME);
 }
 
 static const char *
