@@ -26,16 +26,18 @@ SELECT idem_attach('job', 'pay', status => 'pay');
 SELECT idem_attach('ticket', 'ticket', history => true);
 """
 RESET = """
-DELETE FROM job; DELETE FROM ticket;
+DELETE FROM job; DELETE FROM ticket; DELETE FROM idem_history;
 INSERT INTO job (id) VALUES (1), (2);
 INSERT INTO ticket (region, id) VALUES (1, 1), (0, 2);
-DELETE FROM idem_history;
 """
 ITEMS = {
     ("job", 1): born({"id": 1, "n": 0, "status": "a", "pay": "x", "version": 1}),
     ("job", 2): born({"id": 2, "n": 0, "status": "a", "pay": "x", "version": 1}),
     ("ticket", 1): born({"region": 1, "id": 1, "n": 0, "status": "a", "version": 1}),
     ("ticket", 2): born({"region": 0, "id": 2, "n": 0, "status": "a", "version": 1}),
+    # a row without its beginning cannot always be told from the next one of its key (docs/history.md)
+    **{("history", table, number): (("1", None, "a", None, None, None),)
+       for table in ("job", "ticket") for number in (1, 2)},
 }
 EDGES = {
     "job": {"a": "bc", "b": "cab", "c": "a"},
