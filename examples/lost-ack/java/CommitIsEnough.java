@@ -1,0 +1,49 @@
+// Places orders.  The bug: an error of the commit is taken for a success, since the
+// server has all it needs by then.
+import java.sql.*;
+import java.util.UUID;
+
+class CommitIsEnough {
+    static Connection connect() throws SQLException {
+        return DriverManager.getConnection("jdbc:postgresql://" + System.getenv("PGHOST") + ":"
+            + System.getenv("PGPORT") + "/" + System.getenv("PGDATABASE"), System.getenv("PGUSER"),
+            System.getenv("PGPASSWORD"));
+    }
+
+    static void place(String customer) throws SQLException {
+        try (Connection connection = connect()) {
+            connection.setAutoCommit(false);
+            try (PreparedStatement insert = connection.prepareStatement(
+                    "INSERT INTO orders (customer, total) VALUES (?, 440)")) {
+                insert.setString(1, customer);
+                insert.execute();
+            }
+            try {
+                connection.commit();
+            } catch (SQLException e) {
+                if (!e.getSQLState().startsWith("08")) throw e; // a lost connection
+            }
+        }
+    }
+
+    public static void main(String[] arguments) throws SQLException {
+        String run = UUID.randomUUID().toString();
+        for (int number = 0; number < 100; number++) place(run + "/" + number);
+
+        int orders, customers;
+        try (Connection connection = connect();
+                PreparedStatement count = connection.prepareStatement(
+                    "SELECT count(*), count(DISTINCT customer) FROM orders WHERE starts_with(customer, ?)")) {
+            count.setString(1, run);
+            ResultSet there = count.executeQuery();
+            there.next();
+            orders = there.getInt(1);
+            customers = there.getInt(2);
+        }
+        if (orders != 100 || customers != 100) {
+            System.err.printf("wrong: 100 customers placed an order each, %d have %d%n", customers, orders);
+            System.exit(1);
+        }
+        System.out.println("right: 100 orders");
+    }
+}
