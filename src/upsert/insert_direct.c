@@ -1,6 +1,6 @@
 /*
  * insert_direct.c
- *	  Inserting a row by the plan of an INSERT, without running the executor.
+ *	  Inserting rows by the plan of an INSERT, without running the executor.
  *
  * The statement is INSERT ... ON CONFLICT DO NOTHING of one row, where an upsert
  * may be tried as that (insert_first.c).  Setting the executor up for it, and
@@ -47,14 +47,15 @@
 #include "table/row_to_jsonb.h"
 #include "upsert/insert_direct.h"
 
-/* A row that is being inserted. */
+/* Rows that are being inserted. */
 typedef struct Insertion
 {
 	IdemPlan   *plan;
 	PlannedStmt *statement;		/* NULL: it has to be executed */
 	Relation	rel;
 	ParamListInfo params;
-	Jsonb	   *row;			/* what was inserted; NULL: there is one */
+	TupleTableSlot *slot;		/* the row that is being inserted */
+	IdemInsertRows *rows;
 } Insertion;
 
 /* How often a function has been altered, or who may call it. */
@@ -197,34 +198,34 @@ examine(IdemPlan *plan, Relation rel)
 	return kept->econtext != NULL ? statement : NULL;
 }
 
-/* The parameters of the statement, as an expression finds them. */
+/* The parameters of the statement, as an expression finds them, without the first. */
 static ParamListInfo
-make_params(int nargs, const Oid *argtypes, const Datum *args,
-			const bool *arg_isnull)
+make_params(int nargs, const Oid *argtypes)
 {
 	ParamListInfo params = makeParamList(nargs);
 
 	for (int i = 0; i < nargs; i++)
 	{
-		params->params[i].value = args[i];
-		params->params[i].isnull = arg_isnull[i];
+		params->params[i].value = (Datum) 0;
+		params->params[i].isnull = i > 0;
 		params->params[i].pflags = PARAM_FLAG_CONST;
 		params->params[i].ptype = argtypes[i];
 	}
 	return params;
 }
 
-/* Makes the row, in a slot that has a copy of it. */
-static TupleTableSlot *
-make_row(const Insertion *insertion)
+/* Makes a row of data; the slot has a copy of it then. */
+static void
+make_row(const Insertion *insertion, Datum data)
 {
 	IdemInsertDirect *kept = insertion->plan->data;
 	ExprContext *econtext = kept->econtext;
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(insertion->rel),
-													table_slot_callbacks(insertion->rel));
+	TupleTableSlot *slot = insertion->slot;
 	TupleTableSlot *values;
 	int			natts = RelationGetNumberOfAttributes(insertion->rel);
 
+	insertion->params->params[0].value = data;
+	ExecClearTuple(slot);
 	ResetExprContext(econtext);
 	econtext->ecxt_param_list_info = insertion->params;
 	values = ExecProject(kept->row);
@@ -235,7 +236,6 @@ make_row(const Insertion *insertion)
 	ExecMaterializeSlot(slot);
 	slot->tts_tableOid = RelationGetRelid(insertion->rel);
 	econtext->ecxt_param_list_info = NULL;
-	return slot;
 }
 
 /* May another index than the arbiters refuse the row? */
@@ -307,21 +307,44 @@ row_of(TupleTableSlot *slot)
 	return row;
 }
 
-/* The whole statement, unless it has to be executed. */
+/* One run of the statement. */
+static bool
+run_row(Insertion *insertion, ResultRelInfo *result, EState *estate, int i)
+{
+	IdemInsertDirect *kept = insertion->plan->data;
+	IdemInsertRows *rows = insertion->rows;
+	bool		inserted;
+
+	if (rows->before != NULL)
+		rows->before(rows->state, i);
+	ResetPerTupleExprContext(estate);
+	estate->es_output_cid = GetCurrentCommandId(true);
+	make_row(insertion, rows->data[i]);
+	AfterTriggerBeginQuery();
+	if (RelationGetDescr(insertion->rel)->constr != NULL)
+		ExecConstraints(result, insertion->slot, estate);
+	inserted = insert_row(result, estate, insertion->slot, kept->arbiters);
+	if (inserted)
+		rows->inserted[i] = row_of(insertion->slot);
+	AfterTriggerEndQuery(estate);
+	/* as after a statement, so that what follows sees the row */
+	CommandCounterIncrement();
+	return inserted;
+}
+
+/* All of it, unless the statement has to be executed. */
 static void
 run_insertion(void *state)
 {
 	Insertion  *insertion = state;
+	IdemInsertRows *rows = insertion->rows;
 	Relation	rel = insertion->rel;
 	EState	   *estate;
 	ResultRelInfo *result;
-	TupleTableSlot *slot;
-	List	   *arbiters;
 
 	insertion->statement = examine(insertion->plan, rel);
 	if (insertion->statement == NULL)
 		return;
-	arbiters = ((IdemInsertDirect *) insertion->plan->data)->arbiters;
 	estate = CreateExecutorState();
 	result = makeNode(ResultRelInfo);
 
@@ -329,56 +352,55 @@ run_insertion(void *state)
 	PreventCommandIfReadOnly("INSERT");
 	PreventCommandIfParallelMode("INSERT");
 
-	estate->es_output_cid = GetCurrentCommandId(true);
 	/* newer servers look at a row that is there by this one */
 	estate->es_snapshot = GetActiveSnapshot();
-	slot = make_row(insertion);
-	AfterTriggerBeginQuery();
+	insertion->slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+											   table_slot_callbacks(rel));
 	InitResultRelInfo(result, rel, 0, NULL, 0);
 	ExecOpenIndices(result, true);
-	if (RelationGetDescr(rel)->constr != NULL)
-		ExecConstraints(result, slot, estate);
-	if (insert_row(result, estate, slot, arbiters))
-		insertion->row = row_of(slot);
-	AfterTriggerEndQuery(estate);
+	while (rows->done < rows->count &&
+		   run_row(insertion, result, estate, rows->done))
+		rows->done++;
 
 	/* what triggers have opened and needed */
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	ExecCloseResultRelations(estate);
 	ExecCloseIndices(result);
-	ExecDropSingleTupleTableSlot(slot);
+	ExecDropSingleTupleTableSlot(insertion->slot);
 	FreeExecutorState(estate);
-	/* as after a statement, so that what follows sees the row */
-	CommandCounterIncrement();
 }
 
 /*
- * Does what running the plan of INSERT ... ON CONFLICT DO NOTHING would do, whose
- * parameters these are: *inserted is the row, or NULL where there is one already.
- * Needs the table's lock.  Raises what the statement raises.
+ * Does what running the plan of INSERT ... ON CONFLICT DO NOTHING would do with each
+ * of the data in turn, as its first parameter, the others being null: up to the first
+ * whose row is there already.  Needs the table's lock.  Raises what the statement
+ * raises.
+ *
+ * The table and its indexes are open all the while.  So nothing that comes in between
+ * alters them, and rights on the table are checked once, as for one statement.
  *
  * Planning, which may be done here, calls functions of users that are immutable, and
  * what these do may have the plan thrown away.
  */
 IdemInsertResult
 idem_insert_direct(IdemPlan *plan, Oid table, int nargs, const Oid *argtypes,
-				   const Datum *args, const bool *arg_isnull, Jsonb **inserted)
+				   IdemInsertRows *rows)
 {
-	Insertion	insertion = {.plan = plan};
+	Insertion	insertion = {.plan = plan, .rows = rows};
 	bool		kept;
 
+	Assert(rows->done == 0);
 	/* auditing hangs on the executor's own steps */
 	if (!idem_usercontext_alone() || idem_spi_is_running(plan))
 		return IDEM_INSERT_BY_PLAN;
 
 	insertion.rel = table_open(table, RowExclusiveLock);
-	insertion.params = make_params(nargs, argtypes, args, arg_isnull);
+	insertion.params = make_params(nargs, argtypes);
 	kept = idem_spi_run_instead(plan, run_insertion, &insertion);
 	/* the lock is kept, as any writer's is */
 	table_close(insertion.rel, NoLock);
 	if (insertion.statement == NULL)
 		return kept ? IDEM_INSERT_BY_PLAN : IDEM_INSERT_PLAN_GONE;
-	*inserted = insertion.row;
 	return IDEM_INSERT_DONE;
 }
 

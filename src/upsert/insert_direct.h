@@ -1,6 +1,6 @@
 /*
  * insert_direct.h
- *	  Inserting a row by the plan of an INSERT, without running the executor.
+ *	  Inserting rows by the plan of an INSERT, without running the executor.
  */
 #ifndef IDEM_INSERT_DIRECT_H
 #define IDEM_INSERT_DIRECT_H
@@ -24,10 +24,23 @@ typedef struct IdemInsertDirect
 	List	   *arbiters;		/* OIDs of the indexes that may have the row */
 } IdemInsertDirect;
 
+/* Rows to be inserted by one statement, run once for each. */
+typedef struct IdemInsertRows
+{
+	int			count;
+	const Datum *data;			/* jsonb of each */
+	void		(*before) (void *state, int row);	/* called before each;
+													 * NULL: nothing is */
+	void	   *state;
+	/* set by inserting */
+	int			done;			/* so many are inserted, the first ones */
+	Jsonb	  **inserted;		/* what these are now */
+} IdemInsertRows;
+
 /* What has become of a statement. */
 typedef enum IdemInsertResult
 {
-	IDEM_INSERT_DONE,
+	IDEM_INSERT_DONE,			/* as far as no row is there */
 	IDEM_INSERT_BY_PLAN,		/* nothing: the plan has to be executed */
 	IDEM_INSERT_PLAN_GONE		/* nothing: the statement is to be planned
 								 * anew */
@@ -35,9 +48,7 @@ typedef enum IdemInsertResult
 
 extern IdemInsertResult idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
 										   const Oid *argtypes,
-										   const Datum *args,
-										   const bool *arg_isnull,
-										   Jsonb **inserted);
+										   IdemInsertRows *rows);
 
 extern void idem_insert_direct_init(void);
 

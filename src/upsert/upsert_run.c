@@ -9,7 +9,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 
-#include "upsert/insert_direct.h"
 #include "upsert/upsert_run.h"
 
 static void
@@ -143,15 +142,13 @@ bool
 idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
 					   bool *isnull)
 {
-	Jsonb	   *data = state->upsert->data;
-	Datum		args[] = {JsonbPGetDatum(data), (Datum) 0, (Datum) 0};
-	bool		arg_isnull[] = {false, true, true};
+	Datum		data = JsonbPGetDatum(state->upsert->data);
 	Jsonb	   *inserted = NULL;
+	IdemInsertRows rows = {.count = 1, .data = &data, .inserted = &inserted};
 	IdemInsertResult result;
 
-	StaticAssertDecl(lengthof(args) == lengthof(argtypes), "one each");
-	result = idem_insert_direct(plan, state->upsert->spec.target, lengthof(args),
-								argtypes, args, arg_isnull, &inserted);
+	result = idem_insert_direct(plan, state->upsert->spec.target,
+								lengthof(argtypes), argtypes, &rows);
 	if (result == IDEM_INSERT_PLAN_GONE)
 	{
 		plan = idem_upsert_run_plan(state, IDEM_UPSERT_INSERT);
@@ -159,11 +156,25 @@ idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
 			return false;
 	}
 	if (result != IDEM_INSERT_DONE)
-		return idem_upsert_run(state, plan, data, 1, row, isnull) > 0;
+		return idem_upsert_run(state, plan, state->upsert->data, 1, row,
+							   isnull) > 0;
 	*isnull = false;
-	if (inserted != NULL)
+	if (rows.done > 0)
 		*row = JsonbPGetDatum(inserted);
-	return inserted != NULL;
+	return rows.done > 0;
+}
+
+/*
+ * Inserts rows by the plan of IDEM_UPSERT_INSERT, up to the first that is there;
+ * false, and none is, where the executor has to.
+ */
+bool
+idem_upsert_run_insert_rows(IdemUpsertState *state, IdemPlan *plan,
+							IdemInsertRows *rows)
+{
+	return idem_insert_direct(plan, state->upsert->spec.target,
+							  lengthof(argtypes), argtypes,
+							  rows) == IDEM_INSERT_DONE;
 }
 
 /* What former upserts have shown; nothing, where no plan is kept. */

@@ -11,6 +11,7 @@
 #include "run/spi_caller.h"
 #include "table/row_version.h"
 #include "upsert/conflict_row.h"
+#include "upsert/insert_direct.h"
 #include "upsert/upsert_deparse.h"
 
 /* One upsert, as it was asked for. */
@@ -53,6 +54,8 @@ extern uint64 idem_upsert_run(const IdemUpsertState *state, IdemPlan *plan,
 							  bool *isnull);
 extern bool idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan,
 								   Datum *row, bool *isnull);
+extern bool idem_upsert_run_insert_rows(IdemUpsertState *state, IdemPlan *plan,
+										IdemInsertRows *rows);
 extern IdemUpsertExperience idem_upsert_run_experience(IdemUpsertState *state);
 extern void idem_upsert_run_learn(IdemUpsertState *state,
 								  const IdemUpsertExperience *experience);
