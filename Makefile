@@ -71,6 +71,7 @@ OBJS = \
 	src/key/key_init.o \
 	src/key/key_lock.o \
 	src/key/key_table.o \
+	src/key/key_many.o \
 	src/key/key_write.o \
 	src/key/lease.o \
 	src/key/lease_claim.o \
@@ -180,6 +181,7 @@ OBJS = \
 	src/upsert/upsert_deparse.o \
 	src/upsert/upsert_exec.o \
 	src/upsert/upsert_run.o \
+	src/upsert/upsert_chunk.o \
 	src/upsert/upsert_set.o \
 	src/upsert/upsert_target.o \
 	src/idem.o

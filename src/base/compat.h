@@ -95,6 +95,18 @@
 					   failure, false)
 #endif
 
+/* Begins a scan of an index, whose keys come with each rescan. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_BEGIN_INDEX_SCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
+#define IDEM_BEGIN_INDEX_SCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define IDEM_BEGIN_INDEX_SCAN(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, nkeys, 0)
+#endif
+
 /* Finds a row by an index, whatever is in its other columns, and locks it. */
 #if PG_VERSION_NUM >= 190000
 #define IDEM_FIND_BY_KEY(rel, index, mode, sought, row) \
@@ -123,6 +135,18 @@
 #else
 #define IDEM_INSERT_INDEX_TUPLES(result, slot, estate, conflict, arbiters) \
 	ExecInsertIndexTuples(result, slot, estate, false, true, conflict, arbiters)
+#endif
+
+/* What a plain INSERT does to the indexes of a row. */
+#if PG_VERSION_NUM >= 190000
+#define IDEM_INSERT_INDEX_ENTRIES(result, slot, estate) \
+	ExecInsertIndexTuples(result, estate, 0, slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
+#define IDEM_INSERT_INDEX_ENTRIES(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
+#else
+#define IDEM_INSERT_INDEX_ENTRIES(result, slot, estate) \
+	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
 #endif
 #if PG_VERSION_NUM >= 160000
 #define IDEM_CHECK_STATEMENT_PERMS(statement) \

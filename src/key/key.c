@@ -48,8 +48,8 @@ later(TimestampTz now, int64 us, const char *name)
  * Reads the clock, and works out what counts from it.  Raises 22023 for times that
  * are not positive, or too long.
  */
-static void
-set_clock(IdemKey *key)
+void
+idem_key_set_clock(IdemKey *key)
 {
 	key->now = GetCurrentTimestamp();
 	if (key->forever)
@@ -78,7 +78,7 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 {
 	IdemKeyState found;
 
-	set_clock(key);
+	idem_key_set_clock(key);
 	found = idem_key_table_find(key->scope, key->key, key->now, options, row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
@@ -225,12 +225,12 @@ typedef enum Work
  * Is a row that of this request?  One without a fingerprint was brought from a
  * table of the user's own, which has not told the request (docs/migrating.md).
  */
-static bool
-is_of(const IdemKeyRow *row, const pg_uuid_t *fingerprint)
+bool
+idem_key_row_is_of(const IdemKeyRow *row, const IdemKey *key)
 {
 	if (row->fingerprint_isnull)
 		return !idem_key_table_is_claim(row);
-	return idem_key_table_is_of(row, fingerprint);
+	return idem_key_table_is_of(row, &key->fingerprint);
 }
 
 /*
@@ -262,7 +262,7 @@ begin(IdemKey *key, IdemAnswer *answer)
 	idem_key_table_check_owner(&row, key->name);
 	idem_key_table_check_request(&row, key->name,
 								 found == IDEM_KEY_LIVE &&
-								 is_of(&row, &key->fingerprint));
+								 idem_key_row_is_of(&row, key));
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
@@ -284,37 +284,47 @@ error_not_renewed(IdemKey *key)
 	idem_error_serialization(key->name);
 }
 
+/*
+ * The row that remembers what came of a key's work.  Raises 54000 where that is too
+ * long.
+ */
+void
+idem_key_fill_row(const IdemKey *key, const IdemAnswer *answer, IdemKeyRow *row)
+{
+	memset(row, 0, sizeof(IdemKeyRow));
+	/* what says which rows are those of claims (idem_key_table_is_claim) */
+	Assert(!idem_outcome_is_claim(answer->outcome) || answer->refused != NULL);
+	Assert(answer->outcome != IDEM_CLAIMED);
+	row->outcome = answer->outcome;
+	row->fingerprint = key->fingerprint;
+	row->response = answer->response;
+	row->response_isnull = answer->response_isnull;
+	if (key->withheld)
+	{
+		row->response = idem_answer_withheld();
+		row->response_isnull = false;
+	}
+	else if (!row->response_isnull)
+		idem_settings_check_response(toast_raw_datum_size(row->response),
+									 "result");
+	row->refused = (answer->refused != NULL);
+	if (row->refused)
+		row->sqlstate = CStringGetTextDatum(answer->refused);
+	row->fence = 1;
+	row->claimed_by = key->role;
+	row->request_isnull = true;
+	row->created_at = key->now;
+	row->expires_at = key->expires_at;
+}
+
 /* Remembers what came of a key's work, and gives back the key's lock. */
 static void
 finish(IdemKey *key, const IdemAnswer *answer)
 {
-	IdemKeyRow	row = {0};
+	IdemKeyRow	row;
 
-	/* what says which rows are those of claims (idem_key_table_is_claim) */
-	Assert(!idem_outcome_is_claim(answer->outcome) || answer->refused != NULL);
-	Assert(answer->outcome != IDEM_CLAIMED);
 	idem_current_key_end(key);
-	row.outcome = answer->outcome;
-	row.fingerprint = key->fingerprint;
-	row.response = answer->response;
-	row.response_isnull = answer->response_isnull;
-	if (key->withheld)
-	{
-		row.response = idem_answer_withheld();
-		row.response_isnull = false;
-	}
-	else if (!row.response_isnull)
-		idem_settings_check_response(toast_raw_datum_size(row.response),
-									 "result");
-	row.refused = (answer->refused != NULL);
-	if (row.refused)
-		row.sqlstate = CStringGetTextDatum(answer->refused);
-	row.fence = 1;
-	row.claimed_by = key->role;
-	row.request_isnull = true;
-	row.created_at = key->now;
-	row.expires_at = key->expires_at;
-
+	idem_key_fill_row(key, answer, &row);
 	if (!key->expired)
 		idem_key_write_insert(key, &row);
 	else if (!idem_key_write_renew(key, &row))
@@ -332,8 +342,8 @@ finish(IdemKey *key, const IdemAnswer *answer)
  * to: then answer is that the work is in progress.
  *
  * Returns whether the call is a replay.  Every call that does its work itself goes
- * through here; claims, whose work is done elsewhere, have lease_claim.c and
- * lease.c.
+ * through here, or with others through key_many.c; claims, whose work is done
+ * elsewhere, have lease_claim.c and lease.c.
  *
  * Raises 42501 when the key is another role's, ID001 when it was used for a
  * different request, what idem_key_find does, and whatever the work raises, unless

@@ -48,6 +48,10 @@ typedef struct IdemKey
 	IdemKeyVersion missed;
 } IdemKey;
 
+extern void idem_key_set_clock(IdemKey *key);
+extern void idem_key_fill_row(const IdemKey *key, const IdemAnswer *answer,
+							  IdemKeyRow *row);
+extern bool idem_key_row_is_of(const IdemKeyRow *row, const IdemKey *key);
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
@@ -122,6 +123,22 @@ judge(const IdemKeyRow *row, TimestampTz now)
 	return IDEM_KEY_LIVE;
 }
 
+/* What has been found under a dirty snapshot; tuple is NULL if nothing was. */
+static IdemKeyState
+read_found(HeapTuple tuple, TupleDesc desc, const SnapshotData *dirty,
+		   TimestampTz now, int options, IdemKeyRow *row)
+{
+	if (!HeapTupleIsValid(tuple))
+		return IDEM_KEY_ABSENT;
+	if (TransactionIdIsValid(dirty->xmin) || TransactionIdIsValid(dirty->xmax))
+	{
+		read_busy_tuple(tuple, desc, now, dirty, row);
+		return IDEM_KEY_BUSY;
+	}
+	idem_key_table_read(tuple, desc, now, options, row);
+	return judge(row, now);
+}
+
 /* Finds a row, be it one that a running transaction writes. */
 static IdemKeyState
 find_now(Relation rel, ScanKey keys, TimestampTz now, int options,
@@ -129,28 +146,25 @@ find_now(Relation rel, ScanKey keys, TimestampTz now, int options,
 {
 	SnapshotData dirty;
 	SysScanDesc scan;
-	HeapTuple	tuple;
 	IdemKeyState found;
 
 	InitDirtySnapshot(dirty);
 	scan = systable_beginscan(rel, idem_catalog_key_of(rel), true, &dirty, 2,
 							  keys);
-	tuple = systable_getnext(scan);
-	if (!HeapTupleIsValid(tuple))
-		found = IDEM_KEY_ABSENT;
-	else if (TransactionIdIsValid(dirty.xmin) ||
-			 TransactionIdIsValid(dirty.xmax))
-	{
-		found = IDEM_KEY_BUSY;
-		read_busy_tuple(tuple, RelationGetDescr(rel), now, &dirty, row);
-	}
-	else
-	{
-		idem_key_table_read(tuple, RelationGetDescr(rel), now, options, row);
-		found = judge(row, now);
-	}
+	found = read_found(systable_getnext(scan), RelationGetDescr(rel), &dirty, now,
+					   options, row);
 	systable_endscan(scan);
 	return found;
+}
+
+static void
+set_scan_keys(ScanKey keys, AttrNumber key_column, text *key,
+			  AttrNumber scope_column, text *scope)
+{
+	ScanKeyInit(&keys[0], key_column, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(key));
+	ScanKeyInit(&keys[1], scope_column, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(scope));
 }
 
 /*
@@ -180,10 +194,7 @@ idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
 	IdemKeyState found;
 
 	memset(row, 0, sizeof(IdemKeyRow));
-	ScanKeyInit(&keys[0], IDEM_KEY_COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(key));
-	ScanKeyInit(&keys[1], IDEM_KEY_COLUMN_SCOPE, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(scope));
+	set_scan_keys(keys, IDEM_KEY_COLUMN_KEY, key, IDEM_KEY_COLUMN_SCOPE, scope);
 
 	AcceptInvalidationMessages();
 	rel = table_open(idem_catalog()->key_table, AccessShareLock);
@@ -203,6 +214,56 @@ idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
 		found = find_now(rel, keys, now, options, row);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/*
+ * Begins to look for many keys, each as idem_key_table_find() does on a primary
+ * without IDEM_COMMITTED.  The table and its index are open until the end, before
+ * which nothing is to be waited for.
+ */
+void
+idem_key_table_begin(IdemKeySearch *search)
+{
+	AcceptInvalidationMessages();
+	search->rel = table_open(idem_catalog()->key_table, AccessShareLock);
+	search->index = index_open(idem_catalog_key_of(search->rel), AccessShareLock);
+	search->slot = table_slot_create(search->rel, NULL);
+	InitDirtySnapshot(search->dirty);
+	search->scan = IDEM_BEGIN_INDEX_SCAN(search->rel, search->index,
+										 &search->dirty, 2);
+}
+
+/* Looks for one of them. */
+IdemKeyState
+idem_key_table_next(IdemKeySearch *search, text *scope, text *key,
+					TimestampTz now, int options, IdemKeyRow *row)
+{
+	ScanKeyData keys[2];
+	HeapTuple	tuple = NULL;
+	bool		is_copy = false;
+	IdemKeyState found;
+
+	Assert((options & IDEM_COMMITTED) == 0 && !RecoveryInProgress());
+	memset(row, 0, sizeof(IdemKeyRow));
+	/* by the columns of the index */
+	set_scan_keys(keys, 1, key, 2, scope);
+	index_rescan(search->scan, keys, lengthof(keys), NULL, 0);
+	if (index_getnext_slot(search->scan, ForwardScanDirection, search->slot))
+		tuple = ExecFetchSlotHeapTuple(search->slot, false, &is_copy);
+	Assert(!is_copy);
+	found = read_found(tuple, RelationGetDescr(search->rel), &search->dirty, now,
+					   options, row);
+	ExecClearTuple(search->slot);
+	return found;
+}
+
+void
+idem_key_table_end(IdemKeySearch *search)
+{
+	index_endscan(search->scan);
+	ExecDropSingleTupleTableSlot(search->slot);
+	index_close(search->index, AccessShareLock);
+	table_close(search->rel, AccessShareLock);
 }
 
 /*

@@ -5,10 +5,13 @@
 #ifndef IDEM_KEY_TABLE_H
 #define IDEM_KEY_TABLE_H
 
+#include "access/genam.h"
 #include "access/htup.h"
-#include "access/tupdesc.h"
+#include "executor/tuptable.h"
 #include "datatype/timestamp.h"
 #include "storage/itemptr.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
@@ -87,6 +90,21 @@ typedef struct IdemKeyRow
 	uint32		speculative_token;	/* zero unless it may yet withdraw */
 } IdemKeyRow;
 
+/* A search for many keys, one after the other. */
+typedef struct IdemKeySearch
+{
+	Relation	rel;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	SnapshotData dirty;
+} IdemKeySearch;
+
+extern void idem_key_table_begin(IdemKeySearch *search);
+extern IdemKeyState idem_key_table_next(IdemKeySearch *search, text *scope,
+										text *key, TimestampTz now,
+										int options, IdemKeyRow *row);
+extern void idem_key_table_end(IdemKeySearch *search);
 extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 										int options, IdemKeyRow *row);
 extern void idem_key_table_read(HeapTuple tuple, TupleDesc desc,

@@ -208,16 +208,11 @@ run_found(IdemStatement *statement, Datum *args, const bool *isnull, int first,
 	return rows > 0;
 }
 
-/*
- * Inserts the row of a key that has none.  Raises 27000 when a trigger or a rule
- * kept it out.
- */
-void
-idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
+/* What a new row says, column by column; all of isnull is false. */
+static void
+fill_columns(const IdemKey *key, const IdemKeyRow *row, Datum *values,
+			 bool *isnull)
 {
-	Datum		values[IDEM_KEY_COLUMNS];
-	bool		isnull[IDEM_KEY_COLUMNS] = {false};
-
 	Assert(idem_key_lock_is_held(key));
 	Assert(row->fence == 1);
 	values[IDEM_KEY_COLUMN_CREATED_AT - 1] = TimestampTzGetDatum(row->created_at);
@@ -239,11 +234,54 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 	values[IDEM_KEY_COLUMN_SQLSTATE - 1] = row->sqlstate;
 	isnull[IDEM_KEY_COLUMN_SQLSTATE - 1] = !row->refused;
 	isnull[IDEM_KEY_COLUMN_CHECKPOINTS - 1] = true;
+}
 
-	if (!idem_simple_dml_insert(idem_catalog()->key_table, IDEM_KEY_COLUMNS, values,
-								isnull) &&
-		run_insert(&insert_row, key, row) == 0)
+static void
+insert_by_statement(const IdemKey *key, const IdemKeyRow *row)
+{
+	if (run_insert(&insert_row, key, row) == 0)
 		idem_error_prevented("idem_key");
+}
+
+/*
+ * Inserts the row of a key that has none.  Raises 27000 when a trigger or a rule
+ * kept it out.
+ */
+void
+idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
+{
+	Datum		values[IDEM_KEY_COLUMNS];
+	bool		isnull[IDEM_KEY_COLUMNS] = {false};
+
+	fill_columns(key, row, values, isnull);
+	if (!idem_simple_dml_insert(idem_catalog()->key_table, IDEM_KEY_COLUMNS, values,
+								isnull))
+		insert_by_statement(key, row);
+}
+
+/*
+ * The same for the rows of many keys; *at is the number of the one that an error is
+ * about.
+ */
+void
+idem_key_write_insert_many(int count, IdemKey *const *keys,
+						   const IdemKeyRow *rows, int *at)
+{
+	Datum	   *values = palloc(sizeof(Datum) * IDEM_KEY_COLUMNS * count);
+	bool	   *isnull = palloc0(sizeof(bool) * IDEM_KEY_COLUMNS * count);
+
+	for (int i = 0; i < count; i++)
+		fill_columns(keys[i], &rows[i], &values[i * IDEM_KEY_COLUMNS],
+					 &isnull[i * IDEM_KEY_COLUMNS]);
+	*at = 0;
+	if (!idem_simple_dml_insert_many(idem_catalog()->key_table, IDEM_KEY_COLUMNS,
+									 count, values, isnull, at))
+	{
+		for (; *at < count; (*at)++)
+			insert_by_statement(keys[*at], &rows[*at]);
+	}
+	pfree(isnull);
+	pfree(values);
 }
 
 /*

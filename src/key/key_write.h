@@ -15,6 +15,8 @@
 	(IDEM_NEW_RESPONSE | IDEM_NEW_REQUEST | IDEM_NEW_CHECKPOINTS)
 
 extern void idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row);
+extern void idem_key_write_insert_many(int count, IdemKey *const *keys,
+									   const IdemKeyRow *rows, int *at);
 extern bool idem_key_write_renew(const IdemKey *key, const IdemKeyRow *row);
 extern bool idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row);
 extern bool idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row,

@@ -130,25 +130,64 @@ idem_simple_dml_runs_nothing(Relation rel)
 	return known[i].answer;
 }
 
-static void
-insert_row(Relation rel, Datum *values, bool *isnull)
+/* A slot with a row, to be dropped. */
+static TupleTableSlot *
+make_slot(Relation rel, const Datum *values, const bool *isnull)
 {
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 													table_slot_callbacks(rel));
 	Size		natts = RelationGetNumberOfAttributes(rel);
 
-	InitResultRelInfo(result, rel, 0, NULL, 0);
-	ExecOpenIndices(result, false);
-
 	memcpy(slot->tts_values, values, natts * sizeof(Datum));
 	memcpy(slot->tts_isnull, isnull, natts * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
+	return ExecStoreVirtualTuple(slot);
+}
+
+static void
+insert_row(Relation rel, const Datum *values, const bool *isnull)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleTableSlot *slot = make_slot(rel, values, isnull);
+
+	InitResultRelInfo(result, rel, 0, NULL, 0);
+	ExecOpenIndices(result, false);
 	ExecSimpleRelationInsert(result, estate, slot);
 
 	ExecCloseIndices(result);
 	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+}
+
+/*
+ * The same for many rows: they enter the table's pages together, which is one record
+ * in the log for each page, and then the indexes one by one.
+ */
+static void
+insert_rows(Relation rel, int count, const Datum *values, const bool *isnull,
+			int *at)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result = makeNode(ResultRelInfo);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * count);
+	int			natts = RelationGetNumberOfAttributes(rel);
+
+	InitResultRelInfo(result, rel, 0, NULL, 0);
+	ExecOpenIndices(result, false);
+	for (*at = 0; *at < count; (*at)++)
+	{
+		slots[*at] = make_slot(rel, values + *at * natts, isnull + *at * natts);
+		ExecConstraints(result, slots[*at], estate);
+	}
+	table_multi_insert(rel, slots, count, GetCurrentCommandId(true), 0, NULL);
+	for (*at = 0; *at < count; (*at)++)
+	{
+		slots[*at]->tts_tableOid = RelationGetRelid(rel);
+		(void) IDEM_INSERT_INDEX_ENTRIES(result, slots[*at], estate);
+		ExecDropSingleTupleTableSlot(slots[*at]);
+		ResetPerTupleExprContext(estate);
+	}
+	ExecCloseIndices(result);
 	FreeExecutorState(estate);
 }
 
@@ -163,6 +202,17 @@ insert_row(Relation rel, Datum *values, bool *isnull)
 bool
 idem_simple_dml_insert(Oid table, int natts, Datum *values, bool *isnull)
 {
+	return idem_simple_dml_insert_many(table, natts, 1, values, isnull, NULL);
+}
+
+/*
+ * The same for many rows, whose values follow one another; *at is the number of the
+ * one that an error is about.
+ */
+bool
+idem_simple_dml_insert_many(Oid table, int natts, int count, Datum *values,
+							bool *isnull, int *at)
+{
 	Relation	rel = table_open(table, RowExclusiveLock);
 
 	/* the defaults of columns that were added are the planner's business */
@@ -173,7 +223,10 @@ idem_simple_dml_insert(Oid table, int natts, Datum *values, bool *isnull)
 	{
 		(void) idem_catalog_key_of(rel);	/* raises, if it was altered */
 		PreventCommandIfReadOnly("INSERT");
-		insert_row(rel, values, isnull);
+		if (count == 1)
+			insert_row(rel, values, isnull);
+		else
+			insert_rows(rel, count, values, isnull, at);
 		/* as after a statement, so that what follows sees the row */
 		CommandCounterIncrement();
 	}

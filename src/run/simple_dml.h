@@ -21,6 +21,8 @@ extern bool idem_simple_dml_is_plain(Relation rel);
 extern bool idem_simple_dml_runs_nothing(Relation rel);
 extern bool idem_simple_dml_insert(Oid table, int natts, Datum *values,
 								   bool *isnull);
+extern bool idem_simple_dml_insert_many(Oid table, int natts, int count,
+										Datum *values, bool *isnull, int *at);
 extern IdemDeletion idem_simple_dml_delete_row(Oid table, ItemPointer place);
 
 #endif							/* IDEM_SIMPLE_DML_H */

@@ -87,18 +87,24 @@ idem_upsert_call_fingerprint(const IdemUpsertCall *call)
 	return idem_fingerprint_value(&fp);
 }
 
-/*
- * Inserts or updates the row; numbers in the data may have been left as they were
- * spelled.  The work of a key.
- */
+/* The data, as they are to be written: numbers may have been left as they were spelled. */
+Jsonb *
+idem_upsert_call_data(const IdemUpsertCall *call)
+{
+	const IdemUpsert *upsert = &call->upsert;
+
+	if (call->spelling.names == NIL || call->spelling.matters)
+		return upsert->data;
+	return idem_column_sql_spell(upsert->data, upsert->spec.target,
+								 &call->spelling);
+}
+
+/* Inserts or updates the row.  The work of a key. */
 void
 idem_upsert_call_run(void *call, IdemAnswer *answer)
 {
 	IdemUpsertCall *asked = call;
-	IdemUpsert *upsert = &asked->upsert;
 
-	if (asked->spelling.names != NIL && !asked->spelling.matters)
-		upsert->data = idem_column_sql_spell(upsert->data, upsert->spec.target,
-											 &asked->spelling);
-	idem_upsert_exec(upsert, answer);
+	asked->upsert.data = idem_upsert_call_data(asked);
+	idem_upsert_exec(&asked->upsert, answer);
 }

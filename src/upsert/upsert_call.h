@@ -22,6 +22,7 @@ extern List *idem_upsert_call_conflict(ArrayType *array);
 extern void idem_upsert_call_set_data(IdemUpsertCall *call, Jsonb *data);
 extern void idem_upsert_call_set_merge(IdemUpsertCall *call, Jsonb *merge);
 extern pg_uuid_t idem_upsert_call_fingerprint(const IdemUpsertCall *call);
+extern Jsonb *idem_upsert_call_data(const IdemUpsertCall *call);
 extern void idem_upsert_call_run(void *call, IdemAnswer *answer);
 
 #endif							/* IDEM_UPSERT_CALL_H */

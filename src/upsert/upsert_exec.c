@@ -361,3 +361,33 @@ idem_upsert_exec(const IdemUpsert *upsert, IdemAnswer *answer)
 	else
 		upsert_new_row(&state, answer);
 }
+
+/* Have the rows of such upserts kept being new, so that an insert is tried first? */
+bool
+idem_upsert_exec_keeps_inserting(const IdemUpsert *upsert)
+{
+	IdemUpsertState state;
+	IdemUpsertExperience experience;
+
+	idem_upsert_run_init(&state, upsert);
+	experience = idem_upsert_run_experience(&state);
+	return !upsert->spec.versioned && !experience.no_insert &&
+		experience.insert_streak == ALL_NEW;
+}
+
+/*
+ * Inserts the rows of several upserts of one kind, of which upsert is one, up to the
+ * first whose row is there: that is for idem_upsert_exec().  False, and none is
+ * inserted, where all are.
+ */
+bool
+idem_upsert_exec_rows(const IdemUpsert *upsert, IdemInsertRows *rows)
+{
+	IdemUpsertState state;
+	IdemPlan   *plan;
+
+	Assert(!upsert->spec.versioned);
+	idem_upsert_run_init(&state, upsert);
+	plan = idem_upsert_run_plan(&state, IDEM_UPSERT_INSERT);
+	return plan != NULL && idem_upsert_run_insert_rows(&state, plan, rows);
+}

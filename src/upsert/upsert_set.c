@@ -2,9 +2,10 @@
  * upsert_set.c
  *	  SQL: idem_upsert_batch(), upserts of many rows, each once per key of its own.
  *
- * The upserts are made one by one, in the order of their keys: sessions that make
- * sets of them in that order do not wait for each other's keys in a circle.  An
- * error of one is an error of all.
+ * The upserts are made in the order of their keys, one by one or, where that makes
+ * no difference but the time that it takes, some together (upsert_chunk.c): sessions
+ * that make sets of them in that order do not wait for each other's keys in a circle.
+ * An error of one is an error of all.
  */
 #include "postgres.h"
 
@@ -21,33 +22,23 @@
 #include "base/argument.h"
 #include "base/error.h"
 #include "base/result_tuple.h"
-#include "key/key.h"
 #include "key/key_init.h"
-#include "upsert/upsert_call.h"
+#include "upsert/upsert_chunk.h"
+#include "upsert/upsert_set.h"
 
 PG_FUNCTION_INFO_V1(idem_upsert_batch);
 
 #define COLUMNS		5
 
-/* An upsert of the set, and what comes of it. */
-typedef struct Member
-{
-	int			number;			/* its place in the set */
-	text	   *key;
-	Jsonb	   *data;
-	bool		replayed;
-	IdemAnswer	answer;
-} Member;
+/* So many members are run alone, at most, before some are tried together again. */
+#define MAX_VAIN	31
 
-/* A call. */
-typedef struct Set
+/* Whether members are to be run together. */
+typedef struct Patience
 {
-	IdemKey		key;			/* all but the key itself */
-	IdemUpsertCall call;		/* all but the data, and what comes of that */
-	Jsonb	   *merge;			/* NULL: none */
-	int			count;
-	Member	   *members;		/* in the order in which they are asked for */
-} Set;
+	int			left;			/* not before so many are run alone */
+	int			vain;			/* and so many were, the last time */
+} Patience;
 
 /* A key, as a call of idem_upsert() would be given it. */
 static text *
@@ -59,7 +50,7 @@ read_key(Datum value, Oid type)
 }
 
 static void
-read_members(Set *set, ArrayType *keys, ArrayType *data)
+read_members(IdemUpsertSet *set, ArrayType *keys, ArrayType *data)
 {
 	Oid			type = getBaseType(ARR_ELEMTYPE(keys));
 	Datum	   *values;
@@ -78,7 +69,7 @@ read_members(Set *set, ArrayType *keys, ArrayType *data)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"data\" must have as many elements as \"keys\"")));
 
-	set->members = palloc_extended(sizeof(Member) * set->count,
+	set->members = palloc_extended(sizeof(IdemUpsertMember) * set->count,
 								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < set->count; i++)
 	{
@@ -97,8 +88,8 @@ read_members(Set *set, ArrayType *keys, ArrayType *data)
 static int
 compare_members(const void *a, const void *b)
 {
-	const Member *ma = *(Member *const *) a;
-	const Member *mb = *(Member *const *) b;
+	const IdemUpsertMember *ma = *(IdemUpsertMember *const *) a;
+	const IdemUpsertMember *mb = *(IdemUpsertMember *const *) b;
 	int			la = VARSIZE_ANY_EXHDR(ma->key);
 	int			lb = VARSIZE_ANY_EXHDR(mb->key);
 	int			difference = memcmp(VARDATA_ANY(ma->key), VARDATA_ANY(mb->key),
@@ -109,15 +100,15 @@ compare_members(const void *a, const void *b)
 	return difference != 0 ? difference : ma->number - mb->number;
 }
 
-static Member **
-sort_members(const Set *set)
+static IdemUpsertMember **
+sort_members(const IdemUpsertSet *set)
 {
-	Member	  **sorted = palloc_extended(sizeof(Member *) * set->count,
-										 MCXT_ALLOC_HUGE);
+	IdemUpsertMember **sorted = palloc_extended(sizeof(IdemUpsertMember *) * set->count,
+												MCXT_ALLOC_HUGE);
 
 	for (int i = 0; i < set->count; i++)
 		sorted[i] = &set->members[i];
-	qsort(sorted, set->count, sizeof(Member *), compare_members);
+	qsort(sorted, set->count, sizeof(IdemUpsertMember *), compare_members);
 	return sorted;
 }
 
@@ -125,63 +116,110 @@ sort_members(const Set *set)
 static void
 name_member(void *arg)
 {
-	const Member *member = *(Member **) arg;
+	const IdemUpsertMember *member = *(IdemUpsertMember **) arg;
 
 	errcontext("upsert number %d of \"keys\"", member->number + 1);
 }
 
-/* Makes one upsert; what it allocates but for the answer goes with scratch. */
-static void
-run_member(const Set *set, Member *member, MemoryContext scratch)
+/* Has a member ready to be run, with the key and the call that it takes. */
+void
+idem_upsert_set_prepare(const IdemUpsertSet *set, const IdemUpsertMember *member,
+						IdemKey *key, IdemUpsertCall *call)
 {
-	MemoryContext former = MemoryContextSwitchTo(scratch);
-	IdemUpsertCall call = set->call;
-	IdemAnswer *answer = &member->answer;
-	IdemKey		key;
-
-	idem_key_init_member(&key, &set->key, member->key);
-	idem_upsert_call_set_data(&call, member->data);
+	*call = set->call;
+	idem_key_init_member(key, &set->key, member->key);
+	idem_upsert_call_set_data(call, member->data);
 	if (set->merge != NULL)
-		idem_upsert_call_set_merge(&call, set->merge);
-	key.fingerprint = idem_upsert_call_fingerprint(&call);
-	member->replayed = idem_key_run(&key, idem_upsert_call_run, &call, answer);
-
-	MemoryContextSwitchTo(former);
-	if (!answer->response_isnull)
-		answer->response = PointerGetDatum(PG_DETOAST_DATUM_COPY(answer->response));
-	MemoryContextReset(scratch);
+		idem_upsert_call_set_merge(call, set->merge);
+	key->fingerprint = idem_upsert_call_fingerprint(call);
 }
 
 static void
-run_members(const Set *set)
+run_member(const IdemUpsertSet *set, IdemUpsertMember *member)
 {
-	Member	  **sorted = sort_members(set);
-	Member	   *current;
+	IdemUpsertCall call;
+	IdemKey		key;
+
+	idem_upsert_set_prepare(set, member, &key, &call);
+	member->replayed = idem_key_run(&key, idem_upsert_call_run, &call,
+									&member->answer);
+}
+
+/* Copies an answer to the current memory. */
+static void
+keep_answer(IdemAnswer *answer)
+{
+	if (!answer->response_isnull)
+		answer->response = PointerGetDatum(PG_DETOAST_DATUM_COPY(answer->response));
+}
+
+/*
+ * Runs the next members, some together, or one alone; returns how many.  Where
+ * nothing can be done together, that is tried again after so many members, and less
+ * and less often.
+ */
+static int
+run_next(const IdemUpsertSet *set, IdemUpsertMember **members, int count,
+		 IdemUpsertMember **current, Patience *patience)
+{
+	int			done = 0;
+
+	if (patience->left > 0)
+		patience->left--;
+	else
+	{
+		done = idem_upsert_chunk_run(set, members, count, current);
+		patience->vain = done > 0 ? 0 :
+			Min(patience->vain * 2 + 1, MAX_VAIN);
+		patience->left = patience->vain;
+	}
+	if (done == 0)
+	{
+		*current = members[0];
+		run_member(set, members[0]);
+		done = 1;
+	}
+	return done;
+}
+
+/* Runs all; what they allocate but for the answers goes with scratch. */
+static void
+run_members(const IdemUpsertSet *set)
+{
+	IdemUpsertMember **sorted = sort_members(set);
+	IdemUpsertMember *current;
+	Patience	patience = {0};
 	ErrorContextCallback context;
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
 												  "idem upsert of a set",
 												  ALLOCSET_DEFAULT_SIZES);
 
 	idem_error_push_context(&context, name_member, &current);
-	for (int i = 0; i < set->count; i++)
+	for (int i = 0, done; i < set->count; i += done)
 	{
+		MemoryContext former = MemoryContextSwitchTo(scratch);
+
 		CHECK_FOR_INTERRUPTS();
 		current = sorted[i];
-		run_member(set, current, scratch);
+		done = run_next(set, &sorted[i], set->count - i, &current, &patience);
+		MemoryContextSwitchTo(former);
+		for (int j = i; j < i + done; j++)
+			keep_answer(&sorted[j]->answer);
+		MemoryContextReset(scratch);
 	}
 	idem_error_pop_context(&context);
 	MemoryContextDelete(scratch);
 }
 
 static void
-return_members(ReturnSetInfo *result, const Set *set)
+return_members(ReturnSetInfo *result, const IdemUpsertSet *set)
 {
 	Datum		values[COLUMNS];
 	bool		nulls[COLUMNS] = {false};
 
 	for (int i = 0; i < set->count; i++)
 	{
-		const Member *member = &set->members[i];
+		const IdemUpsertMember *member = &set->members[i];
 		const IdemAnswer *answer = &member->answer;
 
 		values[0] = Int64GetDatum(i + 1);
@@ -210,7 +248,7 @@ return_members(ReturnSetInfo *result, const Set *set)
 Datum
 idem_upsert_batch(PG_FUNCTION_ARGS)
 {
-	Set			set = {0};
+	IdemUpsertSet set = {0};
 	IdemUpsertSpec *spec = &set.call.upsert.spec;
 
 	idem_key_init_set(&set.key, fcinfo, "idem_upsert_batch()", 4, 5);
