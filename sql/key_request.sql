@@ -76,6 +76,29 @@ SELECT answer FROM try('key-2', '{"id": 5, "v": "a"}');
 ALTER TABLE t RENAME TO renamed;
 SELECT answer FROM try('key-2', '{"id": 5, "v": "a"}', target => 'renamed');
 ALTER TABLE renamed RENAME TO t;
+-- a session keeps what tables are called, and hears of each change
+CREATE TABLE other (id int PRIMARY KEY, v text);
+SELECT answer FROM try('key-20', '{"id": 20, "v": "a"}');
+SELECT answer FROM try('key-21', '{"id": 21, "v": "a"}', target => 'other');
+ALTER TABLE t RENAME TO between;
+ALTER TABLE other RENAME TO t;
+ALTER TABLE between RENAME TO other;
+SELECT answer FROM try('key-20', '{"id": 20, "v": "a"}');
+SELECT answer FROM try('key-20', '{"id": 20, "v": "a"}', target => 'other');
+SELECT answer FROM try('key-21', '{"id": 21, "v": "a"}', target => 'other');
+ALTER TABLE t RENAME TO between;
+ALTER TABLE other RENAME TO t;
+ALTER TABLE between RENAME TO other;
+ALTER SCHEMA idem_test_key RENAME TO idem_test_other;
+SELECT answer FROM idem_test_other.try('key-20', '{"id": 20, "v": "a"}', target => 'idem_test_other.t');
+ALTER SCHEMA idem_test_other RENAME TO idem_test_key;
+SELECT answer FROM try('key-20', '{"id": 20, "v": "a"}');
+CREATE SCHEMA idem_test_other;
+ALTER TABLE t SET SCHEMA idem_test_other;
+SELECT answer FROM try('key-20', '{"id": 20, "v": "a"}', target => 'idem_test_other.t');
+ALTER TABLE idem_test_other.t SET SCHEMA idem_test_key;
+SELECT answer FROM try('key-20', '{"id": 20, "v": "a"}');
+DROP SCHEMA idem_test_other;
 
 -- Fingerprints are stored, dumped and replicated, so they must never change.
 -- These were made by version 1.0 and hold on every server and architecture.

@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "base/catalog.h"
+#include "base/fingerprint.h"
 #include "base/invalidation.h"
 #include "base/settings.h"
 #include "consume/consumer.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	idem_stats_shared_init();
 	idem_invalidation_init();
 	idem_catalog_init();
+	idem_fingerprint_register();
 	idem_own_names_init();
 	idem_usercontext_init();
 	idem_planner_hook_init();

@@ -21,13 +21,27 @@
 #include "common/sha2.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/syscache.h"
 
 #include "base/error.h"
 #include "base/fingerprint.h"
+#include "base/invalidation.h"
 
 #define MAX_COLLECTED	8192	/* bytes */
+
+/* What a relation is called, as long as nothing says that it may have changed. */
+typedef struct RelationName
+{
+	Oid			relid;
+	bool		valid;
+	char		schema[NAMEDATALEN];
+	char		name[NAMEDATALEN];
+} RelationName;
+
+static RelationName relation_names[4];
 
 pg_noreturn static void
 error_hash(pg_cryptohash_ctx *hash)
@@ -182,17 +196,42 @@ idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value)
 	}
 }
 
+/*
+ * What a relation is called.  A session asks for that of a few, again and again.  What
+ * is kept is read anew where it is not valid.
+ */
+static const RelationName *
+relation_name(Oid relid)
+{
+	RelationName *kept = &relation_names[relid % lengthof(relation_names)];
+	char	   *schema;
+	char	   *name;
+
+	if (kept->valid && kept->relid == relid)
+		return kept;
+	kept->relid = relid;
+	/* before it is read, so that a change that comes in meanwhile counts */
+	kept->valid = true;
+	schema = get_namespace_name(get_rel_namespace(relid));
+	name = get_rel_name(relid);
+	if (schema == NULL || name == NULL)
+	{
+		kept->valid = false;
+		idem_error_no_relation(relid);
+	}
+	strlcpy(kept->schema, schema, NAMEDATALEN);
+	strlcpy(kept->name, name, NAMEDATALEN);
+	return kept;
+}
+
 /* Adds a relation by its qualified name, which outlives its OID. */
 void
 idem_fingerprint_relation(IdemFingerprint *fp, Oid relid)
 {
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	char	   *name = get_rel_name(relid);
+	const RelationName *relation = relation_name(relid);
 
-	if (schema == NULL || name == NULL)
-		idem_error_no_relation(relid);
-	idem_fingerprint_string(fp, schema);
-	idem_fingerprint_string(fp, name);
+	idem_fingerprint_string(fp, relation->schema);
+	idem_fingerprint_string(fp, relation->name);
 }
 
 /* The fingerprint of all that was added; nothing can be added from then on. */
@@ -211,4 +250,21 @@ idem_fingerprint_value(IdemFingerprint *fp)
 	fp->text.data = NULL;
 	memcpy(value.data, digest, UUID_LEN);
 	return value;
+}
+
+static void
+schema_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	for (int i = 0; i < lengthof(relation_names); i++)
+		relation_names[i].valid = false;
+}
+
+/* Registers for invalidations.  To be called once, from _PG_init. */
+void
+idem_fingerprint_register(void)
+{
+	for (int i = 0; i < lengthof(relation_names); i++)
+		idem_invalidation_watch(&relation_names[i].relid,
+								&relation_names[i].valid);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 }

@@ -23,5 +23,6 @@ extern void idem_fingerprint_null(IdemFingerprint *fp);
 extern void idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value);
 extern void idem_fingerprint_relation(IdemFingerprint *fp, Oid relid);
 extern pg_uuid_t idem_fingerprint_value(IdemFingerprint *fp);
+extern void idem_fingerprint_register(void);
 
 #endif							/* IDEM_FINGERPRINT_H */
