@@ -36,6 +36,9 @@
 /* So often a row may be found as it was, and not be written. */
 #define MAX_MISSES		3
 
+/* So many keys in succession tell that they keep being live. */
+#define ALL_LIVE		4
+
 /* The moment so long after the clock. */
 static TimestampTz
 later(TimestampTz now, int64 us, const char *name)
@@ -88,6 +91,13 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 }
 
 /*
+ * Keys that were live, in succession.  Where they keep being that, a key is looked for
+ * before it is locked, since a live row stands for itself.  Any other is locked, and
+ * looked for again.
+ */
+static int	live_streak = 0;
+
+/*
  * Finds out how a key stands, and locks it where something is to be done about
  * that: the lock is held on return if the key is absent, expired or lapsed, and is
  * not if it is live, since a live row stands for itself.
@@ -103,25 +113,36 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 IdemKeyState
 idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 {
-	bool		locked = idem_key_lock_take(key);
+	bool		locked;
 
 	key->claims = true;
+	if (live_streak == ALL_LIVE &&
+		find_row(key, IDEM_WITH_VALUES, row) == IDEM_KEY_LIVE)
+		return IDEM_KEY_LIVE;
+	locked = idem_key_lock_take(key);
 	for (;;)
 	{
-		IdemKeyState found = find_row(key, IDEM_WITH_VALUES, row);
+		/* the locks of who writes are for who will: not to be waited with */
+		IdemKeyState found = find_row(key, IDEM_WITH_VALUES |
+									  (locked ? IDEM_TO_WRITE : 0), row);
 
 		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_BUSY)
 		{
 			/* no other session needs to queue for it */
 			if (locked)
 				idem_key_lock_release(key);
+			if (found == IDEM_KEY_LIVE)
+				live_streak = Min(live_streak + 1, ALL_LIVE);
 			if (found == IDEM_KEY_LIVE || !wait)
 				return found;
 			idem_key_lock_wait(key, row);
 			locked = idem_key_lock_take(key);
 		}
 		else if (locked)
+		{
+			live_streak = 0;
 			return found;
+		}
 		else if (wait)
 		{
 			idem_key_lock_wait(key, NULL);
@@ -146,7 +167,7 @@ idem_key_find_locked(IdemKey *key, int options, IdemKeyRow *row)
 
 		if (!idem_key_lock_take(key))
 			idem_key_lock_wait(key, NULL);
-		found = find_row(key, options, row);
+		found = find_row(key, options | IDEM_TO_WRITE, row);
 		if (found != IDEM_KEY_BUSY)
 			return found;
 		idem_key_lock_release(key);

@@ -26,7 +26,7 @@ idem_key_many_begin(IdemKeyMany *many)
 	many->looks_first = false;
 	many->count = 0;
 	many->at = 0;
-	idem_key_table_begin(&many->search);
+	idem_key_table_begin(&many->search, IDEM_WITH_VALUES);
 }
 
 static IdemKeyState
@@ -34,7 +34,7 @@ find(IdemKeyMany *many, IdemKey *key, IdemKeyRow *row)
 {
 	idem_key_set_clock(key);
 	return idem_key_table_next(&many->search, key->scope, key->key, key->now,
-							   IDEM_WITH_VALUES, row);
+							   row);
 }
 
 /* Is a live row the answer, without a question of rights or of snapshots? */

@@ -123,40 +123,6 @@ judge(const IdemKeyRow *row, TimestampTz now)
 	return IDEM_KEY_LIVE;
 }
 
-/* What has been found under a dirty snapshot; tuple is NULL if nothing was. */
-static IdemKeyState
-read_found(HeapTuple tuple, TupleDesc desc, const SnapshotData *dirty,
-		   TimestampTz now, int options, IdemKeyRow *row)
-{
-	if (!HeapTupleIsValid(tuple))
-		return IDEM_KEY_ABSENT;
-	if (TransactionIdIsValid(dirty->xmin) || TransactionIdIsValid(dirty->xmax))
-	{
-		read_busy_tuple(tuple, desc, now, dirty, row);
-		return IDEM_KEY_BUSY;
-	}
-	idem_key_table_read(tuple, desc, now, options, row);
-	return judge(row, now);
-}
-
-/* Finds a row, be it one that a running transaction writes. */
-static IdemKeyState
-find_now(Relation rel, ScanKey keys, TimestampTz now, int options,
-		 IdemKeyRow *row)
-{
-	SnapshotData dirty;
-	SysScanDesc scan;
-	IdemKeyState found;
-
-	InitDirtySnapshot(dirty);
-	scan = systable_beginscan(rel, idem_catalog_key_of(rel), true, &dirty, 2,
-							  keys);
-	found = read_found(systable_getnext(scan), RelationGetDescr(rel), &dirty, now,
-					   options, row);
-	systable_endscan(scan);
-	return found;
-}
-
 static void
 set_scan_keys(ScanKey keys, AttrNumber key_column, text *key,
 			  AttrNumber scope_column, text *scope)
@@ -165,6 +131,109 @@ set_scan_keys(ScanKey keys, AttrNumber key_column, text *key,
 				PointerGetDatum(key));
 	ScanKeyInit(&keys[1], scope_column, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(scope));
+}
+
+static LOCKMODE
+lock_mode(const IdemKeySearch *search)
+{
+	return (search->options & IDEM_TO_WRITE) != 0 ? RowExclusiveLock :
+		AccessShareLock;
+}
+
+/*
+ * Begins to look for keys, one after the other.  The table and its index are open
+ * until the end, before which nothing is to be waited for.
+ *
+ * In a transaction under way, invalidations may not have come in yet.  With the
+ * lock on the table come the last of them, so the index is asked for after it:
+ * REINDEX CONCURRENTLY puts a new one in its place.
+ */
+void
+idem_key_table_begin(IdemKeySearch *search, int options)
+{
+	search->options = options;
+	AcceptInvalidationMessages();
+	search->rel = table_open(idem_catalog()->key_table, lock_mode(search));
+	search->index = index_open(idem_catalog_key_of(search->rel), lock_mode(search));
+	search->slot = table_slot_create(search->rel, NULL);
+	InitDirtySnapshot(search->dirty);
+	search->scan = IDEM_BEGIN_INDEX_SCAN(search->rel, search->index,
+										 &search->dirty, 2);
+}
+
+/*
+ * Finds the row of a key as it is committed now, be it one that a running
+ * transaction writes.
+ */
+IdemKeyState
+idem_key_table_next(IdemKeySearch *search, text *scope, text *key,
+					TimestampTz now, IdemKeyRow *row)
+{
+	TupleDesc	desc = RelationGetDescr(search->rel);
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+	bool		is_copy;
+	IdemKeyState found;
+
+	Assert((search->options & IDEM_COMMITTED) == 0 && !RecoveryInProgress());
+	memset(row, 0, sizeof(IdemKeyRow));
+	/* by the columns of the index */
+	set_scan_keys(keys, 1, key, 2, scope);
+	index_rescan(search->scan, keys, lengthof(keys), NULL, 0);
+	if (!index_getnext_slot(search->scan, ForwardScanDirection, search->slot))
+		return IDEM_KEY_ABSENT;
+	tuple = ExecFetchSlotHeapTuple(search->slot, false, &is_copy);
+	Assert(!is_copy);
+	if (TransactionIdIsValid(search->dirty.xmin) ||
+		TransactionIdIsValid(search->dirty.xmax))
+	{
+		read_busy_tuple(tuple, desc, now, &search->dirty, row);
+		found = IDEM_KEY_BUSY;
+	}
+	else
+	{
+		idem_key_table_read(tuple, desc, now, search->options, row);
+		found = judge(row, now);
+	}
+	ExecClearTuple(search->slot);
+	return found;
+}
+
+/* Ends the search; the locks of who writes are kept, as any writer's are. */
+void
+idem_key_table_end(IdemKeySearch *search)
+{
+	LOCKMODE	given_back = (search->options & IDEM_TO_WRITE) != 0 ? NoLock :
+		AccessShareLock;
+
+	index_endscan(search->scan);
+	ExecDropSingleTupleTableSlot(search->slot);
+	index_close(search->index, given_back);
+	table_close(search->rel, given_back);
+}
+
+/* Finds a row that has committed, without fail. */
+static IdemKeyState
+find_committed(text *scope, text *key, TimestampTz now, int options,
+			   IdemKeyRow *row)
+{
+	Relation	rel;
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+	IdemKeyState found = IDEM_KEY_ABSENT;
+
+	set_scan_keys(keys, IDEM_KEY_COLUMN_KEY, key, IDEM_KEY_COLUMN_SCOPE, scope);
+	AcceptInvalidationMessages();
+	rel = table_open(idem_catalog()->key_table, AccessShareLock);
+	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), lengthof(keys),
+									keys);
+	if (tuple != NULL)
+	{
+		idem_key_table_read(tuple, RelationGetDescr(rel), now, options, row);
+		found = judge(row, now);
+	}
+	table_close(rel, AccessShareLock);
+	return found;
 }
 
 /*
@@ -180,90 +249,21 @@ set_scan_keys(ScanKey keys, AttrNumber key_column, text *key,
  *
  * One function, since an engine that spreads the table over machines will need
  * a query in its place.
- *
- * In a transaction under way, invalidations may not have come in yet.  With the
- * lock on the table come the last of them, so the index is asked for after it:
- * REINDEX CONCURRENTLY puts a new one in its place.
  */
 IdemKeyState
 idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
 					IdemKeyRow *row)
 {
-	Relation	rel;
-	ScanKeyData keys[2];
+	IdemKeySearch search;
 	IdemKeyState found;
 
 	memset(row, 0, sizeof(IdemKeyRow));
-	set_scan_keys(keys, IDEM_KEY_COLUMN_KEY, key, IDEM_KEY_COLUMN_SCOPE, scope);
-
-	AcceptInvalidationMessages();
-	rel = table_open(idem_catalog()->key_table, AccessShareLock);
 	if ((options & IDEM_COMMITTED) != 0 || RecoveryInProgress())
-	{
-		HeapTuple	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 2,
-													keys);
-
-		found = IDEM_KEY_ABSENT;
-		if (tuple != NULL)
-		{
-			idem_key_table_read(tuple, RelationGetDescr(rel), now, options, row);
-			found = judge(row, now);
-		}
-	}
-	else
-		found = find_now(rel, keys, now, options, row);
-	table_close(rel, AccessShareLock);
+		return find_committed(scope, key, now, options, row);
+	idem_key_table_begin(&search, options);
+	found = idem_key_table_next(&search, scope, key, now, row);
+	idem_key_table_end(&search);
 	return found;
-}
-
-/*
- * Begins to look for many keys, each as idem_key_table_find() does on a primary
- * without IDEM_COMMITTED.  The table and its index are open until the end, before
- * which nothing is to be waited for.
- */
-void
-idem_key_table_begin(IdemKeySearch *search)
-{
-	AcceptInvalidationMessages();
-	search->rel = table_open(idem_catalog()->key_table, AccessShareLock);
-	search->index = index_open(idem_catalog_key_of(search->rel), AccessShareLock);
-	search->slot = table_slot_create(search->rel, NULL);
-	InitDirtySnapshot(search->dirty);
-	search->scan = IDEM_BEGIN_INDEX_SCAN(search->rel, search->index,
-										 &search->dirty, 2);
-}
-
-/* Looks for one of them. */
-IdemKeyState
-idem_key_table_next(IdemKeySearch *search, text *scope, text *key,
-					TimestampTz now, int options, IdemKeyRow *row)
-{
-	ScanKeyData keys[2];
-	HeapTuple	tuple = NULL;
-	bool		is_copy = false;
-	IdemKeyState found;
-
-	Assert((options & IDEM_COMMITTED) == 0 && !RecoveryInProgress());
-	memset(row, 0, sizeof(IdemKeyRow));
-	/* by the columns of the index */
-	set_scan_keys(keys, 1, key, 2, scope);
-	index_rescan(search->scan, keys, lengthof(keys), NULL, 0);
-	if (index_getnext_slot(search->scan, ForwardScanDirection, search->slot))
-		tuple = ExecFetchSlotHeapTuple(search->slot, false, &is_copy);
-	Assert(!is_copy);
-	found = read_found(tuple, RelationGetDescr(search->rel), &search->dirty, now,
-					   options, row);
-	ExecClearTuple(search->slot);
-	return found;
-}
-
-void
-idem_key_table_end(IdemKeySearch *search)
-{
-	index_endscan(search->scan);
-	ExecDropSingleTupleTableSlot(search->slot);
-	index_close(search->index, AccessShareLock);
-	table_close(search->rel, AccessShareLock);
 }
 
 /*

@@ -49,6 +49,7 @@ typedef enum IdemKeyState
 /* How to look for a row. */
 #define IDEM_WITH_VALUES	1	/* read response, request, checkpoints, too */
 #define IDEM_COMMITTED		2	/* only what has committed, without fail */
+#define IDEM_TO_WRITE		4	/* take the locks of who writes, and keep them */
 
 /* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
 typedef struct IdemKeyVersion
@@ -98,12 +99,13 @@ typedef struct IdemKeySearch
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	SnapshotData dirty;
+	int			options;		/* how to look for them */
 } IdemKeySearch;
 
-extern void idem_key_table_begin(IdemKeySearch *search);
+extern void idem_key_table_begin(IdemKeySearch *search, int options);
 extern IdemKeyState idem_key_table_next(IdemKeySearch *search, text *scope,
 										text *key, TimestampTz now,
-										int options, IdemKeyRow *row);
+										IdemKeyRow *row);
 extern void idem_key_table_end(IdemKeySearch *search);
 extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 										int options, IdemKeyRow *row);
