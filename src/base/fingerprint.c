@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "common/sha2.h"
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
@@ -232,6 +233,27 @@ idem_fingerprint_relation(IdemFingerprint *fp, Oid relid)
 
 	idem_fingerprint_string(fp, relation->schema);
 	idem_fingerprint_string(fp, relation->name);
+}
+
+/*
+ * Adds the schemas in which names are looked for, by their own names: tenants that
+ * have a schema each must not be answered each other's rows.  A session's temporary
+ * schema is another one in the session that retries.
+ */
+void
+idem_fingerprint_search_path(IdemFingerprint *fp)
+{
+	List	   *path = fetch_search_path(false);
+	ListCell   *lc;
+
+	foreach(lc, path)
+	{
+		char	   *name = get_namespace_name(lfirst_oid(lc));
+
+		if (name != NULL && !isTempNamespace(lfirst_oid(lc)))
+			idem_fingerprint_string(fp, name);
+	}
+	list_free(path);
 }
 
 /* The fingerprint of all that was added; nothing can be added from then on. */

@@ -22,6 +22,7 @@ extern void idem_fingerprint_int8(IdemFingerprint *fp, int64 value);
 extern void idem_fingerprint_null(IdemFingerprint *fp);
 extern void idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value);
 extern void idem_fingerprint_relation(IdemFingerprint *fp, Oid relid);
+extern void idem_fingerprint_search_path(IdemFingerprint *fp);
 extern pg_uuid_t idem_fingerprint_value(IdemFingerprint *fp);
 extern void idem_fingerprint_register(void);
 

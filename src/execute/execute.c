@@ -4,11 +4,9 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/lsyscache.h"
 
 #include "base/error.h"
 #include "base/fingerprint.h"
@@ -20,27 +18,6 @@
 
 PG_FUNCTION_INFO_V1(idem_execute);
 
-/*
- * Adds the schemas in which names of the command are looked for, by their own
- * names: tenants that have a schema each must not be answered each other's rows.
- * A session's temporary schema is another one in the session that retries.
- */
-static void
-add_schemas(IdemFingerprint *fp)
-{
-	List	   *path = fetch_search_path(false);
-	ListCell   *lc;
-
-	foreach(lc, path)
-	{
-		char	   *name = get_namespace_name(lfirst_oid(lc));
-
-		if (name != NULL && !isTempNamespace(lfirst_oid(lc)))
-			idem_fingerprint_string(fp, name);
-	}
-	list_free(path);
-}
-
 /* The command counts by its text, and by where its names are looked for. */
 static pg_uuid_t
 fingerprint(const char *command, Jsonb *params)
@@ -50,7 +27,7 @@ fingerprint(const char *command, Jsonb *params)
 	idem_fingerprint_init(&fp, "execute");
 	idem_fingerprint_string(&fp, command);
 	idem_fingerprint_jsonb(&fp, params);
-	add_schemas(&fp);
+	idem_fingerprint_search_path(&fp);
 	return idem_fingerprint_value(&fp);
 }
 
