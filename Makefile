@@ -139,7 +139,14 @@ OBJS = \
 	src/saga/saga_table.o \
 	src/saga/saga_view.o \
 	src/saga/saga_write.o \
+	src/session/executor_hooks.o \
 	src/session/lose_ack.o \
+	src/session/record.o \
+	src/session/row_text.o \
+	src/session/session.o \
+	src/session/statement_key.o \
+	src/session/utility_hook.o \
+	src/session/volatile_calls.o \
 	src/stats/stats_counter.o \
 	src/stats/stats_memory.o \
 	src/stats/stats_shared.o \

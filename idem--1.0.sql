@@ -13,6 +13,7 @@
 --   Upserts              idem_upsert, idem_upsert_batch
 --   Updates              idem_update
 --   Statements           idem_execute
+--   Transactions         idem_begin
 --   Claims               idem_claim, idem_complete, idem_fail, idem_release,
 --                        idem_extend, idem_checkpoint, idem_checkpoints
 --   State machines       type order_status; tables idem_machine, idem_machine_edge;
@@ -426,6 +427,18 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION @extschema@.idem_execute(text, text, jsonb, text,
 	interval, text[], boolean, boolean) IS
 'run a statement once per key, and replay its rows';
+
+--
+-- Transactions
+--
+
+CREATE FUNCTION @extschema@.idem_begin(key text, scope text DEFAULT NULL,
+	ttl interval DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'idem_begin'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_begin(text, text, interval) IS
+'make the transaction one request: sent again under the key, its writes do not run again, and all is answered as the first time';
 
 --
 -- Claims

@@ -21,7 +21,10 @@
 #include "purge/bgworker.h"
 #include "run/planner_hook.h"
 #include "run/usercontext.h"
+#include "session/executor_hooks.h"
 #include "session/lose_ack.h"
+#include "session/session.h"
+#include "session/utility_hook.h"
 #include "stats/stats_shared.h"
 #include "upsert/insert_direct.h"
 
@@ -50,4 +53,8 @@ _PG_init(void)
 	idem_insert_direct_init();
 	idem_bgworker_init();
 	idem_lose_ack_init();
+	/* behind that, so that it is called before: what it writes may be lost */
+	idem_session_init();
+	idem_executor_hooks_init();
+	idem_utility_hook_init();
 }

@@ -69,6 +69,19 @@
 #define IDEM_CHECK_PERMS_PASS	rangeTable, ereport_on_violation
 #endif
 
+/* What ExecutorRun_hook is given, and passes on. */
+#if PG_VERSION_NUM >= 180000
+#define IDEM_RUN_ARGS \
+	QueryDesc *query, ScanDirection direction, uint64 count
+#define IDEM_RUN_PASS	query, direction, count
+#define IDEM_RUN_ONCE	true
+#else
+#define IDEM_RUN_ARGS \
+	QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once
+#define IDEM_RUN_PASS	query, direction, count, execute_once
+#define IDEM_RUN_ONCE	execute_once
+#endif
+
 /* Looking functions up by a name as SQL has it. */
 #if PG_VERSION_NUM >= 160000
 #define IDEM_NAME_LIST(name)	stringToQualifiedNameList(name, NULL)
@@ -227,8 +240,10 @@ typedef struct IdemJsonbState
 /* Are backslashes in strings no escapes?  That is no longer a question. */
 #if PG_VERSION_NUM >= 190000
 #define IDEM_STANDARD_STRINGS	true
+#define IDEM_HAVE_SCANNER_QUIET(extra)	((void) (extra))
 #else
 #define IDEM_STANDARD_STRINGS	standard_conforming_strings
+#define IDEM_HAVE_SCANNER_QUIET(extra)	((extra)->escape_string_warning = false)
 #endif
 
 /* A column whose values are nowhere stored: there was none before. */

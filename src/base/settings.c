@@ -21,6 +21,10 @@
 #include "base/settings.h"
 
 char	   *idem_scope;
+char	   *idem_key_setting;
+bool		idem_key_is_given = false;
+int			idem_key_reads = 64 * 1024;
+int			idem_key_match = IDEM_MATCH_EXACT;
 int			idem_wait_timeout_ms = 0;
 int			idem_history_retention_s = -1;
 int			idem_fence_retention_s = 24 * 60 * 60;
@@ -80,6 +84,33 @@ check_scope(char **value, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("A scope has at most %d bytes.", IDEM_MAX_KEY_LENGTH);
 	return false;
+}
+
+/*
+ * A key names one transaction.  So it is refused where it would name every one of a
+ * role, a database or a connection.
+ */
+static bool
+check_key(char **value, void **extra, GucSource source)
+{
+	if (InitializingParallelWorker || **value == '\0')
+		return true;
+	if (source < PGC_S_INTERACTIVE || source == PGC_S_TEST)
+	{
+		GUC_check_errdetail("A key names one transaction.");
+		GUC_check_errhint("Use SET LOCAL or idem_begin() in the transaction.");
+		return false;
+	}
+	if (strlen(*value) <= IDEM_MAX_KEY_LENGTH)
+		return true;
+	GUC_check_errdetail("A key has at most %d bytes.", IDEM_MAX_KEY_LENGTH);
+	return false;
+}
+
+static void
+assign_key(const char *value, void *extra)
+{
+	idem_key_is_given = value[0] != '\0' && !InitializingParallelWorker;
 }
 
 /*
@@ -204,6 +235,44 @@ define_for_calls(void)
 							NULL, NULL, NULL);
 }
 
+/* Defines what concerns transactions that have a key. */
+static void
+define_for_transactions(void)
+{
+	static const struct config_enum_entry matches[] = {
+		{"exact", IDEM_MATCH_EXACT, false},
+		{"clock", IDEM_MATCH_CLOCK, false},
+		{NULL, 0, false}
+	};
+
+	DefineCustomStringVariable("idem.key",
+							   "Key of the transaction: sent again under it, its writes do not run again.",
+							   "Use SET LOCAL in the transaction before it writes, or idem_begin(). "
+							   "Empty: the transaction has no key.",
+							   &idem_key_setting,
+							   "",
+							   PGC_USERSET, 0,
+							   check_key, assign_key, NULL);
+
+	DefineCustomIntVariable("idem.key_reads",
+							"Size of the longest query whose rows are kept with the key of a transaction.",
+							"Sent again, it is answered as the first time. Longer ones run again; "
+							"zero has all of them run again.",
+							&idem_key_reads,
+							64 * 1024, 0, 16 * 1024 * 1024,
+							PGC_USERSET, GUC_UNIT_BYTE,
+							NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("idem.key_match",
+							 "What tells the statements of a transaction that has a key from one another.",
+							 "exact: all that they say; clock: all but moments in time.",
+							 &idem_key_match,
+							 IDEM_MATCH_EXACT,
+							 matches,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+}
+
 /* Defines what concerns the worker, and idem_purge(). */
 static void
 define_for_purging(void)
@@ -322,6 +391,7 @@ void
 idem_settings_init(void)
 {
 	define_for_calls();
+	define_for_transactions();
 	define_for_purging();
 	define_for_tests();
 	MarkGUCPrefixReserved("idem");

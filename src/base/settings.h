@@ -8,6 +8,17 @@
 #define IDEM_MAX_KEY_LENGTH	255 /* bytes, of a key and of a scope */
 
 extern char *idem_scope;		/* idem.scope: of keys whose call gives none */
+extern char *idem_key_setting;	/* idem.key: of the transaction; empty: none */
+extern bool idem_key_is_given;	/* is idem.key not empty? */
+extern int	idem_key_reads;		/* idem.key_reads: bytes, of one query */
+extern int	idem_key_match;		/* idem.key_match: one of those below */
+
+enum
+{
+	IDEM_MATCH_EXACT,
+	IDEM_MATCH_CLOCK
+};
+
 extern int	idem_wait_timeout_ms;	/* idem.wait_timeout: for others, or 0 */
 extern int	idem_history_retention_s;	/* idem.history_retention: seconds, or
 										 * -1 */

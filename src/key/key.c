@@ -387,3 +387,22 @@ idem_key_run(IdemKey *key, IdemKeyWork work, void *call, IdemAnswer *answer)
 	}
 	return stands == DONE;
 }
+
+/*
+ * Begins the work of a key that ends with its transaction.  Returns whether it has
+ * been done: then answer is what came of it.  If not, the lock of the key is held on
+ * return, and the key has to stay where it is.  Raises what idem_key_run does.
+ */
+bool
+idem_key_begin(IdemKey *key, IdemAnswer *answer)
+{
+	Assert(!key->no_wait);
+	return begin(key, answer) == DONE;
+}
+
+/* Ends such work: remembers what came of it, and gives back the key's lock. */
+void
+idem_key_end(IdemKey *key, const IdemAnswer *answer)
+{
+	finish(key, answer);
+}

@@ -54,6 +54,8 @@ extern void idem_key_fill_row(const IdemKey *key, const IdemAnswer *answer,
 extern bool idem_key_row_is_of(const IdemKeyRow *row, const IdemKey *key);
 extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
+extern bool idem_key_begin(IdemKey *key, IdemAnswer *answer);
+extern void idem_key_end(IdemKey *key, const IdemAnswer *answer);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
 extern IdemKeyState idem_key_find_locked(IdemKey *key, int options,
 										 IdemKeyRow *row);

@@ -210,3 +210,21 @@ idem_key_init_work(IdemKey *key, FunctionCallInfo fcinfo, int first)
 		idem_error_null("store_response");
 	key->withheld = !PG_GETARG_BOOL(first + 2);
 }
+
+/*
+ * A key that is given by other means than an argument, in the scope of the setting.
+ * Raises what idem_key_init does.
+ */
+void
+idem_key_init_setting(IdemKey *key, const char *name, const char *function)
+{
+	check_writable(function);
+	memset(key, 0, sizeof(IdemKey));
+	key->scope = cstring_to_text(idem_scope);
+	check_length("scope", key->scope, 0);
+	key->role = GetUserId();
+	set_name(key, cstring_to_text(name));
+	check_length("key", key->key, 1);
+	idem_scope_check_reserved(key->scope);
+	idem_scope_check(key->scope);
+}

@@ -16,6 +16,8 @@ extern void idem_key_init_held(IdemKey *key, FunctionCallInfo fcinfo,
 							   const char *function, int name, int scope);
 extern void idem_key_init_own(IdemKey *key, const char *scope, text *name,
 							  Oid role);
+extern void idem_key_init_setting(IdemKey *key, const char *name,
+								  const char *function);
 extern text *idem_key_init_name(FunctionCallInfo fcinfo, int name,
 								const char *function);
 extern void idem_key_init_any_role(IdemKey *key, FunctionCallInfo fcinfo,

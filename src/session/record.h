@@ -1,0 +1,42 @@
+/*
+ * record.h
+ *	  What the statements of a transaction answered.
+ */
+#ifndef IDEM_RECORD_H
+#define IDEM_RECORD_H
+
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+#include "key/answer.h"
+#include "session/row_text.h"
+#include "session/statement_key.h"
+
+/* What is known of a statement. */
+typedef enum IdemEntryKind
+{
+	IDEM_ENTRY_WRITE = 'w',		/* its answer; it does not run again */
+	IDEM_ENTRY_READ = 'r',		/* the same, but it need not be sent again */
+	IDEM_ENTRY_AGAIN = 'a',		/* nothing: it runs again */
+	IDEM_ENTRY_FAILED = 'f'		/* the error that it raised in a savepoint */
+} IdemEntryKind;
+
+typedef struct IdemEntry
+{
+	IdemStatementKey key;
+	IdemEntryKind kind;
+	bool		undone;			/* did a savepoint that it was in roll back? */
+	bool		partial;		/* were not all of its rows asked for? */
+	uint64		processed;		/* as the command tag has it */
+	IdemRows	rows;
+	ErrorData  *error;			/* of one that failed */
+	int			level;			/* of the subtransaction that sent it; 0: in a
+								 * replay, not sent yet */
+	bool		spent;			/* in a replay, sent and rolled back as the
+								 * first time */
+} IdemEntry;
+
+extern Jsonb *idem_record_encode(List *entries);
+extern List *idem_record_decode(const IdemAnswer *answer);
+
+#endif							/* IDEM_RECORD_H */

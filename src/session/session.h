@@ -1,0 +1,55 @@
+/*
+ * session.h
+ *	  The transaction that has a key: whether it is recorded or replayed.
+ */
+#ifndef IDEM_SESSION_H
+#define IDEM_SESSION_H
+
+#include "base/settings.h"
+#include "key/key.h"
+#include "session/record.h"
+
+typedef enum IdemSessionMode
+{
+	IDEM_SESSION_OFF,			/* no key, or it is not claimed yet */
+	IDEM_SESSION_RECORDS,		/* the first under its key: does the work */
+	IDEM_SESSION_REPLAYS		/* another was; answers as it did */
+} IdemSessionMode;
+
+/* What the transaction under way has to do with a key. */
+typedef struct IdemSession
+{
+	IdemSessionMode mode;
+	bool		named;			/* is there a key? */
+	bool		starting;		/* is what has named it still running? */
+	bool		moment;			/* did an error of the moment end a savepoint? */
+	int			lock_level;		/* of the subtransaction that has the key's
+								 * lock */
+	int			depth;			/* of what runs now; 0: the client's own */
+	struct QueryDesc *starter;	/* the query that has named the key */
+	TimestampTz starter_time;	/* when the client sent that */
+	IdemKey		key;
+	List	   *entries;		/* of IdemEntry */
+	MemoryContext memory;		/* of all this, until the transaction ends */
+} IdemSession;
+
+extern IdemSession idem_session;
+
+/* Is there anything to look at?  To be asked first of all: it must cost nothing. */
+static inline bool
+idem_session_watches(void)
+{
+	return unlikely(idem_session.named || idem_key_is_given);
+}
+
+extern bool idem_session_ready(bool writes);
+extern bool idem_session_is_top(void);
+extern void idem_session_started(void);
+extern IdemEntry *idem_session_open(const IdemStatementText *statement,
+									bool writes, int columns);
+extern void idem_session_failed(IdemEntry *entry, bool writes);
+extern void idem_session_remove(IdemEntry *entry);
+pg_noreturn extern void idem_session_error_unknown(const char *detail);
+extern void idem_session_init(void);
+
+#endif							/* IDEM_SESSION_H */

@@ -1,0 +1,260 @@
+/*
+ * statement_key.c
+ *	  What tells one statement of a transaction from another.
+ *
+ * A statement is its tokens and the values of its parameters, in the schemas in which
+ * its names are looked for: blanks and comments, which tracing puts there, do not
+ * count.  How the values came, as text or binary, does not count either.
+ *
+ * A clock of the client's own (updated_at) makes another statement of each retry.
+ * So there is a second digest, which leaves out parameters and literals that are a
+ * moment in time.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/keywords.h"
+#include "parser/scanner.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/fingerprint.h"
+#include "session/row_text.h"
+#include "session/statement_key.h"
+
+/*
+ * Tokens as the scanner numbers them, in the order of gram.y, which every scanner
+ * that shares its lexer relies on.
+ */
+enum
+{
+	TOKEN_IDENT = 258, TOKEN_UIDENT, TOKEN_FCONST, TOKEN_SCONST, TOKEN_USCONST,
+	TOKEN_BCONST, TOKEN_XCONST, TOKEN_OP, TOKEN_ICONST, TOKEN_PARAM,
+	TOKEN_TYPECAST, TOKEN_FIRST_KEYWORD = 275
+};
+
+typedef struct Digest
+{
+	IdemFingerprint fp;
+	bool		skips;			/* are moments left out? */
+	bool		met;			/* has there been one? */
+} Digest;
+
+/* Is a text so many digits? */
+static const char *
+digits(const char *text, int count)
+{
+	for (; count > 0; count--, text ++)
+		if (*text < '0' || *text > '9')
+			return NULL;
+	return text;
+}
+
+/* Is a literal a date with a time of day, as drivers write them? */
+static bool
+is_moment(const char *text)
+{
+	const char *c = digits(text, 4);
+
+	if (c == NULL || *c != '-' || (c = digits(c + 1, 2)) == NULL ||
+		*c != '-' || (c = digits(c + 1, 2)) == NULL ||
+		(*c != ' ' && *c != 'T') || (c = digits(c + 1, 2)) == NULL ||
+		*c != ':' || (c = digits(c + 1, 2)) == NULL)
+		return false;
+	return c[strspn(c, "0123456789:.+- Zz")] == '\0';
+}
+
+/* Adds a moment, unless they are left out. */
+static bool
+passes(Digest *digest)
+{
+	digest->met = true;
+	return !digest->skips;
+}
+
+static void
+add_literal(Digest *digest, const char *text)
+{
+	if (!is_moment(text) || passes(digest))
+		idem_fingerprint_string(&digest->fp, text);
+}
+
+static void
+add_token(Digest *digest, int token, const core_YYSTYPE *value)
+{
+	idem_fingerprint_int8(&digest->fp, token < TOKEN_FIRST_KEYWORD ? token : 0);
+	switch (token)
+	{
+		case TOKEN_SCONST:
+		case TOKEN_USCONST:
+			add_literal(digest, value->str);
+			break;
+		case TOKEN_IDENT:
+		case TOKEN_UIDENT:
+		case TOKEN_FCONST:
+		case TOKEN_BCONST:
+		case TOKEN_XCONST:
+		case TOKEN_OP:
+			idem_fingerprint_string(&digest->fp, value->str);
+			break;
+		case TOKEN_ICONST:
+		case TOKEN_PARAM:
+			idem_fingerprint_int8(&digest->fp, value->ival);
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Is a token a keyword?  Then the lexer has said which, by a word of the list of
+ * keywords; nothing else sets the value of a token beyond those.
+ */
+static const char *
+keyword_of(int token, const core_YYSTYPE *value)
+{
+	return token >= TOKEN_FIRST_KEYWORD ? value->keyword : NULL;
+}
+
+/*
+ * Adds the tokens of a text.  What an SQL PREPARE names a statement does not count,
+ * since a session that retries may have another name for it.
+ */
+static void
+add_tokens(Digest *digest, const char *text)
+{
+	core_yyscan_t scanner;
+	core_yy_extra_type extra;
+	core_YYSTYPE value;
+	YYLTYPE		place;
+	int			token;
+	bool		first = true;
+	bool		skips = false;
+
+	scanner = scanner_init(text, &extra, &ScanKeywords, ScanKeywordTokens);
+	IDEM_HAVE_SCANNER_QUIET(&extra);
+	value.keyword = NULL;
+	while ((token = core_yylex(&value, &place, scanner)) != 0)
+	{
+		const char *keyword = keyword_of(token, &value);
+
+		if (first && keyword != NULL && strcmp(keyword, "prepare") == 0)
+			skips = true;
+		else if (skips)
+			skips = keyword == NULL || strcmp(keyword, "as") != 0;
+		else if (token != ';')
+		{
+			add_token(digest, token, &value);
+			if (keyword != NULL)
+				idem_fingerprint_string(&digest->fp, keyword);
+		}
+		first = false;
+		value.keyword = NULL;
+	}
+	scanner_finish(scanner);
+}
+
+/* Adds a value of a type whose values are the same number everywhere; else false. */
+static bool
+add_plain(Digest *digest, Oid type, Datum value)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			idem_fingerprint_int8(&digest->fp, DatumGetBool(value));
+			return true;
+		case INT2OID:
+			idem_fingerprint_int8(&digest->fp, DatumGetInt16(value));
+			return true;
+		case INT4OID:
+			idem_fingerprint_int8(&digest->fp, DatumGetInt32(value));
+			return true;
+		case INT8OID:
+			idem_fingerprint_int8(&digest->fp, DatumGetInt64(value));
+			return true;
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			if (passes(digest))
+				idem_fingerprint_int8(&digest->fp, DatumGetInt64(value));
+			return true;
+		case TEXTOID:
+		case VARCHAROID:
+			{
+				char	   *string = TextDatumGetCString(value);
+
+				idem_fingerprint_string(&digest->fp, string);
+				pfree(string);
+				return true;
+			}
+		default:
+			return false;
+	}
+}
+
+static void
+add_params(Digest *digest, ParamListInfo params)
+{
+	for (int i = 0; params != NULL && i < params->numParams; i++)
+	{
+		ParamExternData space;
+		ParamExternData *param = params->paramFetch == NULL ? &params->params[i] :
+			params->paramFetch(params, i + 1, false, &space);
+
+		if (param->isnull || !OidIsValid(param->ptype))
+			idem_fingerprint_null(&digest->fp);
+		else if (!add_plain(digest, param->ptype, param->value))
+			idem_fingerprint_string(&digest->fp,
+									idem_row_text_of(param->ptype, param->value));
+	}
+}
+
+static pg_uuid_t
+digest_of(const IdemStatementText *statement, const char *text, bool skips,
+		  bool *met)
+{
+	Digest		digest = {.skips = skips};
+	pg_uuid_t	value;
+
+	idem_fingerprint_init(&digest.fp, "statement");
+	idem_fingerprint_search_path(&digest.fp);
+	add_tokens(&digest, text);
+	add_params(&digest, statement->params);
+	if (statement->ordinal > 0)
+		idem_fingerprint_int8(&digest.fp, statement->ordinal);
+	value = idem_fingerprint_value(&digest.fp);
+	*met = digest.met;
+	return value;
+}
+
+/* Makes the digests of a statement. */
+void
+idem_statement_key_make(const IdemStatementText *statement, IdemStatementKey *key)
+{
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext,
+												 "idem statement",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(memory);
+	const char *text = statement->source;
+	bool		met;
+
+	if (statement->location > 0)
+		text	  +=statement->location;
+
+	if (statement->location >= 0 && statement->length > 0)
+		text = pnstrdup(text, statement->length);
+
+	key->exact = digest_of(statement, text, false, &met);
+	key->clock = met ? digest_of(statement, text, true, &met) : key->exact;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(memory);
+}
+
+/* Are two statements the same, as idem.key_match says? */
+bool
+idem_statement_key_matches(const IdemStatementKey *a, const IdemStatementKey *b,
+						   bool clock)
+{
+	return memcmp(clock ? &a->clock : &a->exact, clock ? &b->clock : &b->exact,
+				  sizeof(pg_uuid_t)) == 0;
+}
