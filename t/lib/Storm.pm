@@ -11,9 +11,10 @@ use Exporter 'import';
 use IO::Handle;
 use IPC::Open2;
 use POSIX ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(CLIENTS storm all_equal key_list);
+our @EXPORT = qw(CLIENTS storm crowd start_again all_equal key_list);
 
 use constant {
 	CLIENTS => 8,
@@ -21,6 +22,7 @@ use constant {
 	TERMINATE_EVERY => 80,    # acknowledgements
 	CUT_ONE_IN => 60,         # lines of answers, before which a client hangs up
 	DEADLINE => 300,          # seconds, for a whole storm
+	RETRIED => qr/^(40|57P)/, # states after which a client sends a statement again
 };
 
 my $parent = $$;    # clients end with the test that started them
@@ -51,7 +53,7 @@ sub disconnect_psql
 # an error that retrying does not help against.
 sub send_until_answered
 {
-	my ($node, $connection, $sql) = @_;
+	my ($node, $connection, $sql, $retried) = @_;
 
 	while (1)
 	{
@@ -74,12 +76,14 @@ sub send_until_answered
 		{
 			disconnect_psql($$connection);
 			undef $$connection;
+			# as clients do, and so that a server has time to start
+			select undef, undef, undef, 0.02;
 		}
 		elsif ($state eq '00000')
 		{
 			return $row;
 		}
-		elsif ($state !~ /^(40|57P)/)
+		elsif ($state !~ $retried)
 		{
 			return $state;
 		}
@@ -90,7 +94,7 @@ sub send_until_answered
 # what it was answered.
 sub run_client
 {
-	my ($node, $number, $pipe, $statements) = @_;
+	my ($node, $number, $pipe, $statements, $retried) = @_;
 	my $connection;
 
 	srand($number);
@@ -98,7 +102,7 @@ sub run_client
 	foreach my $statement ($statements->())
 	{
 		my ($key, $sql) = @$statement;
-		my $answer = send_until_answered($node, \$connection, $sql);
+		my $answer = send_until_answered($node, \$connection, $sql, $retried);
 
 		# shorter than PIPE_BUF, so lines of several clients do not mix
 		syswrite $pipe, substr("$key\t$answer", 0, 500) . "\n";
@@ -107,22 +111,23 @@ sub run_client
 	POSIX::_exit(0);
 }
 
-# Lets the clients loose on a node, and terminates and crashes at their progress.
+# Lets the clients loose on what has a connstr() and an installed_command(), and calls
+# progress with each key that is answered, with the answer, with how many there are by
+# now, and with all answers by key, as lists, which it returns in the end.
 #
-# statements returns what one client sends, as pairs of a key and a statement,
-# in all expected many; check_acknowledged counts those of the keys given to it
-# whose effect is not there.  Returns the answers by key, as lists.
-sub storm
+# statements returns what one client sends, as pairs of a key and a statement; retried
+# has the states after which it sends that again.
+sub crowd
 {
-	my ($node, $expected, $check_acknowledged, $statements) = @_;
-	my (%answers, @clients, $count, $crashes, $terminated);
+	my ($node, $progress, $statements, $retried) = @_;
+	my (%answers, @clients, $count);
 
 	pipe(my $read, my $write) or die "pipe: $!";
 	foreach my $number (1 .. CLIENTS)
 	{
 		my $pid = fork() // die "fork: $!";
 
-		run_client($node, $number, $write, $statements) if $pid == 0;
+		run_client($node, $number, $write, $statements, $retried // RETRIED) if $pid == 0;
 		push @clients, $pid;
 	}
 	close $write;
@@ -134,12 +139,50 @@ sub storm
 		chomp $line;
 		my ($key, $answer) = split /\t/, $line, 2;
 		push @{ $answers{$key} }, $answer;
-		$count++;
+		$progress->($key, $answer, ++$count, \%answers);
+	}
+	alarm 0;
+	waitpid $_, 0 foreach @clients;
+	return %answers;
+}
 
+# Starts a node that has been killed: its processes end by themselves, and not at once.
+sub start_again
+{
+	my ($node) = @_;
+	my $pid_file = $node->data_dir . '/postmaster.pid';
+	my ($killed) = -f $pid_file ? slurp_file($pid_file) =~ /^(\d+)/ : ();
+
+	foreach my $attempt (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		if (!defined $killed || !kill 0, $killed)
+		{
+			return if $node->start(fail_ok => 1);
+			$node->stop('fast', fail_ok => 1);
+		}
+		select undef, undef, undef, 0.1;
+	}
+	die $node->name . ' does not start';
+}
+
+# Lets the clients loose on a node, and terminates and crashes at their progress.
+#
+# statements returns what one client sends, as pairs of a key and a statement,
+# in all expected many; check_acknowledged counts those of the keys given to it
+# whose effect is not there.  Returns the answers by key, as lists.
+sub storm
+{
+	my ($node, $expected, $check_acknowledged, $statements) = @_;
+	my ($all, $crashes, $terminated) = (0, 0, 0);
+
+	my %answers = crowd($node, sub {
+		my ($key, $answer, $count, $answers) = @_;
+
+		$all = $count;
 		if ($count % int($expected / (CRASHES + 1)) == 0 && $crashes++ < CRASHES)
 		{
 			my $victim = connect_psql($node, 'victim');
-			my @acknowledged = keys %answers;
+			my @acknowledged = keys %$answers;
 			my $log_end = -s $node->logfile;
 
 			print { $victim->{in} } "SELECT pg_backend_pid();\n";
@@ -160,11 +203,9 @@ sub storm
 			);
 			$terminated++;
 		}
-	}
-	alarm 0;
-	waitpid $_, 0 foreach @clients;
-	note "$count answers, $terminated backends terminated";
-	is($count, $expected, 'every request of every client was answered');
+	}, $statements);
+	note "$all answers, $terminated backends terminated";
+	is($all, $expected, 'every request of every client was answered');
 	return %answers;
 }
 
