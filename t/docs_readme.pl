@@ -28,20 +28,27 @@ sub general
 	return $text =~ s/\n+\z//r;
 }
 
-# A file's blocks of SQL, and the answers that it shows to them.
+# A file's blocks of SQL, and the answers that it shows to them.  Those of several servers,
+# for psql, are for a test of their own.
 sub blocks
 {
 	my ($file) = @_;
 	my (@statements, @answers);
 	my $text = slurp_file($file);
+	my $own = 0;
 
-	while ($text =~ /^```(sql|text)\n(.*?)^```$/msg)
+	while ($text =~ /^```(sql|psql|text)\n(.*?)^```$/msg)
 	{
 		if ($1 eq 'sql')
 		{
 			push @statements, $2;
+			$own = 1;
 		}
-		elsif (@statements)
+		elsif ($1 eq 'psql')
+		{
+			$own = 0;
+		}
+		elsif ($own)
 		{
 			$answers[$#statements] = $2;
 		}

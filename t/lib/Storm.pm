@@ -127,7 +127,12 @@ sub crowd
 	{
 		my $pid = fork() // die "fork: $!";
 
-		run_client($node, $number, $write, $statements, $retried // RETRIED) if $pid == 0;
+		if ($pid == 0)
+		{
+			# or nobody would learn that the parent reads no more
+			close $read;
+			run_client($node, $number, $write, $statements, $retried // RETRIED);
+		}
 		push @clients, $pid;
 	}
 	close $write;
