@@ -114,8 +114,7 @@ sees(q{document.getElementById('count').textContent === '3 orders'}, 'an order w
 is_deeply([ $page->complaints ], [], 'no complaints');
 
 # a small window, and a dark one
-$page->call('Emulation.setDeviceMetricsOverride', { width => 390, height => 800, deviceScaleFactor => 1, mobile => JSON::PP::false });
-$page->call('Emulation.setEmulatedMedia', { features => [ { name => 'prefers-color-scheme', value => 'dark' } ] });
+$page->screen(width => 390, dark => 1);
 ok($page->evaluate('document.documentElement.scrollWidth <= 390'), 'fits a small window');
 $page->screenshot("$PostgreSQL::Test::Utils::log_path/page-small.png");
 

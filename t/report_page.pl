@@ -8,7 +8,7 @@ use utf8;
 use Cwd qw(abs_path);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
-use Browser;
+use Chromium;
 use File::Basename;
 use IPC::Run;
 use JSON::PP;
@@ -179,10 +179,10 @@ lacks(page('-d', $node->connstr('postgres') . ' user=regress_idem_stranger', '-n
 
 SKIP:
 {
-	skip 'there is no Chromium', 1 unless Browser::program();
+	skip 'there is no Chromium', 1 unless Chromium::found();
 	# as one who sees checkpoints, which a member of pg_monitor does not
 	page('-d', $node->connstr('postgres'), '-n', 1, '-f', $file);
-	my $browser = Browser->start($place);
+	my $browser = Chromium->new(1200, 800);
 	my %paper;
 
 	foreach my $screen (
@@ -191,16 +191,15 @@ SKIP:
 	{
 		my $title = $screen->{title};
 
-		$browser->visit("file://$place/page.html", %$screen);
-		is_deeply([ map { substr($_->{params}{request}{url}, 0, 200) } $browser->events(qr/^Network\.requestWillBeSent$/) ],
-			["file://$place/page.html"], "$title: nothing is asked for but the page");
-		is_deeply([ $browser->events(qr/^(?:Log\.entryAdded|Runtime\.(?:consoleAPICalled|exceptionThrown)|Page\.javascriptDialog)/) ],
-			[], "$title: nothing on the console, and no dialog");
+		$browser->screen(%$screen);
+		$browser->open_page("file://$place/page.html");
+		is_deeply([ $browser->requests ], ["file://$place/page.html"], "$title: nothing is asked for but the page");
+		is_deeply([ $browser->said ], [], "$title: nothing on the console, and no dialog");
 		$paper{$title} = $browser->evaluate('getComputedStyle(document.body).backgroundColor');
 		cmp_ok($browser->evaluate('document.documentElement.scrollWidth'), '<=', $screen->{width},
 			"$title: nothing is wider than the screen");
 		# what is drawn differs from paper, and not only by a letter
-		my $colours = Browser::colours($browser->screenshot(0.25));
+		my $colours = Chromium::colours($browser->picture(0.25));
 		my ($most, $all) = (0, 0);
 		foreach (values %$colours)
 		{
@@ -216,7 +215,15 @@ SKIP:
 	}
 	isnt($paper{dark}, $paper{wide}, 'dark is another paper');
 
-	$browser->visit("file://$place/page.html");
+	# what is not to be there would be seen
+	append_to_file("$place/other.html", '<img src="http://elsewhere.example/a.png"><script>console.log("here")</script>');
+	$browser->open_page("file://$place/other.html");
+	is_deeply([ $browser->requests ], [ "file://$place/other.html", 'http://elsewhere.example/a.png' ], 'what a page asks for is known');
+	my @said = $browser->said;
+	is(scalar(grep { /^console: .*here/ } @said), 1, 'and what it says') or diag(explain(\@said));
+
+	$browser->screen(width => 1200);
+	$browser->open_page("file://$place/page.html");
 	my $text = $browser->evaluate('document.body.innerText');
 	foreach my $expected ('idem in postgres', 'retries saved', 'mismatches', 'Health', 'Counters', 'Open claims',
 		'State machines', $nasty, $quote, '<u>half</u>', 'late', 'the lease ended', 'left of the lease', 'key_new',
@@ -248,7 +255,6 @@ SKIP:
 	ok((grep { $_->[0] eq 'age ok' && $_->[1] < 0.1 } @$bars), 'a young one a short bar');
 	is($browser->evaluate(q{[...document.querySelectorAll('td[data-label=Status]')].map(e => e.innerText).join()}),
 		'stuck,running', 'stuck sagas come first, and one that has ended is not there');
-	$browser->stop;
 }
 
 done_testing();
