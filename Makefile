@@ -30,6 +30,7 @@ OBJS = \
 	src/base/result_tuple.o \
 	src/base/rights.o \
 	src/base/role.o \
+	src/base/routed.o \
 	src/base/settings.o \
 	src/base/table_shape.o \
 	src/base/unique_index.o \
@@ -44,6 +45,7 @@ OBJS = \
 	src/consume/message.o \
 	src/consume/message_batch.o \
 	src/consume/message_find.o \
+	src/consume/message_store.o \
 	src/execute/command.o \
 	src/execute/execute.o \
 	src/execute/jsonb_receiver.o \
@@ -70,6 +72,7 @@ OBJS = \
 	src/key/key_generate.o \
 	src/key/key_init.o \
 	src/key/key_lock.o \
+	src/key/key_store.o \
 	src/key/key_table.o \
 	src/key/key_many.o \
 	src/key/key_write.o \
@@ -151,6 +154,9 @@ OBJS = \
 	src/stats/stats_memory.o \
 	src/stats/stats_shared.o \
 	src/stats/stats_view.o \
+	src/store/store.o \
+	src/store/store_create.o \
+	src/store/store_run.o \
 	src/table/attachment.o \
 	src/table/attachment_choice.o \
 	src/table/column_sql.o \
@@ -159,6 +165,7 @@ OBJS = \
 	src/table/pk_argument.o \
 	src/table/pk_json.o \
 	src/table/pk_value.o \
+	src/table/routed_row.o \
 	src/table/row_to_jsonb.o \
 	src/table/row_version.o \
 	src/table/sql_name.o \
@@ -187,6 +194,7 @@ OBJS = \
 	src/upsert/upsert_call.o \
 	src/upsert/upsert_deparse.o \
 	src/upsert/upsert_exec.o \
+	src/upsert/upsert_routed.o \
 	src/upsert/upsert_run.o \
 	src/upsert/upsert_chunk.o \
 	src/upsert/upsert_set.o \

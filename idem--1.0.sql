@@ -25,6 +25,7 @@
 --   Consumers            tables idem_consumer, idem_message, idem_offset;
 --                        idem_consumer_define, idem_consumer_drop, idem_consume,
 --                        idem_consume_batch, idem_seen, idem_advance, idem_offset
+--   Stores               idem_store_create
 --   Outbox               tables idem_outbox, idem_outbox_era, idem_outbox_position;
 --                        idem_emit, idem_outbox_read, idem_outbox_leave
 --   HTTP                 idem_http_key, idem_http_status
@@ -1151,6 +1152,18 @@ AS 'MODULE_PATHNAME', 'idem_offset'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.idem_offset(text, text, integer) IS
 'the offset from which to read a log on, as committed now; null if none was applied';
+
+--
+-- Stores
+--
+
+CREATE FUNCTION @extschema@.idem_store_create(schema name,
+	scope_type regtype DEFAULT 'pg_catalog.text')
+RETURNS void
+AS 'MODULE_PATHNAME', 'idem_store_create'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.idem_store_create(name, regtype) IS
+'makes tables for keys, messages and offsets in a schema, to be named by idem.store';
 
 --
 -- Outbox

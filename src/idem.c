@@ -10,6 +10,7 @@
 #include "base/catalog.h"
 #include "base/fingerprint.h"
 #include "base/invalidation.h"
+#include "base/routed.h"
 #include "base/settings.h"
 #include "consume/consumer.h"
 #include "consume/index_twin.h"
@@ -26,6 +27,7 @@
 #include "session/session.h"
 #include "session/utility_hook.h"
 #include "stats/stats_shared.h"
+#include "store/store.h"
 #include "upsert/insert_direct.h"
 
 PG_MODULE_MAGIC;
@@ -40,6 +42,8 @@ _PG_init(void)
 	idem_invalidation_init();
 	idem_catalog_init();
 	idem_fingerprint_register();
+	idem_routed_init();
+	idem_store_init();
 	idem_own_names_init();
 	idem_usercontext_init();
 	idem_planner_hook_init();

@@ -22,6 +22,7 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "storage/lmgr.h"
 #include "storage/sinval.h"
 #include "utils/builtins.h"
@@ -265,7 +266,8 @@ static Oid
 compare(IdemTable table, Relation rel)
 {
 	IdemOwnTypes types = {
-		.outcome = catalog.outcome_type, .role = catalog.role_type
+		.outcome = catalog.outcome_type, .role = catalog.role_type,
+		.scope = TEXTOID
 	};
 	const char *name = idem_table_shape_name(table);
 	Oid			key;

@@ -44,6 +44,12 @@ typedef struct Watch
 static Watch watches[MAX_WATCHES];
 static int	nwatches = 0;
 
+/* Those that keep something of any number of tables. */
+#define MAX_LISTENERS	4
+
+static IdemInvalidationListener listeners[MAX_LISTENERS];
+static int	nlisteners = 0;
+
 /*
  * Trigger on a table of definitions: once the transaction commits, every session
  * drops the table from its relation cache.
@@ -110,6 +116,19 @@ idem_invalidation_watch(const Oid *relid, bool *valid)
 	watches[nwatches++].valid = valid;
 }
 
+/*
+ * Has a function called with the OID of each table that may have changed, or with
+ * InvalidOid for all.  It may only flag, as it is called where nothing may be looked
+ * up.  To be called from _PG_init.
+ */
+void
+idem_invalidation_listen(IdemInvalidationListener listener)
+{
+	if (nlisteners == MAX_LISTENERS)
+		elog(ERROR, "too many listeners for changes of tables");
+	listeners[nlisteners++] = listener;
+}
+
 /* Only flags, since it is called where nothing may be looked up. */
 static void
 relation_changed(Datum arg, Oid relid)
@@ -120,6 +139,8 @@ relation_changed(Datum arg, Oid relid)
 		if (relid == InvalidOid || relid == *watches[i].relid)
 			*watches[i].valid = false;
 	}
+	for (int i = 0; i < nlisteners; i++)
+		listeners[i] (relid);
 }
 
 /* Registers for invalidations.  To be called once, from _PG_init. */

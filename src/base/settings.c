@@ -2,7 +2,7 @@
  * settings.c
  *	  Every configuration parameter of idem, in one place.
  *
- * What concerns one call (idem.ttl, idem.scope, idem.wait_timeout) may be set by
+ * What concerns one call (idem.ttl, idem.scope, idem.store, idem.wait_timeout) may be set by
  * anyone, anywhere; what bounds all calls, by superusers; what concerns the
  * background worker is read from the configuration file, since the worker has no
  * session of the user's to read it from.  How long a history is kept is the
@@ -25,6 +25,7 @@ char	   *idem_key_setting;
 bool		idem_key_is_given = false;
 int			idem_key_reads = 64 * 1024;
 int			idem_key_match = IDEM_MATCH_EXACT;
+char	   *idem_store_name;
 int			idem_wait_timeout_ms = 0;
 int			idem_history_retention_s = -1;
 int			idem_fence_retention_s = 24 * 60 * 60;
@@ -206,6 +207,15 @@ define_for_calls(void)
 							   "",
 							   PGC_USERSET, 0,
 							   check_scope, NULL, NULL);
+
+	DefineCustomStringVariable("idem.store",
+							   "Schema of the store that remembers keys, messages and offsets.",
+							   "One that idem_store_create() has made, which is used with the caller's rights. "
+							   "Empty: the tables of the extension.",
+							   &idem_store_name,
+							   "",
+							   PGC_USERSET, 0,
+							   NULL, NULL, NULL);
 	defining = false;
 
 	DefineCustomIntVariable("idem.max_ttl",

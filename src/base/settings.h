@@ -19,6 +19,8 @@ enum
 	IDEM_MATCH_CLOCK
 };
 
+extern char *idem_store_name;	/* idem.store: schema of the store; "": idem's
+								 * own tables */
 extern int	idem_wait_timeout_ms;	/* idem.wait_timeout: for others, or 0 */
 extern int	idem_history_retention_s;	/* idem.history_retention: seconds, or
 										 * -1 */

@@ -22,6 +22,7 @@
 /* Types of idem's own, where the list below has types. */
 #define OUTCOME		((Oid) 1)
 #define ROLE		((Oid) 2)
+#define SCOPE		((Oid) 3)
 
 /* A column as it was made. */
 typedef struct Column
@@ -50,7 +51,7 @@ static const Shape shapes[] = {
 			{.name = "fingerprint", .type = UUIDOID},
 			{.name = "outcome", .type = OUTCOME, .not_null = true},
 			{.name = "claimed_by", .type = ROLE, .not_null = true},
-			{.name = "scope", .type = TEXTOID, .not_null = true, .key = 2},
+			{.name = "scope", .type = SCOPE, .not_null = true, .key = 2},
 			{.name = "key", .type = TEXTOID, .not_null = true, .key = 1},
 			{.name = "response", .type = JSONBOID},
 			{.name = "request", .type = JSONBOID},
@@ -216,7 +217,8 @@ has_columns(const Shape *shape, TupleDesc desc, const IdemOwnTypes *types)
 	{
 		const Column *column = &shape->columns[i];
 		Oid			type = column->type == OUTCOME ? types->outcome :
-			column->type == ROLE ? types->role : column->type;
+			column->type == ROLE ? types->role :
+			column->type == SCOPE ? types->scope : column->type;
 		Form_pg_attribute att;
 
 		if (i >= desc->natts)

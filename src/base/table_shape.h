@@ -27,11 +27,13 @@ typedef enum IdemTable
 
 #define IDEM_TABLES		(IDEM_TABLE_OUTBOX_POSITION + 1)
 
-/* idem's own types, which have other OIDs in each database. */
+/* Types that are not the same in all tables, or in all databases. */
 typedef struct IdemOwnTypes
 {
 	Oid			outcome;		/* idem_outcome */
 	Oid			role;			/* idem_role */
+	Oid			scope;			/* of the scope of keys: text, or, in a store,
+								 * that of the tenants */
 } IdemOwnTypes;
 
 extern const char *idem_table_shape_name(IdemTable table);

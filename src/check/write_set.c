@@ -35,6 +35,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "base/routed.h"
 #include "check/write_set.h"
 #include "table/partition_root.h"
 #include "table/sql_name.h"
@@ -238,6 +239,7 @@ read_table(IdemWriteSet *written, const HeldLock *lock, Snapshot now)
 		note_lost(written, lock);
 		return;
 	}
+	idem_routed_refuse(lock->relid, "idem_check()");
 	if (can_read(written, rel))
 	{
 		if (in_same_file(written, rel))

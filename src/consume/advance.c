@@ -30,6 +30,7 @@
 #include "run/committed_row.h"
 #include "run/spi_own.h"
 #include "stats/stats_counter.h"
+#include "store/store_run.h"
 
 #define MAX_TOPIC_LENGTH	255 /* bytes */
 
@@ -56,6 +57,7 @@ typedef struct Log
 	text	   *consumer_name;
 	text	   *topic;
 	int32		partition;
+	const IdemStore *store;		/* where its row is; NULL: in idem_offset */
 } Log;
 
 /* A range of offsets, and how it is to be applied. */
@@ -82,28 +84,55 @@ typedef struct Position
  * there, previous_offset is what has been applied before; RETURNING knows no
  * other way to.
  */
+#define ADVANCE \
+	"INSERT INTO @.idem_offset AS o (next_offset, previous_offset, first_offset," \
+	" epoch, updated_at, \"partition\", consumer, topic)" \
+	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7)" \
+	" ON CONFLICT (consumer, topic, \"partition\") DO UPDATE SET" \
+	" next_offset = GREATEST(o.next_offset, excluded.next_offset)," \
+	" previous_offset = o.next_offset," \
+	" epoch = COALESCE(excluded.epoch, o.epoch)," \
+	" updated_at = excluded.updated_at" \
+	" WHERE (excluded.epoch IS NULL OR o.epoch IS NULL" \
+	"  OR excluded.epoch OPERATOR(pg_catalog.>=) o.epoch)" \
+	" AND ($8 OR excluded.first_offset OPERATOR(pg_catalog.>=) o.first_offset" \
+	"  AND excluded.first_offset OPERATOR(pg_catalog.<=) o.next_offset)" \
+	" AND (excluded.next_offset OPERATOR(pg_catalog.>) o.next_offset" \
+	"  OR excluded.epoch OPERATOR(pg_catalog.>) o.epoch" \
+	"  OR excluded.epoch IS NOT NULL AND o.epoch IS NULL)" \
+	" RETURNING o.previous_offset"
+
+#define ADVANCE_ARGS		8
+#define ADVANCE_ARGTYPES \
+	INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID, BOOLOID
+
 static IdemStatement advance = {
-	.text = "INSERT INTO @.idem_offset AS o (next_offset, previous_offset, first_offset,"
-	" epoch, updated_at, \"partition\", consumer, topic)"
-	" VALUES ($1, $2, $2, $3, $4, $5, $6, $7)"
-	" ON CONFLICT (consumer, topic, \"partition\") DO UPDATE SET"
-	" next_offset = GREATEST(o.next_offset, excluded.next_offset),"
-	" previous_offset = o.next_offset,"
-	" epoch = COALESCE(excluded.epoch, o.epoch),"
-	" updated_at = excluded.updated_at"
-	" WHERE (excluded.epoch IS NULL OR o.epoch IS NULL"
-	"  OR excluded.epoch OPERATOR(pg_catalog.>=) o.epoch)"
-	" AND ($8 OR excluded.first_offset OPERATOR(pg_catalog.>=) o.first_offset"
-	"  AND excluded.first_offset OPERATOR(pg_catalog.<=) o.next_offset)"
-	" AND (excluded.next_offset OPERATOR(pg_catalog.>) o.next_offset"
-	"  OR excluded.epoch OPERATOR(pg_catalog.>) o.epoch"
-	"  OR excluded.epoch IS NOT NULL AND o.epoch IS NULL)"
-	" RETURNING o.previous_offset",
-	.nargs = 8,
-	.argtypes = {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID,
-	TEXTOID, BOOLOID},
+	.text = ADVANCE,
+	.nargs = ADVANCE_ARGS,
+	.argtypes = {ADVANCE_ARGTYPES},
 	.table = offsetof(IdemCatalog, offset_table),
 	.bare = true
+};
+
+/* The same in a store, by statements that an engine may send to another node. */
+static const IdemStoreStatement advance_in_store = {
+	.number = IDEM_STORE_OFFSET_STATEMENTS,
+	.table = IDEM_TABLE_OFFSET,
+	.text = ADVANCE,
+	.nargs = ADVANCE_ARGS,
+	.argtypes = {ADVANCE_ARGTYPES}
+};
+
+static const IdemStoreStatement find_in_store = {
+	.number = IDEM_STORE_OFFSET_STATEMENTS + 1,
+	.table = IDEM_TABLE_OFFSET,
+	.reads = true,
+	.text = "SELECT o.next_offset, o.first_offset, o.epoch FROM @.idem_offset AS o"
+	" WHERE o.consumer OPERATOR(pg_catalog.=) $1"
+	" AND o.topic OPERATOR(pg_catalog.=) $2"
+	" AND o.\"partition\" OPERATOR(pg_catalog.=) $3",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, INT4OID}
 };
 
 /*
@@ -120,6 +149,7 @@ init_log(FunctionCallInfo fcinfo, Log *log)
 	log->partition = PG_GETARG_INT32(2);
 	idem_consumer_find(&log->consumer, log->consumer_name);
 	idem_argument_check_name("topic", log->topic, MAX_TOPIC_LENGTH);
+	log->store = idem_store_of(IDEM_TABLE_OFFSET);
 }
 
 static int64
@@ -163,6 +193,25 @@ init_range(FunctionCallInfo fcinfo, Range *range)
 		   range->last < PG_INT64_MAX);
 }
 
+static bool
+find_position_in_store(const Log *log, Position *position)
+{
+	Datum		args[3];
+	Datum		values[3];
+	bool		isnull[3];
+
+	args[0] = PointerGetDatum(log->consumer_name);
+	args[1] = PointerGetDatum(log->topic);
+	args[2] = Int32GetDatum(log->partition);
+	if (idem_store_run(log->store, &find_in_store, args, NULL, 3, values, isnull) == 0)
+		return false;
+	position->next = DatumGetInt64(values[0]);
+	position->first = DatumGetInt64(values[1]);
+	position->epoch_isnull = isnull[2];
+	position->epoch = isnull[2] ? 0 : DatumGetInt64(values[2]);
+	return true;
+}
+
 /*
  * Finds the row of a partition as it is committed now, or written by this
  * transaction, whatever the snapshot sees.
@@ -170,12 +219,16 @@ init_range(FunctionCallInfo fcinfo, Range *range)
 static bool
 find_position(const Log *log, Position *position)
 {
-	Relation	rel = table_open(idem_catalog()->offset_table, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
+	Relation	rel;
+	TupleDesc	desc;
 	ScanKeyData keys[3];
 	HeapTuple	tuple;
 	bool		isnull;
 
+	if (log->store != NULL)
+		return find_position_in_store(log, position);
+	rel = table_open(idem_catalog()->offset_table, AccessShareLock);
+	desc = RelationGetDescr(rel);
 	ScanKeyInit(&keys[0], COLUMN_CONSUMER, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(log->consumer_name));
 	ScanKeyInit(&keys[1], COLUMN_TOPIC, BTEqualStrategyNumber, F_TEXTEQ,
@@ -298,8 +351,8 @@ idem_advance(PG_FUNCTION_ARGS)
 {
 	Log			log;
 	Range		range;
-	Datum		args[8];
-	bool		arg_isnull[8] = {false};
+	Datum		args[ADVANCE_ARGS];
+	bool		arg_isnull[ADVANCE_ARGS] = {false};
 	Datum		previous;
 	bool		isnull;
 	int64		start;
@@ -318,7 +371,10 @@ idem_advance(PG_FUNCTION_ARGS)
 	args[5] = PointerGetDatum(log.consumer_name);
 	args[6] = PointerGetDatum(log.topic);
 	args[7] = BoolGetDatum(range.allow_gaps);
-	if (idem_spi_own(&advance, args, arg_isnull, 1, &previous, &isnull) == 0)
+	if ((log.store != NULL ?
+		 idem_store_run(log.store, &advance_in_store, args, arg_isnull, 1, &previous,
+						&isnull) :
+		 idem_spi_own(&advance, args, arg_isnull, 1, &previous, &isnull)) == 0)
 	{
 		check_applied(&log, &range);
 		count_offsets(&range, range.last + 1);

@@ -63,6 +63,7 @@ begin_call(FunctionCallInfo fcinfo, const char *function, Call *call)
 	idem_consumer_window(&call->consumer, PG_ARGISNULL(2) ?
 						 NULL : PG_GETARG_INTERVAL_P(2), &call->window);
 	call->delivery.consumer = name;
+	call->delivery.store = idem_store_of(IDEM_TABLE_MESSAGE);
 	call->delivery.now = GetCurrentTimestamp();
 }
 
@@ -344,6 +345,7 @@ idem_seen(PG_FUNCTION_ARGS)
 	idem_consumer_find(&consumer, name);
 	idem_argument_check_name("message_id", id, MAX_ID_LENGTH);
 	delivery.consumer = name;
+	delivery.store = idem_store_of(IDEM_TABLE_MESSAGE);
 	delivery.now = GetCurrentTimestamp();
 	PG_RETURN_BOOL(idem_message_find_seen(&delivery, id));
 }

@@ -30,6 +30,7 @@
 #include "consume/message.h"
 #include "consume/message_batch.h"
 #include "consume/message_find.h"
+#include "consume/message_store.h"
 #include "run/simple_dml.h"
 #include "run/spi_own.h"
 
@@ -201,6 +202,8 @@ idem_message_add(const IdemDelivery *delivery, text *id)
 	bool		added = false;
 
 	ids[0] = PointerGetDatum(id);
+	if (delivery->store != NULL)
+		return idem_message_store_add(delivery, ids[0]);
 	if (idem_index_twin_is_built())
 		return add_alone(delivery, ids[0]);
 	if (insert_row(delivery, ids[0]))
@@ -229,7 +232,7 @@ void
 idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 					 bool *added)
 {
-	bool		alone = idem_index_twin_is_built();
+	bool		alone = delivery->store == NULL && idem_index_twin_is_built();
 	int		   *places = palloc(sizeof(int) * count);
 
 	for (int i = 0; i < count; i++)
@@ -238,9 +241,11 @@ idem_message_add_all(const IdemDelivery *delivery, int count, Datum *ids,
 		Assert(i == 0 || idem_message_compare(DatumGetTextPP(ids[i - 1]),
 											  DatumGetTextPP(ids[i])) < 0);
 		places[i] = i;
-		added[i] = alone && add_alone(delivery, ids[i]);
+		added[i] = delivery->store != NULL ?
+			idem_message_store_add(delivery, ids[i]) :
+			alone && add_alone(delivery, ids[i]);
 	}
-	if (!alone)
+	if (!alone && delivery->store == NULL)
 	{
 		idem_message_batch_insert(delivery, count, ids, places, added);
 		renew(delivery, count, ids, added);

@@ -7,10 +7,14 @@
 
 #include "datatype/timestamp.h"
 
+#include "store/store.h"
+
 /* What the messages of one call have in common. */
 typedef struct IdemDelivery
 {
 	text	   *consumer;
+	const IdemStore *store;		/* where they are remembered; NULL: in
+								 * idem_message */
 	TimestampTz now;			/* the clock: what has expired by then is gone */
 	TimestampTz expires_at;		/* until when they are to be remembered */
 } IdemDelivery;

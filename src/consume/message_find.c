@@ -23,6 +23,7 @@
 
 #include "base/catalog.h"
 #include "consume/message_find.h"
+#include "consume/message_store.h"
 #include "run/committed_row.h"
 
 /* Columns of idem_message. */
@@ -156,11 +157,14 @@ idem_message_find_absent(const IdemDelivery *delivery, Datum id)
 bool
 idem_message_find_seen(const IdemDelivery *delivery, text *id)
 {
-	Relation	rel = table_open(idem_catalog()->message_table, AccessShareLock);
+	Relation	rel;
 	ScanKeyData keys[2];
 	HeapTuple	tuple;
 	bool		seen;
 
+	if (delivery->store != NULL)
+		return idem_message_store_seen(delivery, PointerGetDatum(id));
+	rel = table_open(idem_catalog()->message_table, AccessShareLock);
 	init_keys(keys, delivery->consumer, PointerGetDatum(id));
 	tuple = idem_committed_row_find(rel, idem_catalog_key_of(rel), 2, keys);
 	seen = HeapTupleIsValid(tuple) && !has_expired(rel, tuple, delivery->now);
@@ -177,9 +181,11 @@ bool
 idem_message_find_consumed(const IdemDelivery *delivery, text *id)
 {
 	ItemPointerData place;
-	IdemMessageState found = idem_message_find(delivery, PointerGetDatum(id),
-											   &place);
+	IdemMessageState found;
 
+	if (delivery->store != NULL)
+		return idem_message_store_seen(delivery, PointerGetDatum(id));
+	found = idem_message_find(delivery, PointerGetDatum(id), &place);
 	if (found == IDEM_MESSAGE_ABSENT)
 		return idem_message_find_seen(delivery, id);
 	return found == IDEM_MESSAGE_LIVE;

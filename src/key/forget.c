@@ -28,6 +28,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
@@ -157,6 +158,16 @@ forget(IdemKey *key)
 	}
 }
 
+/* May the caller delete from the table where the key is kept? */
+static bool
+may_delete(void)
+{
+	const IdemStore *store = idem_store_of(IDEM_TABLE_KEY);
+
+	return store == NULL ? idem_rights_delete_keys() :
+		pg_class_aclcheck(store->key_table, GetUserId(), ACL_DELETE) == ACLCHECK_OK;
+}
+
 /*
  * idem_forget(key text, scope text) -> boolean
  *
@@ -170,7 +181,7 @@ idem_forget(PG_FUNCTION_ARGS)
 {
 	IdemKey		key;
 
-	if (idem_rights_delete_keys())
+	if (may_delete())
 		idem_key_init_any_role(&key, fcinfo, "idem_forget()", 0, 1);
 	else
 		idem_key_init(&key, fcinfo, "idem_forget()", 0, 1, -1);
@@ -363,6 +374,11 @@ idem_forget_scope(PG_FUNCTION_ARGS)
 	idem_scope_check_reserved(scope);
 	if (!call.is_operator)
 		idem_scope_check(scope);
+	if (idem_store_of(IDEM_TABLE_KEY) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the keys of a scope cannot be forgotten in a store"),
+				 errhint("Delete them from the store's table idem_key.")));
 	if (call.max_rows <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

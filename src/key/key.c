@@ -30,6 +30,7 @@
 #include "key/current_key.h"
 #include "key/key.h"
 #include "key/key_lock.h"
+#include "key/key_store.h"
 #include "key/key_write.h"
 #include "stats/stats_counter.h"
 
@@ -68,8 +69,16 @@ idem_key_set_clock(IdemKey *key)
 	Assert(key->lease == NULL || key->lease_until > key->now);
 }
 
+/* Finds the row of a key, if there is one, where it is kept. */
+IdemKeyState
+idem_key_read(const IdemKey *key, TimestampTz now, int options, IdemKeyRow *row)
+{
+	return key->store != NULL ? idem_key_store_find(key, now, options, row) :
+		idem_key_table_find(key->scope, key->key, now, options, row);
+}
+
 /*
- * Finds the row of a key, if there is one.
+ * The same as of now.
  *
  * Raises 40001 when it was committed after the transaction's snapshot was taken: a
  * transaction that keeps one snapshot must not act on what that cannot see, since
@@ -82,7 +91,7 @@ find_row(IdemKey *key, int options, IdemKeyRow *row)
 	IdemKeyState found;
 
 	idem_key_set_clock(key);
-	found = idem_key_table_find(key->scope, key->key, key->now, options, row);
+	found = idem_key_read(key, key->now, options, row);
 	if (row->unseen)
 		idem_error_serialization(key->name);
 	if (found == IDEM_KEY_BUSY && row->claimer_known && !key->any_role)

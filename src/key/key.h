@@ -12,6 +12,7 @@
 #include "key/answer.h"
 #include "key/key_table.h"
 #include "key/refusal.h"
+#include "store/store.h"
 
 /* A key as one call uses it. */
 typedef struct IdemKey
@@ -20,6 +21,7 @@ typedef struct IdemKey
 	text	   *key;
 	const char *name;			/* key as a string, for messages */
 	Interval   *ttl;			/* how long to keep the result; NULL: idem.ttl */
+	const IdemStore *store;		/* where its row is kept; NULL: in idem_key */
 	Oid			role;			/* that made the call when it began */
 	bool		any_role;		/* keys of any role are for the caller */
 	/* to be set before the key is claimed or run */
@@ -56,6 +58,8 @@ extern bool idem_key_run(IdemKey *key, IdemKeyWork work, void *call,
 						 IdemAnswer *answer);
 extern bool idem_key_begin(IdemKey *key, IdemAnswer *answer);
 extern void idem_key_end(IdemKey *key, const IdemAnswer *answer);
+extern IdemKeyState idem_key_read(const IdemKey *key, TimestampTz now,
+								  int options, IdemKeyRow *row);
 extern IdemKeyState idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row);
 extern IdemKeyState idem_key_find_locked(IdemKey *key, int options,
 										 IdemKeyRow *row);

@@ -7,12 +7,14 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "base/argument.h"
 #include "base/error.h"
+#include "base/routed.h"
 #include "base/settings.h"
 #include "key/key_init.h"
 #include "key/key_lock.h"
@@ -81,6 +83,9 @@ init_all_but_key(IdemKey *key, FunctionCallInfo fcinfo, int scope, int ttl)
 	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
 		PG_GETARG_TEXT_PP(scope);
 	check_length("scope", key->scope, 0);
+	key->store = idem_store_of(IDEM_TABLE_KEY);
+	if (key->store != NULL)
+		key->scope = idem_store_scope(key->store, key->scope);
 	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
 	key->role = GetUserId();
 }
@@ -91,6 +96,9 @@ set_name(IdemKey *key, text *name)
 	key->key = name;
 	key->name = text_to_cstring(name);
 	key->hash = idem_key_lock_hash(key->scope, key->key);
+	/* keys of two stores are no more the same than those of two scopes */
+	if (key->store != NULL)
+		key->hash = hash_combine64(key->hash, key->store->key_table);
 }
 
 /*
@@ -173,6 +181,7 @@ void
 idem_key_init_own(IdemKey *key, const char *scope, text *name, Oid role)
 {
 	memset(key, 0, sizeof(IdemKey));
+	idem_routed_check_local("idem_key", false);
 	key->scope = cstring_to_text(scope);
 	key->key = name;
 	key->name = text_to_cstring(name);

@@ -6,6 +6,10 @@
  * the transaction, shows in pg_locks and takes part in deadlock detection.  It is
  * given back as soon as the key's row is written or is left alone; from then on the
  * row stands in the way of other sessions by itself.
+ *
+ * A row in a store may be on another node, where no session sees it before it is
+ * committed.  So there the lock is taken in one mode while a call is at work, and, once
+ * it has written, in another as well, until the end of its (sub)transaction.
  */
 #include "postgres.h"
 
@@ -35,6 +39,16 @@ idem_key_lock_hash(text *scope, text *key)
 							   VARSIZE_ANY_EXHDR(key), hash);
 }
 
+/* The mode in which a call has the lock while it is at work. */
+static LOCKMODE
+mode(const IdemKey *key)
+{
+	return key->store != NULL ? AccessExclusiveLock : ExclusiveLock;
+}
+
+/* The mode in which it has the lock of what it has written to a store. */
+#define KEPT_MODE	ExclusiveLock
+
 static void
 set_locktag(LOCKTAG *tag, const IdemKey *key)
 {
@@ -55,7 +69,7 @@ take(const IdemKey *key, bool wait)
 	LOCKTAG		tag;
 
 	set_locktag(&tag, key);
-	switch (LockAcquire(&tag, ExclusiveLock, false, !wait))
+	switch (LockAcquire(&tag, mode(key), false, !wait))
 	{
 		case LOCKACQUIRE_OK:
 			return true;
@@ -89,7 +103,7 @@ idem_key_lock_release(const IdemKey *key)
 
 	Assert(idem_key_lock_is_held(key));
 	set_locktag(&tag, key);
-	LockRelease(&tag, ExclusiveLock, false);
+	LockRelease(&tag, mode(key), false);
 }
 
 /* Does this session hold the lock of a key? */
@@ -99,7 +113,31 @@ idem_key_lock_is_held(const IdemKey *key)
 	LOCKTAG		tag;
 
 	set_locktag(&tag, key);
-	return IDEM_LOCK_HELD(&tag, ExclusiveLock);
+	return IDEM_LOCK_HELD(&tag, mode(key));
+}
+
+/*
+ * Keeps the lock of a key in a store, which the caller has, to the end of the
+ * transaction.
+ */
+void
+idem_key_lock_keep(const IdemKey *key)
+{
+	LOCKTAG		tag;
+
+	Assert(key->store != NULL);
+	set_locktag(&tag, key);
+	(void) LockAcquire(&tag, KEPT_MODE, false, false);
+}
+
+/* Does this transaction keep it, having written the key? */
+bool
+idem_key_lock_is_kept(const IdemKey *key)
+{
+	LOCKTAG		tag;
+
+	set_locktag(&tag, key);
+	return IDEM_LOCK_HELD(&tag, KEPT_MODE);
 }
 
 /*
@@ -114,9 +152,9 @@ idem_key_lock_is_taken(const IdemKey *key)
 	bool		taken;
 
 	set_locktag(&tag, key);
-	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
+	holders = GetLockConflicts(&tag, mode(key), NULL);
 	taken = VirtualTransactionIdIsValid(holders[0]) ||
-		IDEM_LOCK_HELD(&tag, ExclusiveLock);
+		IDEM_LOCK_HELD(&tag, mode(key));
 	pfree(holders);
 	return taken;
 }
@@ -130,7 +168,7 @@ lock_holder(const IdemKey *key)
 	PGPROC	   *process;
 
 	set_locktag(&tag, key);
-	holders = GetLockConflicts(&tag, ExclusiveLock, NULL);
+	holders = GetLockConflicts(&tag, mode(key), NULL);
 	process = VirtualTransactionIdIsValid(holders[0]) ?
 		IDEM_VXID_PROCESS(holders[0]) : NULL;
 	return process == NULL ? 0 : process->pid;

@@ -111,8 +111,8 @@ read_busy_tuple(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 }
 
 /* What state a committed row is in. */
-static IdemKeyState
-judge(const IdemKeyRow *row, TimestampTz now)
+IdemKeyState
+idem_key_table_judge(const IdemKeyRow *row, TimestampTz now)
 {
 	if (row->expires_at <= now)
 		return IDEM_KEY_EXPIRED;
@@ -193,7 +193,7 @@ idem_key_table_next(IdemKeySearch *search, text *scope, text *key,
 	else
 	{
 		idem_key_table_read(tuple, desc, now, search->options, row);
-		found = judge(row, now);
+		found = idem_key_table_judge(row, now);
 	}
 	ExecClearTuple(search->slot);
 	return found;
@@ -230,7 +230,7 @@ find_committed(text *scope, text *key, TimestampTz now, int options,
 	if (tuple != NULL)
 	{
 		idem_key_table_read(tuple, RelationGetDescr(rel), now, options, row);
-		found = judge(row, now);
+		found = idem_key_table_judge(row, now);
 	}
 	table_close(rel, AccessShareLock);
 	return found;

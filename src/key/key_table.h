@@ -109,6 +109,7 @@ extern IdemKeyState idem_key_table_next(IdemKeySearch *search, text *scope,
 extern void idem_key_table_end(IdemKeySearch *search);
 extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 										int options, IdemKeyRow *row);
+extern IdemKeyState idem_key_table_judge(const IdemKeyRow *row, TimestampTz now);
 extern void idem_key_table_read(HeapTuple tuple, TupleDesc desc,
 								TimestampTz now, int options, IdemKeyRow *row);
 extern void idem_key_table_check_owner(const IdemKeyRow *row, const char *key);

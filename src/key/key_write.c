@@ -15,26 +15,11 @@
 #include "base/catalog.h"
 #include "base/error.h"
 #include "key/key_lock.h"
+#include "key/key_store.h"
 #include "key/key_write.h"
 #include "run/simple_dml.h"
 #include "run/spi_own.h"
 #include "run/usercontext.h"
-
-/* What a row says, as the first parameters of the statements that write it. */
-enum
-{
-	ARG_OUTCOME,
-	ARG_FINGERPRINT,
-	ARG_RESPONSE,
-	ARG_FENCE,
-	ARG_CLAIMED_BY,
-	ARG_CREATED_AT,
-	ARG_EXPIRES_AT,
-	ARG_LEASE_UNTIL,
-	ARG_REQUEST,
-	ARG_SQLSTATE,
-	ROW_ARGS
-};
 
 #define ROW_ARGTYPES \
 	InvalidOid, UUIDOID, JSONBOID, INT8OID, OIDOID, TIMESTAMPTZOID, \
@@ -52,7 +37,7 @@ enum
  */
 static IdemStatement insert_row = {
 	.text = "INSERT INTO @.idem_key" KEY_VALUES,
-	.nargs = ROW_ARGS + 2,
+	.nargs = IDEM_KEY_ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
 	.table = offsetof(IdemCatalog, key_table),
 	.bare = true
@@ -70,7 +55,7 @@ static IdemStatement renew_row = {
 	" request = excluded.request, sqlstate = excluded.sqlstate,"
 	" checkpoints = NULL"
 	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
-	.nargs = ROW_ARGS + 2,
+	.nargs = IDEM_KEY_ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
 	.table = offsetof(IdemCatalog, key_table),
 	.bare = true
@@ -104,16 +89,6 @@ static IdemStatement lock_row = {
 	.bare = true
 };
 
-/* What a row says, and which of its values are new. */
-enum
-{
-	ARG_NEW_RESPONSE = ROW_ARGS,
-	ARG_NEW_REQUEST,
-	ARG_NEW_CHECKPOINTS,
-	ARG_CHECKPOINTS,
-	REPLACE_ARGS
-};
-
 /* A value that stays is not copied, which for a long one would cost. */
 static IdemStatement replace_row = {
 	.text = "UPDATE @.idem_key AS k SET outcome = $1, fingerprint = $2,"
@@ -123,7 +98,7 @@ static IdemStatement replace_row = {
 	" request = CASE WHEN $12 THEN $9 ELSE k.request END, sqlstate = $10,"
 	" checkpoints = CASE WHEN $13 THEN $14 ELSE k.checkpoints END"
 	IS_FOUND("$15", "$16", "$17", "$18"),
-	.nargs = REPLACE_ARGS + FOUND_ARGS,
+	.nargs = IDEM_KEY_REPLACE_ARGS + FOUND_ARGS,
 	.argtypes = {ROW_ARGTYPES, BOOLOID, BOOLOID, BOOLOID, JSONBOID, FOUND_ARGTYPES},
 	.table = offsetof(IdemCatalog, key_table),
 	.bare = true
@@ -149,35 +124,35 @@ lease_of(const IdemKeyRow *row, bool *isnull)
 }
 
 /* What a row says, as parameters. */
-static void
-bind_row(const IdemKeyRow *row, Datum *args, bool *isnull)
+void
+idem_key_write_bind(const IdemKeyRow *row, Datum *args, bool *isnull)
 {
-	args[ARG_OUTCOME] = ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
-	args[ARG_FINGERPRINT] = UUIDPGetDatum(&row->fingerprint);
-	isnull[ARG_FINGERPRINT] = row->fingerprint_isnull;
-	args[ARG_RESPONSE] = row->response;
-	isnull[ARG_RESPONSE] = row->response_isnull;
-	args[ARG_FENCE] = Int64GetDatum(row->fence);
-	args[ARG_CLAIMED_BY] = ObjectIdGetDatum(row->claimed_by);
-	args[ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
-	args[ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
-	args[ARG_LEASE_UNTIL] = lease_of(row, &isnull[ARG_LEASE_UNTIL]);
-	args[ARG_REQUEST] = row->request;
-	isnull[ARG_REQUEST] = row->request_isnull;
-	args[ARG_SQLSTATE] = row->sqlstate;
-	isnull[ARG_SQLSTATE] = !row->refused;
+	args[IDEM_KEY_ARG_OUTCOME] = ObjectIdGetDatum(idem_catalog()->outcome[row->outcome]);
+	args[IDEM_KEY_ARG_FINGERPRINT] = UUIDPGetDatum(&row->fingerprint);
+	isnull[IDEM_KEY_ARG_FINGERPRINT] = row->fingerprint_isnull;
+	args[IDEM_KEY_ARG_RESPONSE] = row->response;
+	isnull[IDEM_KEY_ARG_RESPONSE] = row->response_isnull;
+	args[IDEM_KEY_ARG_FENCE] = Int64GetDatum(row->fence);
+	args[IDEM_KEY_ARG_CLAIMED_BY] = ObjectIdGetDatum(row->claimed_by);
+	args[IDEM_KEY_ARG_CREATED_AT] = TimestampTzGetDatum(row->created_at);
+	args[IDEM_KEY_ARG_EXPIRES_AT] = TimestampTzGetDatum(row->expires_at);
+	args[IDEM_KEY_ARG_LEASE_UNTIL] = lease_of(row, &isnull[IDEM_KEY_ARG_LEASE_UNTIL]);
+	args[IDEM_KEY_ARG_REQUEST] = row->request;
+	isnull[IDEM_KEY_ARG_REQUEST] = row->request_isnull;
+	args[IDEM_KEY_ARG_SQLSTATE] = row->sqlstate;
+	isnull[IDEM_KEY_ARG_SQLSTATE] = !row->refused;
 }
 
 static uint64
 run_insert(IdemStatement *statement, const IdemKey *key, const IdemKeyRow *row)
 {
-	Datum		args[ROW_ARGS + 2];
-	bool		isnull[ROW_ARGS + 2] = {false};
+	Datum		args[IDEM_KEY_ROW_ARGS + 2];
+	bool		isnull[IDEM_KEY_ROW_ARGS + 2] = {false};
 
 	Assert(idem_key_lock_is_held(key));
-	bind_row(row, args, isnull);
-	args[ROW_ARGS] = PointerGetDatum(key->scope);
-	args[ROW_ARGS + 1] = PointerGetDatum(key->key);
+	idem_key_write_bind(row, args, isnull);
+	args[IDEM_KEY_ROW_ARGS] = PointerGetDatum(key->scope);
+	args[IDEM_KEY_ROW_ARGS + 1] = PointerGetDatum(key->key);
 	return idem_spi_own(statement, args, isnull, 0, NULL, NULL);
 }
 
@@ -245,7 +220,7 @@ insert_by_statement(const IdemKey *key, const IdemKeyRow *row)
 
 /*
  * Inserts the row of a key that has none.  Raises 27000 when a trigger or a rule
- * kept it out.
+ * kept it out, 40001 where a session of another node has written one to the store.
  */
 void
 idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
@@ -253,6 +228,12 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 	Datum		values[IDEM_KEY_COLUMNS];
 	bool		isnull[IDEM_KEY_COLUMNS] = {false};
 
+	if (key->store != NULL)
+	{
+		if (!idem_key_store_insert(key, row, false))
+			idem_error_serialization(key->name);
+		return;
+	}
 	fill_columns(key, row, values, isnull);
 	if (!idem_simple_dml_insert(idem_catalog()->key_table, IDEM_KEY_COLUMNS, values,
 								isnull))
@@ -292,6 +273,8 @@ idem_key_write_insert_many(int count, IdemKey *const *keys,
 bool
 idem_key_write_renew(const IdemKey *key, const IdemKeyRow *row)
 {
+	if (key->store != NULL)
+		return idem_key_store_insert(key, row, true);
 	return run_insert(&renew_row, key, row) > 0;
 }
 
@@ -305,6 +288,8 @@ idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row)
 {
 	Datum		args[FOUND_ARGS];
 
+	if (key->store != NULL)
+		return idem_key_store_lock_row(key, row);
 	return run_found(&lock_row, args, NULL, 0, key, row);
 }
 
@@ -316,22 +301,24 @@ idem_key_write_lock_row(const IdemKey *key, const IdemKeyRow *row)
 bool
 idem_key_write_replace(const IdemKey *key, const IdemKeyRow *row, int news)
 {
-	Datum		args[REPLACE_ARGS + FOUND_ARGS];
-	bool		isnull[REPLACE_ARGS + FOUND_ARGS] = {false};
+	Datum		args[IDEM_KEY_REPLACE_ARGS + FOUND_ARGS];
+	bool		isnull[IDEM_KEY_REPLACE_ARGS + FOUND_ARGS] = {false};
 
 	Assert(row->fence >= row->version.fence);
 	/* which no claim is, and what is not written was not read */
 	Assert(!row->refused);
-	bind_row(row, args, isnull);
-	args[ARG_NEW_RESPONSE] = BoolGetDatum((news & IDEM_NEW_RESPONSE) != 0);
-	args[ARG_NEW_REQUEST] = BoolGetDatum((news & IDEM_NEW_REQUEST) != 0);
-	args[ARG_NEW_CHECKPOINTS] = BoolGetDatum((news & IDEM_NEW_CHECKPOINTS) != 0);
-	args[ARG_CHECKPOINTS] = row->checkpoints;
-	isnull[ARG_RESPONSE] |= (news & IDEM_NEW_RESPONSE) == 0;
-	isnull[ARG_REQUEST] |= (news & IDEM_NEW_REQUEST) == 0;
-	isnull[ARG_CHECKPOINTS] = row->checkpoints_isnull ||
+	idem_key_write_bind(row, args, isnull);
+	args[IDEM_KEY_ARG_NEW_RESPONSE] = BoolGetDatum((news & IDEM_NEW_RESPONSE) != 0);
+	args[IDEM_KEY_ARG_NEW_REQUEST] = BoolGetDatum((news & IDEM_NEW_REQUEST) != 0);
+	args[IDEM_KEY_ARG_NEW_CHECKPOINTS] = BoolGetDatum((news & IDEM_NEW_CHECKPOINTS) != 0);
+	args[IDEM_KEY_ARG_CHECKPOINTS] = row->checkpoints;
+	isnull[IDEM_KEY_ARG_RESPONSE] |= (news & IDEM_NEW_RESPONSE) == 0;
+	isnull[IDEM_KEY_ARG_REQUEST] |= (news & IDEM_NEW_REQUEST) == 0;
+	isnull[IDEM_KEY_ARG_CHECKPOINTS] = row->checkpoints_isnull ||
 		(news & IDEM_NEW_CHECKPOINTS) == 0;
-	return run_found(&replace_row, args, isnull, REPLACE_ARGS, key, row);
+	if (key->store != NULL)
+		return idem_key_store_replace(key, row, args, isnull);
+	return run_found(&replace_row, args, isnull, IDEM_KEY_REPLACE_ARGS, key, row);
 }
 
 /* Deletes a row that was found.  False as idem_key_write_replace. */
@@ -340,5 +327,7 @@ idem_key_write_remove(const IdemKey *key, const IdemKeyRow *row)
 {
 	Datum		args[FOUND_ARGS];
 
+	if (key->store != NULL)
+		return idem_key_store_remove(key, row);
 	return run_found(&remove_row, args, NULL, 0, key, row);
 }

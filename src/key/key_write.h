@@ -14,6 +14,29 @@
 #define IDEM_NEW_VALUES \
 	(IDEM_NEW_RESPONSE | IDEM_NEW_REQUEST | IDEM_NEW_CHECKPOINTS)
 
+/* What a row says, as the first parameters of the statements that write it. */
+enum
+{
+	IDEM_KEY_ARG_OUTCOME,
+	IDEM_KEY_ARG_FINGERPRINT,
+	IDEM_KEY_ARG_RESPONSE,
+	IDEM_KEY_ARG_FENCE,
+	IDEM_KEY_ARG_CLAIMED_BY,
+	IDEM_KEY_ARG_CREATED_AT,
+	IDEM_KEY_ARG_EXPIRES_AT,
+	IDEM_KEY_ARG_LEASE_UNTIL,
+	IDEM_KEY_ARG_REQUEST,
+	IDEM_KEY_ARG_SQLSTATE,
+	IDEM_KEY_ROW_ARGS,
+	/* then, where a row is written over another, which of its values are new */
+	IDEM_KEY_ARG_NEW_RESPONSE = IDEM_KEY_ROW_ARGS,
+	IDEM_KEY_ARG_NEW_REQUEST,
+	IDEM_KEY_ARG_NEW_CHECKPOINTS,
+	IDEM_KEY_ARG_CHECKPOINTS,
+	IDEM_KEY_REPLACE_ARGS
+};
+
+extern void idem_key_write_bind(const IdemKeyRow *row, Datum *args, bool *isnull);
 extern void idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row);
 extern void idem_key_write_insert_many(int count, IdemKey *const *keys,
 									   const IdemKeyRow *rows, int *at);

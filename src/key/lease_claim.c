@@ -85,8 +85,7 @@ has_moved(const IdemKey *key, const IdemKeyRow *row)
 {
 	IdemKeyRow	now;
 
-	return idem_key_table_find(key->scope, key->key, 0, 0,
-							   &now) != IDEM_KEY_BUSY &&
+	return idem_key_read(key, 0, 0, &now) != IDEM_KEY_BUSY &&
 		!idem_key_table_same_version(&row->version, &now.version);
 }
 

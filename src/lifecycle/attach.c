@@ -21,6 +21,7 @@
 
 #include "base/compat.h"
 #include "base/error.h"
+#include "base/routed.h"
 #include "base/unique_index.h"
 #include "lifecycle/attach_ddl.h"
 #include "machine/guard.h"
@@ -272,6 +273,9 @@ idem_attach(PG_FUNCTION_ARGS)
 	/* Against a change of the machine until our triggers can be seen. */
 	idem_machine_lock(wanted.machine, ShareLock);
 	rel = open_own_table(PG_GETARG_OID(0));
+	/* its rows would be written on the node of the rows that they are about */
+	if (wanted.history)
+		idem_routed_refuse(RelationGetRelid(rel), "a history");
 	attached = check_attached(rel, &wanted);
 
 	(void) idem_machine_find(wanted.machine);

@@ -20,6 +20,7 @@
 #include "base/argument.h"
 #include "base/catalog.h"
 #include "base/error.h"
+#include "base/routed.h"
 #include "base/rights.h"
 #include "outbox/emit.h"
 #include "outbox/outbox_era.h"
@@ -71,6 +72,7 @@ check_headers(Jsonb *headers)
 static void
 write_message(Datum *values, bool *isnull)
 {
+	idem_routed_check_local("idem_outbox", false);
 	if (idem_simple_dml_insert(idem_catalog()->outbox_table,
 							   IDEM_OUTBOX_COLUMNS, values, isnull))
 		return;

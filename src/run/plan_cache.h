@@ -16,8 +16,10 @@ typedef enum IdemPlanKind
 	IDEM_PLAN_CONSTRAINTS = 'c',	/* idem_check(), what can be deferred */
 	IDEM_PLAN_HISTORY = 'h',	/* idem_history() */
 	IDEM_PLAN_TRANSITION = 't', /* idem_transition() and its kin */
+	IDEM_PLAN_STORE = 's',		/* what is kept in a store */
 	IDEM_PLAN_UPDATE = 'p',		/* idem_update() */
 	IDEM_PLAN_UPSERT = 'u',		/* idem_upsert() */
+	IDEM_PLAN_UPSERT_ROUTED = 'r',	/* the same, of a routed table */
 	IDEM_PLAN_EXECUTE = 'x'		/* idem_execute() */
 } IdemPlanKind;
 

@@ -15,6 +15,8 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -27,16 +29,33 @@
 #include "base/compat.h"
 #include "run/simple_dml.h"
 
+/* Does a trigger fire, and be it for a foreign key, where rows are written? */
+static bool
+has_triggers(Relation rel)
+{
+	const TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		int16		type = triggers->triggers[i].tgtype;
+
+		if (TRIGGER_FOR_INSERT(type) || TRIGGER_FOR_UPDATE(type) ||
+			TRIGGER_FOR_DELETE(type))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Is it a table that no code is attached to?  Its owner may have added triggers
- * and rules, or let other tables refer to it.
+ * Is it a table that no code is attached to, but for TRUNCATE?  Its owner may have
+ * added triggers and rules, or let other tables refer to it.
  */
 bool
 idem_simple_dml_is_plain(Relation rel)
 {
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		!rel->rd_rel->relispartition &&
-		rel->trigdesc == NULL && rel->rd_rules == NULL;
+		!has_triggers(rel) && rel->rd_rules == NULL;
 }
 
 /* Does a new row take checks or values that only code can tell? */
@@ -99,11 +118,30 @@ has_domains(Relation rel)
 	return false;
 }
 
+/* Do tables inherit from it?  That some once did stays in the catalog for a while. */
+static bool
+has_children(Relation rel)
+{
+	return rel->rd_rel->relhassubclass &&
+		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL;
+}
+
 /*
- * Does writing to a table of idem's, which is open and locked, run no code but the
- * server's?  Of tables that inherit from it, statements read the rows, and may run
- * what is attached to those.  What is found of a few tables is kept until one of
- * idem's may have changed.
+ * Does writing to a table, which is open and locked, run no code but the server's?
+ * Of tables that inherit from it, statements read the rows, and may run what is
+ * attached to those.
+ */
+bool
+idem_simple_dml_is_bare(Relation rel)
+{
+	return idem_simple_dml_is_plain(rel) &&
+		!has_children(rel) && !has_conditions(rel) &&
+		!has_domains(rel) && !has_expressions(rel);
+}
+
+/*
+ * The same of a table of idem's.  What is found of a few tables is kept until one
+ * of idem's may have changed.
  */
 bool
 idem_simple_dml_runs_nothing(Relation rel)
@@ -120,9 +158,7 @@ idem_simple_dml_runs_nothing(Relation rel)
 	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
 	if (known[i].table != RelationGetRelid(rel) || known[i].reloads != reloads)
 	{
-		known[i].answer = idem_simple_dml_is_plain(rel) &&
-			!rel->rd_rel->relhassubclass && !has_conditions(rel) &&
-			!has_domains(rel) && !has_expressions(rel);
+		known[i].answer = idem_simple_dml_is_bare(rel);
 		known[i].table = RelationGetRelid(rel);
 		/* of before, so that what has come in meanwhile is not lost */
 		known[i].reloads = reloads;

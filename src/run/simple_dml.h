@@ -18,6 +18,7 @@ typedef enum IdemDeletion
 } IdemDeletion;
 
 extern bool idem_simple_dml_is_plain(Relation rel);
+extern bool idem_simple_dml_is_bare(Relation rel);
 extern bool idem_simple_dml_runs_nothing(Relation rel);
 extern bool idem_simple_dml_insert(Oid table, int natts, Datum *values,
 								   bool *isnull);

@@ -16,6 +16,7 @@
 #include "utils/rel.h"
 
 #include "base/error.h"
+#include "base/routed.h"
 #include "lifecycle/transition_context.h"
 #include "machine/machine.h"
 #include "run/ticket.h"
@@ -227,6 +228,32 @@ kept_error(const IdemTransitionTarget *target, const IdemTransitionArgs *args)
 }
 
 /*
+ * The same where the row is elsewhere: it is locked and judged, then updated.  A note,
+ * and that a change from a state to itself is meant, would stay on this node, while
+ * the triggers are on the row's: raises 0A000 for these.
+ */
+static void
+change_routed(IdemTransitionTarget *target, const IdemTransitionArgs *args,
+			  IdemTransitionResult *result)
+{
+	Oid			relid = RelationGetRelid(target->table.rel);
+	const char *from;
+
+	if (args->note != NULL)
+		idem_routed_refuse(relid, "a note");
+	if (is_there(target, args, result))
+		return;
+	from = result->from;
+	if (from != NULL && strcmp(from, target->to) == 0)
+		idem_routed_refuse(relid, "a transition from a state to itself");
+	if (!idem_transition_target_run(target, IDEM_TRANSITION_UPDATE, &result->to,
+									&result->version))
+		kept_error(target, args);
+	result->outcome = IDEM_APPLIED;
+	result->from = from;
+}
+
+/*
  * Brings the row that the target is bound to into the state that it was opened
  * for.
  *
@@ -239,9 +266,11 @@ idem_transition_exec(IdemTransitionTarget *target,
 					 const IdemTransitionArgs *args,
 					 IdemTransitionResult *result)
 {
-	if (!update(target, args, result) &&
-		!is_there(target, args, result) &&
-		!update(target, args, result))
+	if (target->routed)
+		change_routed(target, args, result);
+	else if (!update(target, args, result) &&
+			 !is_there(target, args, result) &&
+			 !update(target, args, result))
 		kept_error(target, args);
 	if (result->outcome == IDEM_APPLIED && was_reverted(target, result))
 		kept_error(target, args);

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 
 #include "base/catalog.h"
+#include "base/routed.h"
 #include "machine/machine.h"
 #include "run/spi_caller.h"
 #include "table/attachment_choice.h"
@@ -155,6 +156,7 @@ idem_transition_target_open(IdemTransitionTarget *target, Oid relid,
 									  column) :
 		*attachment_with(attachments, target->table.rel, to);
 	check_children(target->table.rel, target->attachment.column);
+	target->routed = idem_routed(relid);
 	target->table.version = target->attachment.version;
 	idem_unique_index_need_primary(&target->table.key, target->table.rel);
 	target->to = to;
@@ -221,7 +223,8 @@ idem_transition_target_state_text(const IdemTransitionTarget *target,
 static int
 statement_of(const IdemTransitionTarget *target, IdemTransitionStatement which)
 {
-	return target->attachment.status * (IDEM_TRANSITION_UPDATE + 1) + which;
+	return (target->attachment.status * (IDEM_TRANSITION_UPDATE + 1) + which) * 2 +
+		target->routed;
 }
 
 static const IdemOperation operation = {gettext_noop("transition of")};
@@ -252,9 +255,13 @@ write_sql(const void *state, int which)
 	if (lock)
 		appendStringInfoString(&buf, " FOR NO KEY UPDATE");
 	else
-		appendStringInfo(&buf, " AND %s._idem_change_met($%d, %s) RETURNING %s",
-						 idem_catalog()->schema, target->table.key.ncolumns + 2,
-						 columns.data, columns.data);
+	{
+		if (!target->routed)
+			appendStringInfo(&buf, " AND %s._idem_change_met($%d, %s)",
+							 idem_catalog()->schema,
+							 target->table.key.ncolumns + 2, columns.data);
+		appendStringInfo(&buf, " RETURNING %s", columns.data);
+	}
 	return buf.data;
 }
 
@@ -275,7 +282,7 @@ idem_transition_target_run(IdemTransitionTarget *target,
 		.signature = {&signature, sizeof(signature), statement_of(target, which)},
 		.write_sql = write_sql, .state = target,
 		.nargs = target->table.key.ncolumns +
-		(which == IDEM_TRANSITION_UPDATE ? 2 : 0),
+		(which == IDEM_TRANSITION_LOCK ? 0 : target->routed ? 1 : 2),
 		.argtypes = target->types,
 		.table = RelationGetRelid(target->table.rel), .operation = &operation
 	};

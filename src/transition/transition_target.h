@@ -15,6 +15,7 @@ typedef struct IdemTransitionTarget
 	IdemTarget	table;			/* its key is the primary key */
 	IdemAttachment attachment;	/* with the machine that is meant */
 	const char *to;				/* the state */
+	bool		routed;			/* are the rows elsewhere? */
 	/* what the statements take: the key's columns, the state, the ticket */
 	Oid			types[INDEX_MAX_KEYS + 2];
 	Datum		values[INDEX_MAX_KEYS + 2];
@@ -24,7 +25,8 @@ typedef struct IdemTransitionTarget
 typedef enum IdemTransitionStatement
 {
 	IDEM_TRANSITION_LOCK,		/* a row by its key */
-	IDEM_TRANSITION_UPDATE		/* it, if _idem_change_met() says so */
+	IDEM_TRANSITION_UPDATE		/* it, if _idem_change_met() says so, or,
+								 * where rows are elsewhere, as it was locked */
 } IdemTransitionStatement;
 
 extern void idem_transition_target_open(IdemTransitionTarget *target,

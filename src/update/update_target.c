@@ -13,6 +13,7 @@
 #include "utils/acl.h"
 #include "utils/rel.h"
 
+#include "base/routed.h"
 #include "run/spi_caller.h"
 #include "table/column_sql.h"
 #include "table/jsonb_to_datum.h"
@@ -109,6 +110,9 @@ idem_update_target_open(IdemUpdateTarget *target, const IdemUpdateArgs *args)
 	idem_target_open(&target->table, args->target, IDEM_TARGET_UPDATE,
 					 args->keyed);
 	idem_unique_index_need_primary(&target->table.key, target->table.rel);
+	target->routed = idem_routed(args->target);
+	if (target->routed)
+		idem_routed_row_init(&target->row, target->table.rel);
 	target->altered = idem_target_check_alters_now(target->table.rel);
 	idem_target_find_version(&target->table, args->expected.exists);
 	find_fields(target);
@@ -139,7 +143,9 @@ append_version(StringInfo buf, const IdemUpdateTarget *target)
 
 /*
  * Appends whether the row differs from the patch: by image, so that no
- * difference at all is taken for none.
+ * difference at all is taken for none.  A column of the key stands on both sides where
+ * rows are elsewhere, lest one become a constant record, which no other node could
+ * read.
  */
 static void
 append_differs(StringInfo buf, const IdemUpdateTarget *target)
@@ -153,6 +159,14 @@ append_differs(StringInfo buf, const IdemUpdateTarget *target)
 	}
 	initStringInfo(&new);
 	appendStringInfoString(buf, "pg_catalog.record_image_ne(ROW(");
+	if (target->routed)
+	{
+		const char *key = idem_sql_name_column(target->table.rel,
+											   target->table.key.columns[0]);
+
+		appendStringInfo(buf, "idem_row.%s, ", key);
+		appendStringInfo(&new, "idem_row.%s, ", key);
+	}
 	for (int i = 0; i < target->nfields; i++)
 	{
 		appendStringInfo(buf, "%sidem_row.%s", i ? ", " : "",
@@ -175,6 +189,28 @@ append_assignments(StringInfo buf, const IdemUpdateTarget *target)
 									  target->table.version);
 }
 
+/*
+ * Appends what a statement returns: whether the row differs, if that is asked for, the
+ * version, and the row, as jsonb or, where rows are elsewhere, its columns.
+ */
+static void
+append_returned(StringInfo buf, const IdemUpdateTarget *target, bool differs)
+{
+	if (differs)
+		append_differs(buf, target);
+	else
+		appendStringInfoString(buf, "false");
+	appendStringInfoString(buf, ", ");
+	append_version(buf, target);
+	if (target->routed)
+		idem_routed_row_append(buf, &target->row);
+	else
+	{
+		appendStringInfoString(buf, ", ");
+		idem_column_sql_row(buf, target->table.rel);
+	}
+}
+
 static const char *
 write_sql(const void *state, int which)
 {
@@ -191,11 +227,7 @@ write_sql(const void *state, int which)
 	else
 	{
 		appendStringInfoString(&buf, "SELECT ");
-		idem_column_sql_row(&buf, target->table.rel);
-		appendStringInfoString(&buf, ", ");
-		append_version(&buf, target);
-		appendStringInfoString(&buf, ", ");
-		append_differs(&buf, target);
+		append_returned(&buf, target, true);
 		appendStringInfo(&buf, " FROM %s AS idem_row", name);
 	}
 
@@ -216,9 +248,7 @@ write_sql(const void *state, int which)
 		append_differs(&buf, target);
 	}
 	appendStringInfoString(&buf, " RETURNING ");
-	idem_column_sql_row(&buf, target->table.rel);
-	appendStringInfoString(&buf, ", ");
-	append_version(&buf, target);
+	append_returned(&buf, target, false);
 	return buf.data;
 }
 
@@ -241,6 +271,7 @@ plan_for(const IdemUpdateTarget *target, IdemUpdateStatement which)
 	initStringInfo(&signature);
 	appendStringInfoChar(&signature, IDEM_PLAN_UPDATE);
 	appendStringInfoChar(&signature, target->args->expected.exists ? 'v' : '-');
+	appendStringInfoChar(&signature, target->routed ? 'r' : '-');
 	appendBinaryStringInfo(&signature, (char *) &user, sizeof(Oid));
 	appendBinaryStringInfo(&signature, (char *) &relid, sizeof(Oid));
 	foreach(lc, target->names)
@@ -257,15 +288,19 @@ bool
 idem_update_target_run(const IdemUpdateTarget *target,
 					   IdemUpdateStatement which, IdemUpdatedRow *found)
 {
-	Datum		values[3];
-	bool		isnull[3];
+	Datum		own_values[3];
+	bool		own_isnull[3];
+	Datum	   *values = target->routed ? target->row.values : own_values;
+	bool	   *isnull = target->routed ? target->row.isnull : own_isnull;
 
 	if (idem_spi_caller(plan_for(target, which), target->values, target->isnull,
-						which == IDEM_UPDATE_LOCK ? 3 : 2, values, isnull) == 0)
+						target->routed ? idem_routed_row_width(&target->row) :
+						lengthof(own_values), values, isnull) == 0)
 		return false;
 
-	found->row = DatumGetJsonbP(values[0]);
+	found->row = target->routed ? idem_routed_row_json(&target->row) :
+		DatumGetJsonbP(values[2]);
 	found->version = idem_row_version_value(values[1], isnull[1]);
-	found->differs = which == IDEM_UPDATE_LOCK && DatumGetBool(values[2]);
+	found->differs = DatumGetBool(values[0]);
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "utils/jsonb.h"
 
 #include "table/pk_value.h"
+#include "table/routed_row.h"
 #include "table/row_version.h"
 #include "table/target.h"
 
@@ -27,6 +28,8 @@ typedef struct IdemUpdateTarget
 {
 	IdemTarget	table;			/* its key is the primary key */
 	const IdemUpdateArgs *args;
+	bool		routed;			/* are the rows elsewhere? */
+	IdemRoutedRow row;			/* then: as its columns come back */
 	bool		altered;		/* may triggers make something else of a
 								 * patch? */
 	List	   *names;			/* of the fields (char *) to be set */

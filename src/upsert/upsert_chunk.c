@@ -19,6 +19,7 @@
 
 #include "miscadmin.h"
 
+#include "base/routed.h"
 #include "key/current_key.h"
 #include "key/key_many.h"
 #include "upsert/upsert_chunk.h"
@@ -162,7 +163,7 @@ finish_keys(Stretch *stretch, int count, int replays)
 
 /*
  * Runs the first of some members, which are in the order of their keys, together;
- * returns how many.  *current is the one that an error is about.
+ * returns how many, which may be none.  *current is the one that an error is about.
  */
 int
 idem_upsert_chunk_run(const IdemUpsertSet *set, IdemUpsertMember **members,
@@ -172,6 +173,9 @@ idem_upsert_chunk_run(const IdemUpsertSet *set, IdemUpsertMember **members,
 	int			length = 0;
 	int			inserted;
 
+	/* statements that an engine may send elsewhere are about one row */
+	if (set->key.store != NULL || idem_routed(set->call.upsert.spec.target))
+		return 0;
 	count = Min(count, MAX_MEMBERS);
 	idem_key_many_begin(&stretch.keys);
 	while (length < count &&

@@ -13,10 +13,11 @@
 #include "utils/rls.h"
 
 #include "base/error.h"
-#include "table/pk_value.h"
+#include "base/routed.h"
 #include "table/row_to_jsonb.h"
 #include "table/trial_write.h"
 #include "upsert/upsert_exec.h"
+#include "upsert/upsert_routed.h"
 #include "upsert/upsert_target.h"
 
 /* What to do about a row that is not there. */
@@ -29,39 +30,10 @@
  */
 #define ALL_NEW			4
 
-/*
- * What the caller would call the row: the values of its key, as messages show
- * them.  The rest of the data is not for a log.
- */
 static const char *
 row_name(const IdemUpsertState *state)
 {
-	Jsonb	   *sources[] = {state->upsert->data, state->conflict.row};
-	IdemJsonbState object = {0};
-	Jsonb	   *json;
-	ListCell   *lc;
-
-	idem_jsonb_push(&object, WJB_BEGIN_OBJECT, NULL);
-	foreach(lc, idem_upsert_target_key(&state->upsert->spec))
-	{
-		const char *name = lfirst(lc);
-		JsonbValue	v;
-
-		for (int i = 0; i < lengthof(sources); i++)
-		{
-			if (sources[i] == NULL ||
-				getKeyJsonValueFromContainer(&sources[i]->root, name,
-											 strlen(name), &v) == NULL)
-				continue;
-			idem_row_to_jsonb_name(&object, name);
-			idem_jsonb_push(&object, WJB_VALUE, &v);
-			break;
-		}
-	}
-	idem_jsonb_push(&object, WJB_END_OBJECT, NULL);
-
-	json = JsonbValueToJsonb(object.result);
-	return idem_pk_value_clip(JsonbToCString(NULL, &json->root, VARSIZE(json)));
+	return idem_upsert_run_row_name(state->upsert, state->conflict.row);
 }
 
 /*
@@ -355,6 +327,11 @@ idem_upsert_exec(const IdemUpsert *upsert, IdemAnswer *answer)
 {
 	IdemUpsertState state;
 
+	if (idem_routed(upsert->spec.target))
+	{
+		idem_upsert_routed(upsert, answer);
+		return;
+	}
 	idem_upsert_run_init(&state, upsert);
 	if (upsert->spec.versioned)
 		update_expected_row(&state, answer);

@@ -9,7 +9,10 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 
+#include "table/pk_value.h"
+#include "table/row_to_jsonb.h"
 #include "upsert/upsert_run.h"
+#include "upsert/upsert_target.h"
 
 static void
 append_names(StringInfo buf, const List *names)
@@ -68,7 +71,7 @@ hint(int sqlstate)
 	}
 }
 
-static const IdemOperation operation = {gettext_noop("upsert into"), hint};
+const IdemOperation idem_upsert_run_operation = {gettext_noop("upsert into"), hint};
 
 static const char *
 write_sql(const void *spec, int which)
@@ -99,7 +102,7 @@ statement_of(IdemUpsertState *state, IdemUpsertStatement which)
 	IdemCallerStatement statement = {
 		.signature = {state->signature.data, state->signature.len, which},
 		.write_sql = write_sql, .state = &state->upsert->spec,
-		.table = state->upsert->spec.target, .operation = &operation,
+		.table = state->upsert->spec.target, .operation = &idem_upsert_run_operation,
 		.nargs = lengthof(argtypes), .argtypes = argtypes,
 		.data_size = data_size(which)
 	};
@@ -198,4 +201,40 @@ idem_upsert_run_learn(IdemUpsertState *state,
 
 	if (kept != NULL)
 		*kept = *experience;
+}
+
+/*
+ * What the caller would call the row: the values of its key, as messages show
+ * them, of the data, or else of a row unless that is NULL.  The rest of the data is
+ * not for a log.
+ */
+const char *
+idem_upsert_run_row_name(const IdemUpsert *upsert, Jsonb *row)
+{
+	Jsonb	   *sources[] = {upsert->data, row};
+	IdemJsonbState object = {0};
+	Jsonb	   *json;
+	ListCell   *lc;
+
+	idem_jsonb_push(&object, WJB_BEGIN_OBJECT, NULL);
+	foreach(lc, idem_upsert_target_key(&upsert->spec))
+	{
+		const char *name = lfirst(lc);
+		JsonbValue	v;
+
+		for (int i = 0; i < lengthof(sources); i++)
+		{
+			if (sources[i] == NULL ||
+				getKeyJsonValueFromContainer(&sources[i]->root, name,
+											 strlen(name), &v) == NULL)
+				continue;
+			idem_row_to_jsonb_name(&object, name);
+			idem_jsonb_push(&object, WJB_VALUE, &v);
+			break;
+		}
+	}
+	idem_jsonb_push(&object, WJB_END_OBJECT, NULL);
+
+	json = JsonbValueToJsonb(object.result);
+	return idem_pk_value_clip(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 }

@@ -45,6 +45,8 @@ typedef struct IdemUpsertExperience
 	bool		by_insert;
 } IdemUpsertExperience;
 
+extern const IdemOperation idem_upsert_run_operation;
+
 extern void idem_upsert_run_init(IdemUpsertState *state,
 								 const IdemUpsert *upsert);
 extern IdemPlan *idem_upsert_run_plan(IdemUpsertState *state,
@@ -59,5 +61,7 @@ extern bool idem_upsert_run_insert_rows(IdemUpsertState *state, IdemPlan *plan,
 extern IdemUpsertExperience idem_upsert_run_experience(IdemUpsertState *state);
 extern void idem_upsert_run_learn(IdemUpsertState *state,
 								  const IdemUpsertExperience *experience);
+
+extern const char *idem_upsert_run_row_name(const IdemUpsert *upsert, Jsonb *row);
 
 #endif							/* IDEM_UPSERT_RUN_H */
