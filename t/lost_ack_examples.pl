@@ -70,8 +70,9 @@ my $sources = join '', map { slurp_file("$examples/$_") =~ s/^\s+//mgr } sort ke
 my $snippets = 0;
 while ($section =~ /^```(python|js|ruby|php|perl|java)\n(.*?)^```$/msg)
 {
-	my ($language, $snippet) = ($1, $2 =~ s/^\s+//mgr);
+	my ($language, $snippet) = ($1, $2);
 
+	$snippet =~ s/^\s+//mg;
 	ok(index($sources, $snippet) >= 0, "what docs/testing.md shows in $language is of a program");
 	$snippets++;
 }
