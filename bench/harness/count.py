@@ -1,8 +1,12 @@
-"""bench/count: instructions a call, by callgrind, on a server of one process."""
+"""bench/count: instructions a call, by callgrind, on a server of one process.
+
+With --tx those of a whole transaction: count_tx.py.
+"""
 
 import os
 import subprocess
 
+import count_tx
 import machine
 import options
 import report
@@ -29,14 +33,25 @@ PLACED = 300  # orders that are there before
 
 def parse():
     parser = options.parser("count", "Counts the instructions of calls in the server.")
-    parser.add_argument("--calls", type=int, default=1000, help="default 1000")
+    parser.add_argument("--tx", action="store_true",
+                        help="of whole transactions, over the protocol, commit included")
+    parser.add_argument("--calls", type=int, help="default 1000; 200 of transactions")
     parser.add_argument("--contenders", metavar="NAME,...", type=options.name_list,
-                        default=list(CALLS), help=f"of {', '.join(CALLS)}")
+                        help=f"of {', '.join(CALLS)}; of transactions, of {', '.join(count_tx.CONTENDERS)}")
+    parser.add_argument("--preload", metavar="NAME,...", type=options.name_list, default=[],
+                        help="with --tx: libraries that the server loads, like pg_stat_statements")
     parser.add_argument("--profile", action="store_true",
                         help="show the functions in which they are, callees included")
     args = options.parse(parser)
-    if not set(args.contenders) <= set(CALLS):
-        parser.error(f"contenders are {', '.join(CALLS)}")
+    # what is written of transactions is written by --tx alone
+    args.kept = args.write or (args.calls, args.contenders, args.preload, args.profile) == (None, None, [], False)
+    known = count_tx.CONTENDERS if args.tx else CALLS
+    args.calls = args.calls or (200 if args.tx else 1000)
+    args.contenders = args.contenders or list(known)
+    if not set(args.contenders) <= set(known):
+        parser.error(f"contenders are {', '.join(known)}")
+    if args.preload and not args.tx:
+        parser.error("--preload goes with --tx")
     return args
 
 
@@ -97,6 +112,9 @@ def profile(output, calls, rows=70):
 def main():
     args = parse()
     if args.parse_only:
+        return
+    if args.tx:
+        report.conclude("tx", count_tx.measure(args), args.kept)
         return
     results = Results({"machine": machine.about(Server()), "calls": args.calls})
     for name in args.contenders:

@@ -13,6 +13,9 @@ from server import Psql, Server
 
 SCRIPT = ("keys/choose.pgbench", "keys/upsert.pgbench")
 EXPIRED = "clock_timestamp() - interval '1 hour'"
+# of two keys that follow one another one has expired, the other lives for a month
+MIXED = f"CASE WHEN n % 2 = 0 THEN {EXPIRED} ELSE clock_timestamp() + interval '30 days' END"
+LIVE = "clock_timestamp() + CASE WHEN n % 2 = 0 THEN interval '1 hour' ELSE interval '30 days' END"
 DEFAULTS = {"idem__purge_batch_size": 1000, "idem__purge_delay": "10ms"}
 UNTHROTTLED = {"idem__purge_batch_size": 10000, "idem__purge_delay": 0}
 
@@ -20,7 +23,7 @@ UNTHROTTLED = {"idem__purge_batch_size": 10000, "idem__purge_delay": 0}
 def parse():
     parser = options.parser(
         "purge", "Purges expired keys, unthrottled, with an old snapshot held "
-        "open, and at the defaults; then at the defaults beside clients at a fixed rate, who have it "
+        "open, at the defaults, and from among live ones, looks in vain for any; then at the defaults beside clients at a fixed rate, who have it "
         "on and off in turn.")
     parser.add_argument("--keys", type=int, default=10_000_000, help="default 10000000")
     parser.add_argument("--rate", type=int, default=2000, help="calls of clients a second, default 2000")
@@ -35,10 +38,10 @@ def purged(session):
                              "WHERE relname = 'idem_key'"))
 
 
-def fill(server, name, count):
-    print(f"Filling a table with {count:,} expired keys", flush=True)
+def fill(server, name, count, expires=EXPIRED):
+    print(f"Filling a table with {count:,} keys for {name}", flush=True)
     store.make(server, name)
-    store.fill(server, name, count, expires=EXPIRED)
+    store.fill(server, name, count, expires=expires)
 
 
 def worker(server, on, **settings):
@@ -59,24 +62,38 @@ def purge_all(server, name, count, settings):
             time.sleep(0.02)
         seconds = time.monotonic() - (start or time.monotonic())
         worker(server, False)
-        left = int(session.value("SELECT count(*) FROM idem_key WHERE key <> 'original'"))
+        left = int(session.value("SELECT count(*) FROM idem_key WHERE key <> 'original' "
+                                 "AND expires_at <= clock_timestamp()"))
     if left:
         raise RuntimeError(f"{left} expired keys are left")
     return {"operations": count - (first or 0), "seconds": seconds}
 
 
-def alone(server, results, name, count, settings, held=False):
-    fill(server, name, count)
+def alone(server, results, name, count, settings, held=False, expires=EXPIRED, expired=None):
+    fill(server, name, count, expires)
     if held:
         holder = Psql(name)
         holder.ask("BEGIN ISOLATION LEVEL REPEATABLE READ")
         holder.ask("SELECT FROM idem_key LIMIT 1")
     key = ("purge", name, 0, 0, "")
-    results.add(key, purge_all(server, name, count, settings))
+    results.add(key, purge_all(server, name, expired or count, settings))
     if held:
         holder.close()
     print(f"  {name}: {results.values(key, 'tps')[0]:,.0f} rows a second", flush=True)
     server.ask(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def idle(server, results, count):
+    """Passes over keys of which none has expired."""
+    fill(server, "idle", count, LIVE)
+    with Psql("idle") as session:
+        session.ask("SELECT idem_purge()")
+        for _ in range(11):
+            began = time.monotonic()
+            if session.value("SELECT idem_purge()") != "0":
+                raise RuntimeError("a key has expired")
+            results.add(("purge", "idle", 0, 0, ""), {"operations": 1, "seconds": time.monotonic() - began})
+    server.ask("DROP DATABASE idle WITH (FORCE)")
 
 
 def beside_clients(server, results, args):
@@ -118,6 +135,8 @@ def main():
     alone(server, results, "unthrottled", args.keys, UNTHROTTLED)
     alone(server, results, "snapshot", args.keys, UNTHROTTLED, held=True)
     alone(server, results, "defaults", args.keys, DEFAULTS)
+    alone(server, results, "mixed", args.keys, UNTHROTTLED, expires=MIXED, expired=args.keys // 2)
+    idle(server, results, args.keys)
     beside_clients(server, results, args)
     report.conclude("purge", results, args.kept)
 

@@ -15,7 +15,7 @@ says with `--help` how to run a part of it:
 
 ```
 bench/run      # idem and its peers: twelve minutes
-bench/count    # instructions a call in the server: two minutes
+bench/count    # instructions a call in the server: two minutes; --tx: of a whole transaction
 bench/scale    # few keys and very many: 25 minutes, with 50 million
 bench/steady   # size and latency over time: 25 minutes
 bench/purge    # purging, alone and beside clients: ten minutes
@@ -53,7 +53,7 @@ def pictures(plots):
 def write():
     """Writes the page of all the commands that have been run."""
     os.makedirs(KEPT, exist_ok=True)
-    found = {name: results for name in ("run", "count", "scale", "steady", "purge")
+    found = {name: results for name in ("run", "count", "tx", "scale", "steady", "purge")
              if (results := Results.load(name))}
     parts = [HEAD, targets.section(found)]
     for name, results in found.items():

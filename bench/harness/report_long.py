@@ -1,6 +1,7 @@
 """What bench/count, bench/scale, bench/steady and bench/purge have found."""
 
 import plot
+from count_tx import CONTENDERS, MODES
 from tables import machine_table, spread, table
 
 
@@ -20,6 +21,25 @@ def count(results):
             "by callgrind. A function in plpgsql pays for the language, too.\n\n"
             + table(["", "new key", "replay"], [(row + [""])[:3] for row in rows]) + "\n"
             + machine_table(results, f"{results.about['calls']:,} calls in one statement"))
+
+
+def tx(results):
+    rows = []
+    for name, (title, *_) in CONTENDERS.items():
+        cells = [results.cells.get(("tx", name, dup, 1, mode)) for mode in MODES for dup in (0, 100)]
+        if any(cells):
+            rows.append([title] + [f"{cell[0]['instructions']:,.0f}" if cell else "" for cell in cells])
+    preload = f", with {results.about['preload']} loaded" if results.about["preload"] else ""
+    return ("## Instructions of a whole transaction\n\nFrom the message of a client to the answer, commit "
+            f"included, counted by callgrind{preload}: what a client pays. Parameters are text, JSON among them, as "
+            "drivers send them. *Unprepared* calls are parsed and planned each time, as drivers do that "
+            "are not told otherwise. The first call of a session, which a pool of connections pays in each "
+            "of them, fills the session's caches, and loads the library unless the server has done so.\n\n"
+            + table(["", *(f"{mode}, {kind}" for mode in MODES for kind in ("new", "replay"))], rows) + "\n"
+            "Both inserts in one statement remember the key and protect from nothing; the one statement that "
+            "looks first fails where two retries meet. A row of results that is not asked for costs, too: "
+            "`(idem_upsert(...)).result` returns one column.\n\n"
+            + machine_table(results, f"{results.about['calls']:,} calls"))
 
 
 def size(results, key):
@@ -77,7 +97,9 @@ def purge(results):
     alone = [[title, f"{results.values(key, 'tps')[0]:,.0f}"] for title, key in (
         ("unthrottled: batches of 10,000, no pause", ("purge", "unthrottled", 0, 0, "")),
         ("the same, with an old snapshot held open", ("purge", "snapshot", 0, 0, "")),
-        ("at the defaults: batches of 1,000, 10 ms between", ("purge", "defaults", 0, 0, "")))]
+        ("at the defaults: batches of 1,000, 10 ms between", ("purge", "defaults", 0, 0, "")),
+        ("unthrottled, every second key lives for a month", ("purge", "mixed", 0, 0, "")))
+        if results.has(key)]
     beside = []
     for name in ("without", "with"):
         key = ("purge", name, 0, about["clients"], "on")
@@ -85,11 +107,20 @@ def purge(results):
                                              for metric in ("p50", "p95", "p99")]
                       + [spread([one["purged"] for one in results.cells[key]])])
     return (f"## Purging\n\nOne worker, {about['keys']:,} expired keys.\n\n"
-            + table(["", "rows a second"], alone)
+            + table(["", "rows a second"], alone) + idle_pass(results)
             + f"\nBeside {about['clients']} clients with {about['rate']:,} calls of `idem_upsert` a second "
             "in all, each with a new key; latency counts from when a call was due:\n\n"
             + table(["", "p50, ms", "p95, ms", "p99, ms", "rows purged a second"], beside) + "\n"
             + machine_table(results, f"{about['rounds']} rounds of {about['seconds']} s"))
+
+
+def idle_pass(results):
+    key = ("purge", "idle", 0, 0, "")
+    if not results.has(key):
+        return ""
+    passes = [one["seconds"] * 1000 for one in results.cells[key]]
+    return (f"\nA pass over {results.about['keys']:,} live keys, of which half expire within the hour and "
+            f"the others within a month, takes {spread(passes)} ms.\n")
 
 
 def steady_plots(results):
@@ -128,5 +159,6 @@ def purge_plots(results):
     return {"purge": (f"{title}: ms", plot.bars(title, "ms", groups))}
 
 
-TEXTS = {"count": count, "scale": scale, "steady": steady, "purge": purge}
-PLOTS = {"count": lambda results: {}, "scale": scale_plots, "steady": steady_plots, "purge": purge_plots}
+TEXTS = {"count": count, "tx": tx, "scale": scale, "steady": steady, "purge": purge}
+PLOTS = {"count": lambda results: {}, "tx": lambda results: {},
+         "scale": scale_plots, "steady": steady_plots, "purge": purge_plots}

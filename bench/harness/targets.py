@@ -58,6 +58,16 @@ def purged(name):
     return measured
 
 
+def transaction(one, other):
+    """Of whole transactions of two contenders, prepared and for new keys."""
+    def measure(found):
+        results = found.get("tx")
+        keys = [("tx", name, 0, 1, "prepared") for name in (one, other)]
+        return results and results.has(*keys) and [
+            results.cells[keys[0]][0]["instructions"] / results.cells[keys[1]][0]["instructions"]]
+    return measure
+
+
 def disturbed(found):
     results = found.get("purge")
     if not results:
@@ -66,6 +76,8 @@ def disturbed(found):
     keys = [("purge", name, 0, clients, "on") for name in ("with", "without")]
     return results.has(*keys) and results.ratios(*keys, "p99")
 
+
+COMMANDS = {"tx": "count --tx"}
 
 # what, by which command, at least (else at most), how much, the measurement
 TARGETS = [
@@ -88,10 +100,13 @@ TARGETS = [
      cost("idem, new key", "two bare inserts")),
     ("new key, instructions in the server: idem_upsert / the two bare INSERTs", "count", False, 1.25,
      counted("upsert", "two")),
+    ("new key, whole transaction, instructions: idem_upsert / one statement of both inserts", "tx", False, 1.25,
+     transaction("upsert", "both")),
     ("new key, CPU in the server: among 50 million ordered keys / among 1 million", "scale", False,
      1.10, scaled(50_000_000, 1_000_000)),
     ("purge, unthrottled, rows a second", "purge", True, 400_000, purged("unthrottled")),
     ("the same with an old snapshot held open", "purge", True, 400_000, purged("snapshot")),
+    ("purge, unthrottled, among as many live keys, rows a second", "purge", True, 400_000, purged("mixed")),
     ("purge at the defaults, rows a second", "purge", True, 80_000, purged("defaults")),
     ("clients' p99 while purging at the defaults / without", "purge", False, 1.25, disturbed),
 ]
@@ -101,7 +116,7 @@ def row(what, command, least, target, measure, found):
     values = measure(found)
     wanted = f"{'at least' if least else 'at most'} {target:,}"
     if not values:
-        return [what, wanted, "not measured", f"`bench/{command}`"]
+        return [what, wanted, "not measured", f"`bench/{COMMANDS.get(command, command)}`"]
     median = statistics.median(values)
     text = f"{median:,.0f}" if median >= 1000 else f"{median:.2f}"
     if len(values) > 1 and median < 1000:
