@@ -68,8 +68,9 @@ def upsert(rng, front, me):
 
 
 def upsert_batch(rng, front, me):
-    """Several of these upserts by one call, in any order and perhaps one of them twice."""
-    numbers = [number(rng, front) for _ in range(rng.randrange(1, 5))]
+    """Several of these upserts by one call, in any order and perhaps some of them twice: few,
+    or more than are run together."""
+    numbers = [number(rng, front) for _ in range(rng.choice((1, 2, 4, 50)))]
     keys = ", ".join(f"'thing {n}'" for n in numbers)
     data = ", ".join(f"""'{{"id": {n}, "key": "thing {n}"}}'""" for n in numbers)
     return Request(
