@@ -84,14 +84,17 @@ tap_environment() {
 
 # tap FILE: one test that reports in TAP.  Those in t/ make servers of their own.
 tap() {
-	local name=${1#t/} started=$SECONDS log
-	if timeout --foreground $limit prove "$1" >"$place/prove.log" 2>&1; then
+	local name=${1#t/} started=$SECONDS status log
+	timeout --foreground $limit prove "$1" >"$place/prove.log" 2>&1
+	status=$?
+	if [ $status -eq 0 ]; then
 		passed=$((passed + 1))
 		printf 'test %-29s ... ok %12d s\n' "$name" $((SECONDS - started))
 		sed -n 's/^.* skipped: /     /p' "$place/prove.log"
 	else
 		failed=$((failed + 1))
 		cat "$place/prove.log"
+		[ $status -ne 124 ] || say "$1: not over after $limit seconds"
 		name=$(basename "$1" .pl)
 		excerpt "tmp_check/log/regress_log_$name" 60
 		for log in tmp_check/log/"$name"_*.log; do
