@@ -198,7 +198,7 @@ fail(Run *run)
 {
 	if (run == NULL || run->entry == NULL || run->answered)
 		return;
-	idem_session_failed(run->entry, run->is_write || run->wrote);
+	idem_session_failed(run->entry);
 	run->entry = NULL;
 	forget_run(run->query);
 }
@@ -233,7 +233,12 @@ see(void)
 static void
 look_for_writes(Run *run, const Seen *before)
 {
-	Seen		now = see();
+	Seen		now;
+
+	/* a function's last command is counted when the next begins */
+	if (run->acts && !IsInParallelMode())
+		CommandCounterIncrement();
+	now = see();
 
 	/* a lock takes a transaction id, too */
 	if (run->is_write ||

@@ -276,13 +276,13 @@ idem_session_remove(IdemEntry *entry)
  * savepoint that is how it answers, unless it is due to the moment.
  */
 void
-idem_session_failed(IdemEntry *entry, bool writes)
+idem_session_failed(IdemEntry *entry)
 {
 	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
 
 	if (idem_error_is_circumstance(geterrcode()))
 		idem_session.moment = true;
-	if (idem_session.moment || !writes || GetCurrentTransactionNestLevel() < 2)
+	if (idem_session.moment || GetCurrentTransactionNestLevel() < 2)
 		idem_session_remove(entry);
 	else
 	{

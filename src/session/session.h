@@ -47,7 +47,7 @@ extern bool idem_session_is_top(void);
 extern void idem_session_started(void);
 extern IdemEntry *idem_session_open(const IdemStatementText *statement,
 									bool writes, int columns);
-extern void idem_session_failed(IdemEntry *entry, bool writes);
+extern void idem_session_failed(IdemEntry *entry);
 extern void idem_session_remove(IdemEntry *entry);
 pg_noreturn extern void idem_session_error_unknown(const char *detail);
 extern void idem_session_init(void);

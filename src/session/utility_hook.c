@@ -51,7 +51,7 @@ typedef struct Command
 
 /* Does an EXPLAIN run what it explains? */
 static bool
-is_analyze(const ExplainStmt *explain)
+is_analyze(const ExplainStmt * explain)
 {
 	ListCell   *lc;
 
@@ -179,6 +179,7 @@ run_unrecorded(const Command *command)
 	CommandId	before = GetCurrentCommandId(false);
 
 	run_inside(command);
+	CommandCounterIncrement();
 	if (GetCurrentCommandId(false) == before || !may_have_written(command))
 		return;
 	ereport(ERROR,
@@ -204,7 +205,7 @@ run_recorded(Command *command, IdemEntry *entry)
 	}
 	PG_CATCH();
 	{
-		idem_session_failed(entry, true);
+		idem_session_failed(entry);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -212,7 +213,7 @@ run_recorded(Command *command, IdemEntry *entry)
 }
 
 static void
-check_truncate(const TruncateStmt *truncate)
+check_truncate(const TruncateStmt * truncate)
 {
 	ListCell   *lc;
 
