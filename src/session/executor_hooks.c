@@ -18,6 +18,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
@@ -123,11 +124,15 @@ is_write(const QueryDesc *query)
 	return query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE;
 }
 
-/* Is it what the client has sent? */
+/*
+ * Is it what the client has sent?  A trigger that runs as the transaction commits may
+ * have a cursor, too.
+ */
 static bool
 is_top(const QueryDesc *query)
 {
 	return ActivePortal != NULL && idem_session_is_top() &&
+		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) == 0 &&
 		list_member_ptr(ActivePortal->stmts, query->plannedstmt);
 }
 
@@ -461,7 +466,10 @@ answer(Run *run, uint64 count)
 		idem_session_error_unknown("More rows are asked for than the first time.");
 }
 
-/* Has the query that named the key come to an end without these hooks around it? */
+/*
+ * Has the query that named the key come to an end?  The library may have been loaded by
+ * it, so that its run was not seen.
+ */
 static void
 check_started(const QueryDesc *query)
 {
@@ -479,7 +487,9 @@ run_hook(IDEM_RUN_ARGS)
 	if (!idem_session_watches())
 	{
 		call_run(IDEM_RUN_PASS);
-		check_started(query);
+		/* named by what ran inside */
+		if (unlikely(idem_session.named))
+			idem_session_started();
 		return;
 	}
 	run = find_run(query);

@@ -51,7 +51,7 @@ typedef struct Command
 
 /* Does an EXPLAIN run what it explains? */
 static bool
-is_analyze(const ExplainStmt * explain)
+is_analyze(const ExplainStmt *explain)
 {
 	ListCell   *lc;
 
@@ -213,7 +213,7 @@ run_recorded(Command *command, IdemEntry *entry)
 }
 
 static void
-check_truncate(const TruncateStmt * truncate)
+check_truncate(const TruncateStmt *truncate)
 {
 	ListCell   *lc;
 
@@ -332,7 +332,12 @@ utility(PlannedStmt *pstmt, const char *source, bool read_only,
 	if (idem_session_watches())
 		run_watched(&command);
 	else
+	{
 		call_next(&command);
+		/* named by what ran inside */
+		if (unlikely(idem_session.named))
+			idem_session_started();
+	}
 }
 
 /* Begins to look at commands.  To be called once, from _PG_init. */
