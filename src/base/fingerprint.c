@@ -36,8 +36,10 @@
 /* What a relation is called, as long as nothing says that it may have changed. */
 typedef struct RelationName
 {
-	Oid			relid;
+	Oid			relid;			/* the one that is watched */
 	bool		valid;
+	Oid			named;			/* the one that is called this; InvalidOid:
+								 * none */
 	char		schema[NAMEDATALEN];
 	char		name[NAMEDATALEN];
 } RelationName;
@@ -208,20 +210,20 @@ relation_name(Oid relid)
 	char	   *schema;
 	char	   *name;
 
-	if (kept->valid && kept->relid == relid)
+	if (kept->valid && kept->named == relid)
 		return kept;
+	/* until the names are there: to read them may end in an error */
+	kept->named = InvalidOid;
 	kept->relid = relid;
 	/* before it is read, so that a change that comes in meanwhile counts */
 	kept->valid = true;
 	schema = get_namespace_name(get_rel_namespace(relid));
 	name = get_rel_name(relid);
 	if (schema == NULL || name == NULL)
-	{
-		kept->valid = false;
 		idem_error_no_relation(relid);
-	}
 	strlcpy(kept->schema, schema, NAMEDATALEN);
 	strlcpy(kept->name, name, NAMEDATALEN);
+	kept->named = relid;
 	return kept;
 }
 

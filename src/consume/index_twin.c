@@ -27,6 +27,7 @@
 static Oid	known_table = InvalidOid;	/* the table last looked at */
 static bool known = false;		/* and has it not changed since? */
 static bool has_twin;			/* has it a unique index that is not valid? */
+static Oid	has_twin_of = InvalidOid;	/* the table that this was found of */
 
 static bool
 find_twin(Oid table)
@@ -60,11 +61,14 @@ idem_index_twin_is_built(void)
 
 	LockRelationOid(table, RowExclusiveLock);
 	Assert(CheckRelationOidLockedByMe(table, RowExclusiveLock, false));
-	if (!known || known_table != table)
+	if (!known || has_twin_of != table)
 	{
+		/* should looking end in an error, the next call looks again */
+		has_twin_of = InvalidOid;
 		known_table = table;
 		known = true;
 		has_twin = find_twin(table);
+		has_twin_of = table;
 	}
 	return has_twin;
 }

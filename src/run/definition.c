@@ -59,10 +59,10 @@ find_any(const IdemDefinitionKind *kind)
 static void
 refresh(IdemDefinitionKind *kind)
 {
-	const IdemCatalog *cat = idem_catalog();
+	uint64		generation = idem_catalog()->generation;
 	HASHCTL		info = {0};
 
-	if (kind->valid && kind->generation == cat->generation &&
+	if (kind->valid && kind->generation == generation &&
 		hash_get_num_entries(kind->kept) < MAX_KEPT)
 		return;
 
@@ -78,7 +78,7 @@ refresh(IdemDefinitionKind *kind)
 	info.hcxt = kind->memory;
 	kind->kept = hash_create("idem definitions", 32, &info,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	kind->generation = cat->generation;
+	kind->generation = 0;
 	kind->relid = idem_catalog_table(kind->table);
 	kind->any = true;
 	/* a change from here on resets it; what came before it is read below */
@@ -86,6 +86,8 @@ refresh(IdemDefinitionKind *kind)
 	if (!idem_invalidation_covers(kind->relid))
 		kind->valid = false;
 	kind->any = find_any(kind);
+	/* what is above may end in an error: then it is done again */
+	kind->generation = generation;
 }
 
 /* Sets the name of a definition, whose length is right. */
