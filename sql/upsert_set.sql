@@ -89,6 +89,18 @@ SELECT outcome FROM idem_upsert_batch('{set-q, set-1}', 'item',
 RESET ROLE;
 SELECT count(*) FROM item WHERE id = 41;
 
+-- An answer that is too long to be kept, among others that are not.
+SELECT count(*) FROM idem_upsert_batch(ARRAY(SELECT 'set-l0' || n FROM generate_series(1, 6) AS n), 'item',
+	ARRAY(SELECT jsonb_build_object('id', 49 + n, 'name', n) FROM generate_series(1, 6) AS n));
+SET idem.max_response = '1kB';
+\set SHOW_CONTEXT always
+SELECT * FROM idem_upsert_batch('{set-l3, set-l2, set-l1}', 'item',
+	ARRAY[jsonb_build_object('id', 60, 'name', 'x'), jsonb_build_object('id', 61, 'name', repeat('long', 1000)),
+		jsonb_build_object('id', 62, 'name', 'y')]);
+\set SHOW_CONTEXT never
+RESET idem.max_response;
+SELECT count(*) FROM item WHERE id BETWEEN 60 AND 62;
+
 -- Many at once, in the order in which they are asked for.
 SELECT count(*), count(*) FILTER (WHERE replayed) AS replayed, bool_and(result ->> 'id' = (1000 + ordinal)::text) AS ordered
 FROM (SELECT array_agg('set-many-' || md5(n::text) ORDER BY n) AS keys,

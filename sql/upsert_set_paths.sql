@@ -8,7 +8,8 @@ SELECT format($$
 	CREATE TABLE %1$s.customer (name text PRIMARY KEY);
 	INSERT INTO %1$s.customer VALUES ('VINET'), ('TOMSP');
 	CREATE TABLE %1$s.item (id int PRIMARY KEY, customer text NOT NULL DEFAULT 'VINET' REFERENCES %1$s.customer,
-		code text, n numeric(8,2) CHECK (n < 1000), parent int REFERENCES %1$s.item, UNIQUE (code))$$, schema)
+		code text, n numeric(8,2) CHECK (n < 1000), parent int REFERENCES %1$s.item,
+		note text, UNIQUE (code))$$, schema)
 FROM unnest('{idem_test_one, idem_test_two}'::text[]) AS schema \gexec
 
 -- What a set answers, or raises.
@@ -87,6 +88,9 @@ SELECT * FROM compare('{e-1, e-2, e-3}', '{"{\"id\": 501, \"code\": \"a\"}", "{\
 SELECT * FROM compare('{e-1, e-2}', '{"{\"id\": 501, \"parent\": 999}", "{\"id\": 502, \"parent\": 501}"}');
 SELECT * FROM compare('{e-1, e-2}', '{"{\"id\": 501}", "{\"id\": \"x\"}"}');
 SELECT * FROM compare('{f-1, f-2, f-1}', '{"{\"id\": 601, \"n\": 1}", "{\"id\": 602, \"n\": 1}", "{\"id\": 601, \"n\": 2}"}');
+-- rows and answers that are kept out of line
+SELECT * FROM compare('{h-1, h-2, h-3, h-4}', ARRAY(SELECT jsonb_build_object('id', 750 + n,
+	'note', (SELECT string_agg(md5((n * i)::text), '') FROM generate_series(1, n * 400) AS i)) FROM generate_series(1, 4) AS n));
 -- with rules
 SELECT * FROM compare('{g-1, g-2, g-3}', '{"{\"id\": 1, \"n\": 5}", "{\"id\": 1, \"n\": 3}", "{\"id\": 701, \"n\": 3}"}', '{"n": "max"}');
 SELECT * FROM differences;

@@ -105,8 +105,8 @@ idem_key_many_ready(IdemKeyMany *many)
 
 /*
  * Remembers what came of the work of the first so many keys, gives back the locks of
- * all, and counts so many that were done before.  Raises 54000 when a response is too long to be kept, 27000 when a trigger
- * or a rule on the table of keys keeps a row out.
+ * all, and counts so many that were done before.  Raises 54000 when a response is too
+ * long to be kept, 27000 when a trigger or a rule on the table of keys keeps a row out.
  */
 void
 idem_key_many_finish(IdemKeyMany *many, int count, IdemAnswer *const *answers,

@@ -28,7 +28,9 @@ typedef struct IdemKeyMany
 	bool		looks_first;	/* is the next one likely to be done? */
 	int			count;
 	IdemKey    *keys[IDEM_KEY_MANY_MAX];
-	int			at;				/* the one that finishing is at, for errors */
+	int			at;				/* the one that an error of finishing is
+								 * about, or how many there are: none in
+								 * particular */
 } IdemKeyMany;
 
 extern void idem_key_many_begin(IdemKeyMany *many);

@@ -242,7 +242,7 @@ idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row)
 
 /*
  * The same for the rows of many keys; *at is the number of the one that an error is
- * about.
+ * about, or count.
  */
 void
 idem_key_write_insert_many(int count, IdemKey *const *keys,

@@ -243,7 +243,7 @@ idem_simple_dml_insert(Oid table, int natts, Datum *values, bool *isnull)
 
 /*
  * The same for many rows, whose values follow one another; *at is the number of the
- * one that an error is about.
+ * one that an error is about, or count where it is about none in particular.
  */
 bool
 idem_simple_dml_insert_many(Oid table, int natts, int count, Datum *values,

@@ -41,7 +41,7 @@ typedef struct Stretch
 {
 	const IdemUpsertSet *set;
 	IdemUpsertMember **members;
-	IdemUpsertMember **current; /* the one that an error is about */
+	IdemUpsertCurrent *current; /* the one that an error is about */
 	IdemKeyMany keys;
 	int			count;			/* rows that are to be inserted */
 	NewRow	   *rows[IDEM_KEY_MANY_MAX];
@@ -94,7 +94,7 @@ add_member(Stretch *stretch, int i)
 	IdemUpsertMember *member = stretch->members[i];
 	NewRow	   *row = palloc(sizeof(NewRow));
 
-	*stretch->current = member;
+	stretch->current->member = member;
 	row->member = i;
 	idem_upsert_set_prepare(stretch->set, member, &row->key, &row->call);
 	switch (idem_key_many_add(&stretch->keys, &row->key,
@@ -123,7 +123,7 @@ before_row(void *state, int i)
 	if (i > 0)
 		idem_current_key_end(&stretch->rows[i - 1]->key);
 	idem_current_key_begin(&stretch->rows[i]->key);
-	*stretch->current = stretch->members[stretch->rows[i]->member];
+	stretch->current->member = stretch->members[stretch->rows[i]->member];
 }
 
 /* Inserts the rows, up to the first that is there; returns how many. */
@@ -154,20 +154,29 @@ insert_rows(Stretch *stretch)
 static void
 finish_keys(Stretch *stretch, int count, int replays)
 {
+	IdemUpsertMember *members[IDEM_KEY_MANY_MAX];
 	IdemAnswer *answers[IDEM_KEY_MANY_MAX];
 
 	for (int i = 0; i < count; i++)
-		answers[i] = &stretch->members[stretch->rows[i]->member]->answer;
+	{
+		members[i] = stretch->members[stretch->rows[i]->member];
+		answers[i] = &members[i]->answer;
+	}
+	stretch->keys.at = 0;
+	stretch->current->at = &stretch->keys.at;
+	stretch->current->count = count;
+	stretch->current->members = members;
 	idem_key_many_finish(&stretch->keys, count, answers, replays);
+	stretch->current->members = NULL;
 }
 
 /*
  * Runs the first of some members, which are in the order of their keys, together;
- * returns how many, which may be none.  *current is the one that an error is about.
+ * returns how many, which may be none.
  */
 int
 idem_upsert_chunk_run(const IdemUpsertSet *set, IdemUpsertMember **members,
-					  int count, IdemUpsertMember **current)
+					  int count, IdemUpsertCurrent *current)
 {
 	Stretch		stretch = {.set = set, .members = members, .current = current};
 	int			length = 0;

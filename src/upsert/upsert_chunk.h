@@ -9,6 +9,6 @@
 
 extern int	idem_upsert_chunk_run(const IdemUpsertSet *set,
 								  IdemUpsertMember **members, int count,
-								  IdemUpsertMember **current);
+								  IdemUpsertCurrent *current);
 
 #endif							/* IDEM_UPSERT_CHUNK_H */

@@ -116,8 +116,15 @@ sort_members(const IdemUpsertSet *set)
 static void
 name_member(void *arg)
 {
-	const IdemUpsertMember *member = *(IdemUpsertMember **) arg;
+	const IdemUpsertCurrent *current = arg;
+	const IdemUpsertMember *member = current->member;
 
+	if (current->members != NULL)
+	{
+		if (*current->at == current->count)
+			return;
+		member = current->members[*current->at];
+	}
 	errcontext("upsert number %d of \"keys\"", member->number + 1);
 }
 
@@ -160,7 +167,7 @@ keep_answer(IdemAnswer *answer)
  */
 static int
 run_next(const IdemUpsertSet *set, IdemUpsertMember **members, int count,
-		 IdemUpsertMember **current, Patience *patience)
+		 IdemUpsertCurrent *current, Patience *patience)
 {
 	int			done = 0;
 
@@ -175,7 +182,7 @@ run_next(const IdemUpsertSet *set, IdemUpsertMember **members, int count,
 	}
 	if (done == 0)
 	{
-		*current = members[0];
+		current->member = members[0];
 		run_member(set, members[0]);
 		done = 1;
 	}
@@ -187,7 +194,7 @@ static void
 run_members(const IdemUpsertSet *set)
 {
 	IdemUpsertMember **sorted = sort_members(set);
-	IdemUpsertMember *current;
+	IdemUpsertCurrent current = {0};
 	Patience	patience = {0};
 	ErrorContextCallback context;
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
@@ -200,7 +207,7 @@ run_members(const IdemUpsertSet *set)
 		MemoryContext former = MemoryContextSwitchTo(scratch);
 
 		CHECK_FOR_INTERRUPTS();
-		current = sorted[i];
+		current.member = sorted[i];
 		done = run_next(set, &sorted[i], set->count - i, &current, &patience);
 		MemoryContextSwitchTo(former);
 		for (int j = i; j < i + done; j++)

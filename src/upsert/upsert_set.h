@@ -27,6 +27,15 @@ typedef struct IdemUpsertSet
 	IdemUpsertMember *members;	/* in the order in which they are asked for */
 } IdemUpsertSet;
 
+/* The member that an error is about. */
+typedef struct IdemUpsertCurrent
+{
+	IdemUpsertMember *member;
+	IdemUpsertMember *const *members;	/* if not NULL, it is one of these, */
+	int			count;			/* of so many, */
+	const int  *at;				/* by its number; none is, if that is count */
+} IdemUpsertCurrent;
+
 extern void idem_upsert_set_prepare(const IdemUpsertSet *set,
 									const IdemUpsertMember *member,
 									IdemKey *key, IdemUpsertCall *call);
