@@ -51,7 +51,7 @@ typedef struct Command
 
 /* Does an EXPLAIN run what it explains? */
 static bool
-is_analyze(const ExplainStmt * explain)
+is_analyze(const ExplainStmt *explain)
 {
 	ListCell   *lc;
 
@@ -213,7 +213,7 @@ run_recorded(Command *command, IdemEntry *entry)
 }
 
 static void
-check_truncate(const TruncateStmt * truncate)
+check_truncate(const TruncateStmt *truncate)
 {
 	ListCell   *lc;
 
