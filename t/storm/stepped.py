@@ -154,8 +154,20 @@ def lost(rng, admin):
     return [Step(user, "lose", {"name": name}), *again, *again]
 
 
+def undone_first(rng, admin):
+    """An undo comes, once or again, and its action after that: at once, or when the time of
+    one of their keys is over."""
+    saga, one, other = f"s{rng.randint(1, 2)}", rng.randrange(admin), rng.randrange(admin)
+
+    def barrier(user, undo):
+        return [Step(user, "begin", {"isolation": rng.choice(ISOLATIONS)}),
+                Step(user, "barrier", {"saga": saga, "undo": undo}), Step(user, "commit")]
+    over = [Step(admin, "expire_barrier", {"saga": saga, "what": rng.choice(("do", "do", "undo"))})] if rng.random() < 0.7 else []
+    return [*barrier(one, True), *over, *barrier(other if rng.random() < 0.3 else one, False), *barrier(one, True)]
+
+
 # What chance would seldom bring about, with all else that happens in between.
-MOTIFS = (used_again, taken_over, defined, unheard, dropped, crossing_messages, crossing_rows, lost)
+MOTIFS = (used_again, taken_over, defined, unheard, dropped, crossing_messages, crossing_rows, lost, undone_first)
 
 
 def weave(rng, steps, motif):
