@@ -185,7 +185,8 @@ $primary->safe_psql('postgres', q{
 	SELECT idem_claim('passed', '1', lease => '1 microsecond');
 	SELECT idem_claim('passed', '1', lease => '1 hour')});
 
-my @moments = sort { $a <=> $b } map { 1 + int rand(CLIENTS * (REQUESTS + CLAIMS) * 0.9) } 1 .. FAILOVERS;
+# early rather than late, when most answers are replays
+my @moments = sort { $a <=> $b } map { 1 + int(rand() ** 2 * CLIENTS * (REQUESTS + CLAIMS) * 0.9) } 1 .. FAILOVERS;
 my ($answered, $failovers) = (0, 0);
 my @fences;
 my %answers = crowd($both, sub {
@@ -287,8 +288,9 @@ $_->stop foreach $third, $standby;
 foreach my $round (1, 2)
 {
 	my @all = map { s/-/-$round/r } @requests;
-	my ($moment, $done, $lost) = (1 + int rand(CLIENTS * REQUESTS / 2), 0, 0);
-	my $later = $moment + 50 + int rand(CLIENTS * REQUESTS / 4);
+	# soon, while there are keys that nobody has used
+	my ($moment, $done, $lost) = (1 + int rand(REQUESTS / 2), 0, 0);
+	my $later = $moment + 50 + int rand(REQUESTS / 2);
 
 	$primary->safe_psql('postgres', qq{SELECT idem_claim('passed-$round', '1', lease => '1 microsecond')});
 	$primary->wait_for_catchup($standby->name);
