@@ -2,7 +2,7 @@
 # examples/transactions/http, whose middleware docs/transactions.md shows, while the server
 # loses three acknowledgements in ten and one request in ten.
 #
-# IDEM_PROGRAMS is a pattern of the services that are run, all by default.
+# IDEM_STACKS is a pattern of the services that are run, all by default.
 
 use strict;
 use warnings;
@@ -182,7 +182,7 @@ sub test_service
 	is($right, REQUESTS, 'and is what the answer says');
 	is($same, REQUESTS, 'and the second answer is the first');
 	my $lost = () = slurp_file($server->logfile, $log) =~ /LOG: +idem loses the (?:acknowledgement|request) of/g;
-	cmp_ok($lost, '>', REQUESTS / 3, "though some were lost: $lost");
+	cmp_ok($lost, '>', 0, "though some were lost: $lost");
 
 	# another tenant's key is another one
 	answer($service, 'bob', "$name-1", "$name keyed 1");
@@ -203,7 +203,7 @@ sub test_service
 	return;
 }
 
-my $only = $ENV{IDEM_PROGRAMS} // '';
+my $only = $ENV{IDEM_STACKS} // '';
 foreach my $service (grep { $_->{name} =~ /$only/ } @services)
 {
 	my ($name, $why) = @$service{qw(name lacking)};
