@@ -35,6 +35,7 @@ sub python_programs
 			command => [ $python // '', "$examples/python/${name}_orders.py" ] }
 	} (
 		[ 'psycopg', 'python3-psycopg', 0, 'psycopg' ],
+		[ 'asyncpg', 'python3-asyncpg', 0, 'asyncpg' ],
 		[ 'sqlalchemy', 'python3-sqlalchemy or python3-psycopg2', 0, 'sqlalchemy', 'psycopg2' ],
 		[ 'django', 'python3-django or python3-psycopg2', 1, 'django', 'psycopg2' ]);
 }
