@@ -547,8 +547,11 @@ close_run(Run *run)
 		entry->kind = IDEM_ENTRY_WRITE;
 		entry->partial = !run->is_write && !run->exhausted;
 	}
-	else if (run->kept && !run->dropped && run->exhausted && !run->acts)
+	else if (run->kept && !run->dropped && !run->acts)
+	{
 		entry->kind = IDEM_ENTRY_READ;
+		entry->partial = !run->exhausted;
+	}
 	else if (entry->rows.text.data != NULL)
 	{
 		pfree(entry->rows.text.data);

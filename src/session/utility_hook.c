@@ -300,6 +300,23 @@ run_inner(const Command *command)
 	call_next(command);
 }
 
+/*
+ * Has a cursor that does not say whether it scrolls go forward only, as the standard has
+ * it: so its rows can be kept.
+ */
+static void
+straighten(Command *command)
+{
+	DeclareCursorStmt *stmt = (DeclareCursorStmt *) command->pstmt->utilityStmt;
+
+	if ((stmt->options & (CURSOR_OPT_SCROLL | CURSOR_OPT_NO_SCROLL | CURSOR_OPT_HOLD)) != 0)
+		return;
+	/* it may be a plan that is used again, without a key */
+	command->pstmt = copyObject(command->pstmt);
+	stmt = (DeclareCursorStmt *) command->pstmt->utilityStmt;
+	stmt->options |= CURSOR_OPT_NO_SCROLL;
+}
+
 static void
 run_watched(Command *command)
 {
@@ -312,6 +329,8 @@ run_watched(Command *command)
 		return;
 	}
 	treatment = treat(stmt);
+	if (IsA(stmt, DeclareCursorStmt))
+		straighten(command);
 	if (treatment == RUNS_OTHERS)
 		call_next(command);
 	else if (treatment == RUNS_AGAIN)
