@@ -17,7 +17,7 @@ from server import Server
 from wire import Session
 
 WARM = 40  # calls before those that count: plans are made, streaks are seen
-FIRST = 1000
+FILLED = 10_000  # orders and keys that are there before: enough for an index to be what serves
 
 REQUEST = ("INSERT INTO request (key, fingerprint, response, created_at, expires_at) "
            "SELECT $1, hash_record_extended(ROW($2::bigint, $3::text, $4::text, $5::numeric), 0), {response}, "
@@ -65,7 +65,7 @@ NEW, REPLAY = 0, 100  # of 100 calls so many are replays
 CONTENDERS = {
     "insert": ("bare INSERT", (), "INSERT INTO orders (id, customer, status, total) VALUES ($1, $2, $3, $4) "
                "RETURNING *", columns, (NEW,)),
-    "read": ("SELECT by primary key", (), "SELECT * FROM orders WHERE id = $1", lambda n: [FIRST], (REPLAY,)),
+    "read": ("SELECT by primary key", (), "SELECT * FROM orders WHERE id = $1", lambda n: [n % FILLED + 1], (REPLAY,)),
     "both": ("both inserts, in one statement", ("statement",), BOTH, lambda n: [key(n), *columns(n)], (NEW,)),
     "statement": ("one statement that looks first", ("statement",), STATEMENT,
                   lambda n: [key(n), *columns(n)], (NEW, REPLAY)),
@@ -88,19 +88,21 @@ AT_WORK = {"pg_stat_statements": "pg_stat_statements.track=all", "pgaudit": "pga
 MODES = {"prepared": "prepared once", "unprepared": "prepared for each call", "first": "first call of a session"}
 
 
-class Counted:
-    """A server under callgrind, which counts what its backends execute for their clients."""
+COUNTING = ["valgrind", "--tool=callgrind", "--toggle-collect=PostgresMain"]
 
-    def __init__(self, directory, preload):
+
+class Serving:
+    """A server, perhaps under callgrind, which counts what its backends execute for their clients."""
+
+    def __init__(self, directory, preload, counting):
         self.directory = directory
         settings = ["autovacuum=off", "listen_addresses=", f"unix_socket_directories={directory}",
                     "fsync=off", f"shared_preload_libraries={','.join(preload)}"]
         settings += [setting for library, setting in AT_WORK.items() if library in preload]
         self.log = open(f"{directory}/log", "w")
+        wrapper = [*COUNTING, f"--callgrind-out-file={directory}/counted.%p"] if counting else []
         self.process = subprocess.Popen(
-            ["valgrind", "--tool=callgrind", "--toggle-collect=PostgresMain",
-             f"--callgrind-out-file={directory}/counted.%p", "postgres", "-D", directory,
-             *(word for setting in settings for word in ("-c", setting))],
+            [*wrapper, "postgres", "-D", directory, *(word for setting in settings for word in ("-c", setting))],
             stdout=self.log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 120
         while True:
@@ -151,13 +153,10 @@ def caller(name, mode):
 
 def count(server, name, mode, first, number):
     calls = caller(name, mode)
-    # the first session of all finds nothing in the server's caches
-    server.total(lambda session: calls(session, range(first - WARM, first)))
     if mode == "first":
         # of sessions that make one call, and such as make none
-        one = sum(server.total(lambda session: calls(session, [n])) for n in range(first, first + 3))
-        none = sum(server.total(lambda session: None) for _ in range(3))
-        return (one - none) // 3
+        one = [server.total(lambda session: calls(session, [n])) for n in range(first, first + 3)]
+        return sum(one) // len(one) - server.total(lambda session: None)
     warm = server.total(lambda session: calls(session, range(first, first + WARM)))
     more = server.total(lambda session: calls(session, range(first + WARM, first + 2 * WARM + number)))
     return (more - warm) // number
@@ -167,15 +166,18 @@ def set_up(name, preload):
     directory = f"{PLACE}/tx_{name}"
     subprocess.run(["initdb", "--auth=trust", "--no-sync", "--locale=C", "--username=postgres",
                     f"--pgdata={directory}"], stdout=subprocess.DEVNULL, check=True)
-    server = Counted(directory, [*(["idem"] if name != "unloaded" else []), *preload])
+    preload = [*(["idem"] if name != "unloaded" else []), *preload]
+    server = Serving(directory, preload, counting=False)
     session = Session(directory)
     for file in ("orders", *CONTENDERS[name][1]):
         with open(f"{BENCH}/orders/{file}.sql") as sql:
             session.simple(sql.read())
-    session.simple(f"INSERT INTO orders VALUES ({FIRST}, 'VINET', 'PENDING', 440.00)")
+    session.simple(f"INSERT INTO orders SELECT n, 'VINET', 'PENDING', 440.00 FROM generate_series(1, {FILLED}) AS n")
+    caller(name, "prepared")(session, range(FILLED + 1, 2 * FILLED + 1))
     session.simple("VACUUM ANALYZE")
     session.close()
-    return server
+    server.stop()
+    return Serving(directory, preload, counting=True)
 
 
 def measure(args):
@@ -183,7 +185,9 @@ def measure(args):
     for name in args.contenders:
         label, *_, kinds = CONTENDERS[name]
         server = set_up(name, args.preload)
-        first = 10 * FIRST
+        first = 10 * FILLED
+        # the first session of all finds nothing in the server's caches
+        server.total(lambda session: caller(name, "prepared")(session, range(first - WARM, first)))
         for mode in MODES:
             for dup in kinds:
                 # a replay is of what the calls for new keys have made
