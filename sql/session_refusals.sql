@@ -40,6 +40,30 @@ BEGIN; DO $$ BEGIN PERFORM idem_begin('session-r'); PERFORM put('inside'); END $
 \echo :LAST_ERROR_SQLSTATE
 BEGIN READ ONLY; SELECT idem_begin('session-r'); ROLLBACK;
 \echo :LAST_ERROR_SQLSTATE
+-- the same by the very call that loads the library, which is not seen from its beginning
+CREATE TABLE begins (v int);
+CREATE FUNCTION begins() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM idem_begin('session-r');
+	RETURN NEW;
+END $$;
+CREATE TRIGGER begins BEFORE INSERT ON begins FOR EACH ROW EXECUTE FUNCTION begins();
+\c -
+\set SHOW_CONTEXT never
+\set VERBOSITY terse
+SET search_path = idem_test_session_refusals, public;
+BEGIN; DO $$ BEGIN PERFORM idem_begin('session-r'); PERFORM put('inside'); END $$; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+\c -
+SET search_path = idem_test_session_refusals, public;
+BEGIN; INSERT INTO begins VALUES (1); COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+\c -
+SET search_path = idem_test_session_refusals, public;
+BEGIN; SELECT idem_begin('session-r'), put('beside'); COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+SELECT count(*) FROM begins;
+SET client_min_messages = warning;
 
 -- A key for the whole session, a role or a database is that of no transaction.
 SET idem.key = 'session-r';

@@ -49,8 +49,12 @@ $node->safe_psql('postgres', q{
 	END $$;
 	CREATE TRIGGER note BEFORE INSERT OR UPDATE OR DELETE ON a FOR EACH ROW EXECUTE FUNCTION note();
 	CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$
+	DECLARE
+		line record;
 	BEGIN
-		INSERT INTO log VALUES ('late ' || NEW.v);
+		FOR line IN INSERT INTO log VALUES ('late ' || NEW.v) RETURNING what LOOP
+			UPDATE log SET what = line.what || '!' WHERE what = line.what;
+		END LOOP;
 		RETURN NULL;
 	END $$;
 	CREATE CONSTRAINT TRIGGER late AFTER INSERT ON p DEFERRABLE INITIALLY DEFERRED
@@ -189,7 +193,7 @@ sub program
 	return ("BEGIN ISOLATION LEVEL $level;",
 		(rand() < 0.1 ? ('SAVEPOINT first;', $begin, 'ROLLBACK TO first;') : ()), $begin,
 		"INSERT INTO a (v, n) VALUES ('$key', 1) RETURNING *;",
-		block(0, 2 + number()), 'SET CONSTRAINTS ALL IMMEDIATE;', 'COMMIT;');
+		block(0, 2 + number()), (rand() < 0.5 ? 'SET CONSTRAINTS ALL IMMEDIATE;' : ()), 'COMMIT;');
 }
 
 # The lines with blanks and comments that a tracer might put there.

@@ -474,7 +474,7 @@ static void
 check_started(const QueryDesc *query)
 {
 	if (idem_session.starting && idem_session.starter == query)
-		idem_session_started();
+		idem_session_started(true);
 }
 
 static void
@@ -487,9 +487,14 @@ run_hook(IDEM_RUN_ARGS)
 	if (!idem_session_watches())
 	{
 		call_run(IDEM_RUN_PASS);
-		/* named by what ran inside */
+
+		/*
+		 * named by what ran inside, which may be inside of more that has
+		 * begun
+		 */
 		if (unlikely(idem_session.named))
-			idem_session_started();
+			idem_session_started(ActivePortal == NULL ||
+								 ActivePortal->queryDesc == query);
 		return;
 	}
 	run = find_run(query);

@@ -154,14 +154,17 @@ idem_session_is_top(void)
 }
 
 /*
- * What has named the key is over.  Raises 25001 where it has written: that was not
- * recorded.
+ * What has named the key is over, or part of it is.  Raises 25001 where it has written:
+ * that was not recorded.
  */
 void
-idem_session_started(void)
+idem_session_started(bool over)
 {
-	idem_session.starting = false;
-	idem_session.starter = NULL;
+	if (over)
+	{
+		idem_session.starting = false;
+		idem_session.starter = NULL;
+	}
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		error_late();
 }
@@ -182,7 +185,7 @@ bool
 idem_session_ready(bool writes)
 {
 	if (idem_session.starting)
-		idem_session_started();
+		idem_session_started(true);
 	if (!idem_session.named)
 	{
 		IdemKey		key;
@@ -359,6 +362,8 @@ transaction_ends(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
+			if (idem_session.starting)
+				idem_session_started(true);
 			if (idem_session.mode == IDEM_SESSION_RECORDS)
 				write_record();
 			else if (idem_session.mode == IDEM_SESSION_REPLAYS)

@@ -44,7 +44,7 @@ idem_session_watches(void)
 
 extern bool idem_session_ready(bool writes);
 extern bool idem_session_is_top(void);
-extern void idem_session_started(void);
+extern void idem_session_started(bool over);
 extern IdemEntry *idem_session_open(const IdemStatementText *statement,
 									bool writes, int columns);
 extern void idem_session_failed(IdemEntry *entry);

@@ -81,7 +81,7 @@ add_literal(Digest *digest, const char *text)
 }
 
 static void
-add_token(Digest *digest, int token, const core_YYSTYPE * value)
+add_token(Digest *digest, int token, const core_YYSTYPE *value)
 {
 	idem_fingerprint_int8(&digest->fp, token < TOKEN_FIRST_KEYWORD ? token : 0);
 	switch (token)
@@ -112,7 +112,7 @@ add_token(Digest *digest, int token, const core_YYSTYPE * value)
  * keywords; nothing else sets the value of a token beyond those.
  */
 static const char *
-keyword_of(int token, const core_YYSTYPE * value)
+keyword_of(int token, const core_YYSTYPE *value)
 {
 	return token >= TOKEN_FIRST_KEYWORD ? value->keyword : NULL;
 }

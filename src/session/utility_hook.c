@@ -355,7 +355,7 @@ utility(PlannedStmt *pstmt, const char *source, bool read_only,
 		call_next(&command);
 		/* named by what ran inside */
 		if (unlikely(idem_session.named))
-			idem_session_started();
+			idem_session_started(false);
 	}
 }
 
