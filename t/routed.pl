@@ -192,15 +192,20 @@ refused(q{SET idem.store = 'store'; CREATE TABLE d (id int PRIMARY KEY DEFAULT 1
 	'cannot upsert into distributed table "d" by a column that is not in data', 'an upsert by a default');
 
 # A table that is distributed while a session goes on.
+my ($rc, $out, $err);
 my $session = $node->background_psql('routed', on_error_stop => 0);
 $session->query_safe(q{SET idem.store = ''; DROP EVENT TRIGGER mark_routed;});
 $session->query_safe('TRUNCATE pg_catalog.pg_dist_partition');
 like($session->query_safe(q{SELECT outcome FROM idem_execute('s1', 'SELECT 1')}), qr/executed/,
 	'where no table is distributed, no store is needed');
 $node->safe_psql('routed', q{INSERT INTO pg_catalog.pg_dist_partition VALUES ('t')});
+($rc, $out, $err) = $node->psql('routed', q{SET idem.store = 'store'; SELECT idem_upsert('s2', 't', '{"id": 2, "v": 1}')});
+like($err, qr/table "idem_key" cannot be used in a database with distributed tables/,
+	'a store that is not distributed is no better');
+$node->safe_psql('routed', q{INSERT INTO pg_catalog.pg_dist_partition VALUES ('store.idem_key')});
 like($node->safe_psql('routed', q{SET idem.store = 'store'; SELECT outcome FROM idem_upsert('s2', 't', '{"id": 2, "v": 1}')}),
 	qr/inserted/, 'where one is, there is one');
-my ($out, $failed) = $session->query(q{SELECT outcome FROM idem_execute('s3', 'SELECT 1')});
+($out, my $failed) = $session->query(q{SELECT outcome FROM idem_execute('s3', 'SELECT 1')});
 unlike($out, qr/executed/, 'a session that went on notices');
 $session->quit;
 

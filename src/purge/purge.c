@@ -42,6 +42,7 @@
 #include "purge/purge_delete.h"
 #include "purge/purge_leases.h"
 #include "purge/purge_note.h"
+#include "purge/purge_stores.h"
 #include "run/spi_own.h"
 #include "saga/saga_purge.h"
 #include "stats/stats_counter.h"
@@ -438,6 +439,8 @@ idem_purge(PG_FUNCTION_ARGS)
 		purge_in_session(&purge, max_rows - purge.purged);
 		next_table(&purge);
 	}
+	if (purge.purged < max_rows)
+		purge.purged += idem_purge_stores_all(max_rows - purge.purged);
 	/* where that was all: a session has no watermark to tell of the rest */
 	if (purge.purged < max_rows)
 		idem_purge_note_pass(&purge);

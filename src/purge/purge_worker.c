@@ -36,6 +36,7 @@
 #include "purge/purge.h"
 #include "purge/purge_leases.h"
 #include "purge/purge_note.h"
+#include "purge/purge_stores.h"
 #include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
@@ -277,6 +278,45 @@ run_pass(IdemPurge *purge)
 	return failures < IDEM_PURGE_TABLES ? IDEM_VISIT_FINISHED : IDEM_VISIT_FAILED;
 }
 
+/* One batch of a pass over the stores, in a transaction; whether that was all. */
+static bool
+run_stores_batch(IdemPurgeStores *stores)
+{
+	IdemPurgeBounds bounds = {
+		.rows = idem_purge_batch_size,
+		.looks = (int64) idem_purge_batch_size * LOOKS_A_ROW,
+		.go_on = may_stay,
+	};
+	IdemPurgeStores next = *stores;
+	bool		finished;
+
+	begin_work("purging what has expired in stores");
+	(void) idem_stats_shared_stripe();
+	finished = !idem_catalog_installed() || idem_purge_stores(&next, &bounds);
+	end_work();
+	*stores = next;
+	return finished;
+}
+
+/*
+ * A pass over the stores of the database, whose rows count as purged by this one.  What
+ * a table raises has been dealt with; what else there is ends the visit.
+ */
+static IdemVisit
+run_stores_pass(IdemPurge *purge)
+{
+	IdemPurgeStores stores = {0};
+
+	while (!run_stores_batch(&stores))
+	{
+		if (!may_stay())
+			return IDEM_VISIT_UNFINISHED;
+		pause_between_batches();
+	}
+	purge->purged += stores.purged;
+	return IDEM_VISIT_FINISHED;
+}
+
 /*
  * Looks for claims whose holder has not come back.  Where the table of keys was
  * altered, every call under a key says so: that need not be logged again and again.
@@ -325,6 +365,9 @@ purge_database(IdemPurge *purge)
 {
 	TimestampTz began = GetCurrentTimestamp();
 	IdemVisit	visit = run_pass(purge);
+
+	if (visit == IDEM_VISIT_FINISHED)
+		visit = run_stores_pass(purge);
 
 	if (visit == IDEM_VISIT_UNFINISHED || visit == IDEM_VISIT_FINISHED)
 	{

@@ -148,7 +148,6 @@ load(Known *entry)
 	entry->store.key_table = find_table(IDEM_TABLE_KEY, schema, &entry->store);
 	entry->store.message_table = find_table(IDEM_TABLE_MESSAGE, schema, &entry->store);
 	entry->store.offset_table = find_table(IDEM_TABLE_OFFSET, schema, &entry->store);
-	entry->store.routed = idem_routed(entry->store.key_table);
 }
 
 /* What is known of the store of that name, up to date. */
@@ -286,9 +285,8 @@ idem_store_of(IdemTable table)
 {
 	const IdemStore *store = idem_store_current();
 
-	if (store != NULL)
-		(void) idem_store_table(store, table);
-	else
+	/* a store that is not distributed is no better than the tables of idem */
+	if (store == NULL || !idem_routed(idem_store_table(store, table)))
 		idem_routed_check_local(idem_table_shape_name(table), true);
 	return store;
 }

@@ -17,7 +17,6 @@ typedef struct IdemStore
 	Oid			message_table;
 	Oid			offset_table;
 	Oid			scope_type;		/* of the scope of its keys */
-	bool		routed;			/* are the rows of its keys elsewhere? */
 	uint64		changes;		/* of all that is known of stores, until then */
 } IdemStore;
 

@@ -1,0 +1,44 @@
+-- Purging: what has expired in stores goes as what has in the tables of the extension.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS idem;
+CREATE SCHEMA idem_test_purge_stores;
+SET search_path = idem_test_purge_stores, public;
+SELECT FROM idem_purge();
+
+SELECT idem_store_create('purge_a');
+SELECT idem_store_create('purge_b', 'uuid');
+SET idem.store = 'purge_a';
+SELECT count(outcome) FROM generate_series(1, 500) AS i, idem_execute('p' || i, 'SELECT 1', ttl => '1 ms');
+SELECT outcome FROM idem_claim('leased', lease => '1 ms', ttl => '1 ms');
+SELECT outcome FROM idem_execute('live', 'SELECT 1');
+SELECT idem_consume('purge', 'm1', '1 ms'), idem_consume('purge', 'm2');
+SET idem.store = 'purge_b';
+SELECT outcome FROM idem_execute('p', 'SELECT 1', scope => '6f3a2b1c-0d4e-4f5a-8b6c-7d8e9f0a1b2c', ttl => '1 ms');
+SELECT pg_sleep(0.01);
+
+-- Bounded, then all; a claim that was leased stays for its fence.
+SELECT idem_purge(100);
+SELECT count(*) FROM purge_a.idem_key;
+SELECT idem_purge();
+SELECT key FROM purge_a.idem_key ORDER BY key;
+SELECT message_id FROM purge_a.idem_message;
+SELECT count(*) FROM purge_b.idem_key;
+SELECT idem_purge();
+
+-- What no call would use is passed by, and runs no code: neither is what only has the name.
+RESET idem.store;
+CREATE ROLE regress_idem_keeper;
+CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'spied as %', current_user; END$$;
+UPDATE purge_a.idem_key SET expires_at = '-infinity', lease_until = NULL;
+ALTER TABLE purge_a.idem_key OWNER TO regress_idem_keeper;
+CREATE TRIGGER spy BEFORE DELETE ON purge_a.idem_key FOR EACH ROW EXECUTE FUNCTION spy();
+CREATE TABLE idem_test_purge_stores.idem_key (expires_at timestamptz, lease_until timestamptz);
+INSERT INTO idem_test_purge_stores.idem_key VALUES ('-infinity');
+SELECT idem_purge();
+SELECT count(*) FROM purge_a.idem_key;
+SELECT count(*) FROM idem_test_purge_stores.idem_key;
+DROP TRIGGER spy ON purge_a.idem_key;
+SELECT idem_purge();
+
+DROP SCHEMA purge_a, purge_b, idem_test_purge_stores CASCADE;
+DROP ROLE regress_idem_keeper;

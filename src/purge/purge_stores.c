@@ -1,0 +1,303 @@
+/*
+ * purge_stores.c
+ *	  Deleting what has expired in stores.
+ *
+ * A store is found by the names and the columns of its tables, whoever has made it.  Of
+ * a table whose rows an engine spreads over nodes, each node's worker purges the shards
+ * that are on its node: reached as the tables that they are, without a statement, which
+ * the engine would not let pass.  Which they are, the engine's catalog says; a shard
+ * that is being moved here is not yet among them, and one that has been moved away no
+ * longer: what is deleted from it could be missed by what is still being copied.
+ *
+ * Nothing in a table that is purged runs code: one that has some attached is passed by,
+ * as it cannot be used either (store/store.c).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_subscription_rel.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/catcache.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/routed.h"
+#include "base/settings.h"
+#include "base/table_shape.h"
+#include "purge/purge_delete.h"
+#include "purge/purge_stores.h"
+#include "run/simple_dml.h"
+#include "run/spi.h"
+#include "stats/stats_counter.h"
+#include "store/store.h"
+
+/* So many tables are locked by one transaction. */
+#define MAX_TABLES	100
+
+/* A table to be purged: one of a store, or a shard of one. */
+typedef struct Part
+{
+	Oid			relid;
+	IdemTable	table;
+} Part;
+
+static void
+add_part(List **parts, Oid relid, IdemTable table)
+{
+	Part	   *part = palloc(sizeof(Part));
+
+	part->relid = relid;
+	part->table = table;
+	*parts = lappend(*parts, part);
+}
+
+/* Adds those shards of a table that are on this node. */
+static void
+add_shards(List **parts, Oid relid, IdemTable table)
+{
+	static const char sql[] =
+		"SELECT pg_catalog.array_agg(s.shardid)"
+		" FROM pg_catalog.pg_dist_shard AS s"
+		" JOIN pg_catalog.pg_dist_placement AS p"
+		" ON p.shardid OPERATOR(pg_catalog.=) s.shardid"
+		" WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1 AND p.groupid OPERATOR(pg_catalog.=)"
+		" (SELECT g.groupid FROM pg_catalog.pg_dist_local_group AS g)";
+	Oid			types[] = {OIDOID};
+	Datum		args[] = {ObjectIdGetDatum(relid)};
+	Datum		value;
+	bool		isnull;
+	Datum	   *shards;
+	int			count;
+
+	/* what is made up for tests has no shards */
+	if (!OidIsValid(get_relname_relid("pg_dist_placement", PG_CATALOG_NAMESPACE)))
+	{
+		add_part(parts, relid, table);
+		return;
+	}
+	if (idem_spi_once(sql, InvalidOid, lengthof(types), types, args, 1, &value,
+					  &isnull) == 0 || isnull)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(value), INT8OID, sizeof(int64),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &shards, NULL, &count);
+	for (int i = 0; i < count; i++)
+	{
+		char	   *name = psprintf("%s_" INT64_FORMAT, get_rel_name(relid),
+									DatumGetInt64(shards[i]));
+		Oid			shard = get_relname_relid(name, get_rel_namespace(relid));
+
+		if (OidIsValid(shard))
+			add_part(parts, shard, table);
+	}
+}
+
+/* Adds all tables of that name, but idem's own. */
+static void
+add_tables(List **parts, IdemTable table)
+{
+	const char *name = idem_table_shape_name(table);
+	Relation	rel = table_open(RelationRelationId, AccessShareLock);
+	List	   *found = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	ListCell   *lc;
+
+	ScanKeyInit(&key, Anum_pg_class_relname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	scan = systable_beginscan(rel, ClassNameNspIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
+
+		if (form->relkind == RELKIND_RELATION &&
+			form->relpersistence == RELPERSISTENCE_PERMANENT &&
+			form->relnamespace != idem_catalog()->schema_oid)
+			found = lappend_oid(found, form->oid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	foreach(lc, found)
+	{
+		if (idem_routed(lfirst_oid(lc)))
+			add_shards(parts, lfirst_oid(lc), table);
+		else
+			add_part(parts, lfirst_oid(lc), table);
+	}
+}
+
+static int
+compare_parts(const ListCell *a, const ListCell *b)
+{
+	Oid			oa = ((const Part *) lfirst(a))->relid;
+	Oid			ob = ((const Part *) lfirst(b))->relid;
+
+	return oa < ob ? -1 : oa > ob;
+}
+
+/* Raises an error: no code is attached, so no statement is needed. */
+static void
+delete_locked(void *state, ItemPointer tids, int n)
+{
+	elog(ERROR, "a table of a store takes a statement to be purged");
+}
+
+/* Is a table, which is open and locked, that of a store, and nothing in its way? */
+static bool
+is_fit(Relation rel, IdemTable table)
+{
+	const IdemCatalog *cat = idem_catalog();
+	CatCList   *subscriptions;
+	AttrNumber	scope = get_attnum(RelationGetRelid(rel), "scope");
+	IdemOwnTypes types = {
+		.outcome = cat->outcome_type, .role = cat->role_type, .scope = TEXTOID
+	};
+	bool		filled;
+
+	if (scope > 0)
+		types.scope = get_atttype(RelationGetRelid(rel), scope);
+	if (!idem_store_takes(types.scope) || !idem_table_shape_fits(table, rel, &types) ||
+		!idem_simple_dml_is_bare(rel))
+		return false;
+	/* its publisher purges it */
+	subscriptions = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
+										ObjectIdGetDatum(RelationGetRelid(rel)));
+	filled = subscriptions->n_members > 0;
+	ReleaseSysCacheList(subscriptions);
+	return !filled;
+}
+
+/* Deletes rows of a table; whether there are none left. */
+static bool
+purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
+		   int64 limit)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	IdemPurgeDelete rows = {
+		.from = DT_NOBEGIN, .until = now, .limit = limit, .looks = bounds->looks,
+		.go_on = bounds->go_on, .delete_locked = delete_locked
+	};
+	Relation	rel;
+
+	if (!ConditionalLockRelationOid(part->relid, RowExclusiveLock))
+		return true;
+	rel = try_table_open(part->relid, NoLock);
+	if (rel == NULL)
+		return true;
+	if (!is_fit(rel, part->table))
+	{
+		table_close(rel, NoLock);
+		return true;
+	}
+	rows.ended = get_attnum(part->relid, "expires_at");
+	if (part->table == IDEM_TABLE_KEY)
+	{
+		rows.held = get_attnum(part->relid, "lease_until");
+		rows.held_until = idem_fence_retention_s < 0 ? DT_NOBEGIN :
+			now - idem_fence_retention_s * USECS_PER_SEC;
+	}
+	idem_purge_delete(rel, &rows);
+	table_close(rel, NoLock);
+	pass->purged += rows.deleted;
+	idem_stats_counter_add(IDEM_COUNT_PURGE_ROWS, rows.deleted);
+	return rows.finished;
+}
+
+/* The same, where what fails is left for the next time. */
+static bool
+try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
+		 int64 limit)
+{
+	MemoryContext memory = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	IdemPurgeStores before = *pass;
+	volatile bool finished = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(memory);
+	PG_TRY();
+	{
+		finished = purge_part(part, pass, bounds, limit);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(memory);
+		/* one that asks us to leave, or to stop, is not the table's */
+		if (QueryCancelPending || ProcDiePending ||
+			geterrcode() == ERRCODE_QUERY_CANCELED ||
+			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		errcontext("purge of table with OID %u", part->relid);
+		EmitErrorReport();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
+		*pass = before;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	return finished;
+}
+
+/*
+ * Purges stores, in the current transaction, from where the pass has come to; whether
+ * it has come to the end.
+ */
+bool
+idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
+{
+	int64		start = pass->purged;
+	List	   *parts = NIL;
+	int			tables = 0;
+	ListCell   *lc;
+
+	add_tables(&parts, IDEM_TABLE_KEY);
+	add_tables(&parts, IDEM_TABLE_MESSAGE);
+	list_sort(parts, compare_parts);
+	foreach(lc, parts)
+	{
+		const Part *part = lfirst(lc);
+		int64		left = bounds->rows - (pass->purged - start);
+
+		if (part->relid <= pass->last)
+			continue;
+		if (left <= 0 || tables++ == MAX_TABLES)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		if (!try_part(part, pass, bounds, left))
+			return false;
+		pass->last = part->relid;
+	}
+	return true;
+}
+
+/* Purges stores, in the current transaction, of so many rows at most; of how many. */
+int64
+idem_purge_stores_all(int64 limit)
+{
+	IdemPurgeStores pass = {0};
+	IdemPurgeBounds bounds = {.looks = PG_INT64_MAX};
+
+	do
+	{
+		bounds.rows = limit - pass.purged;
+	} while (bounds.rows > 0 && !idem_purge_stores(&pass, &bounds));
+	return pass.purged;
+}

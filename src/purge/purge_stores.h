@@ -1,0 +1,20 @@
+/*
+ * purge_stores.h
+ *	  Deleting what has expired in stores.
+ */
+#ifndef IDEM_PURGE_STORES_H
+#define IDEM_PURGE_STORES_H
+
+#include "purge/purge.h"
+
+/* A pass over the stores of a database; all zero at first. */
+typedef struct IdemPurgeStores
+{
+	Oid			last;			/* the table that was purged last */
+	int64		purged;			/* rows deleted so far */
+} IdemPurgeStores;
+
+extern bool idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds);
+extern int64 idem_purge_stores_all(int64 limit);
+
+#endif							/* IDEM_PURGE_STORES_H */
