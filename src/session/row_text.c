@@ -81,7 +81,7 @@ char *
 idem_row_text_of(Oid type, Datum value)
 {
 	Oid			output;
-	bool varlena;
+	bool		varlena;
 	int			nestlevel = pin();
 	char	   *text;
 
@@ -171,7 +171,7 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Oid			output;
-		bool varlena;
+		bool		varlena;
 
 		getTypeOutputInfo(getBaseType(TupleDescAttr(desc, i)->atttypid), &output,
 						  &varlena);
