@@ -166,8 +166,24 @@ def undone_first(rng, admin):
     return [*barrier(one, True), *over, *barrier(other if rng.random() < 0.3 else one, False), *barrier(one, True)]
 
 
+def went_back(rng, admin):
+    """A saga goes its way, and perhaps back."""
+    p, users = {"saga": f"s{rng.randint(1, 2)}"}, [rng.randrange(admin)] * 3 + [rng.randrange(admin)]
+
+    def step(call, **more):
+        return Step(rng.choice(users), call, {**p, **more})
+
+    def report(what, number, which):
+        return [step("saga_claim"), step(what, step=number, what=which, fence=1)]
+    end = rng.choice(([], [step("saga_cancel")], report("saga_fail", 2, "do"), report("saga_done", 2, "do"),
+                      [step("saga_claim"), step("saga_cancel"), step("saga_done", step=2, what="do", fence=1)]))
+    back = report("saga_done", 2, "undo") if len(end) == 3 else []
+    return [step("saga_start", other=False), *report("saga_done", 1, "do"), *end, *back,
+            *report(rng.choice(("saga_done", "saga_done", "saga_fail")), 1, "undo")]
+
+
 # What chance would seldom bring about, with all else that happens in between.
-MOTIFS = (used_again, taken_over, defined, unheard, dropped, crossing_messages, crossing_rows, lost, undone_first)
+MOTIFS = (used_again, taken_over, defined, unheard, dropped, crossing_messages, crossing_rows, lost, undone_first, went_back)
 
 
 def weave(rng, steps, motif):

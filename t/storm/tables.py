@@ -42,6 +42,11 @@ def there(server, state):
         int(part): (int(next_), int(first), int(epoch) if epoch else None)
         for part, next_, first, epoch in server.rows(
             'SELECT "partition", next_offset, first_offset, epoch FROM idem_offset')}
+    yield "idem_saga", {item[1]: (row["status"], ",".join(state[("steps", item[1])]))
+                        for item, row in state.items() if item[0] == "saga"}, {
+        saga: (status, steps) for saga, status, steps in server.rows(
+            "SELECT saga, s.status, string_agg(k.status::text, ',' ORDER BY step)"
+            " FROM idem_saga AS s JOIN idem_saga_step AS k USING (saga, scope) GROUP BY 1, 2")}
     # by version, as a row that was deleted and inserted anew has some twice
     yield "idem_history", {item[1:]: sorted(map(list, entries), key=lambda entry: int(entry[0]))
                            for item, entries in state.items() if item[0] == "history"}, history(server)
@@ -61,7 +66,7 @@ def history(server):
     found = {}
     for table, number, *entry in server.rows(
             "SELECT target::regclass::text, row_key->>'id', version, from_state, to_state, key, scope, note"
-            " FROM idem_history ORDER BY target, row_key, version, changed_at, id"):
+            " FROM idem_history WHERE row_key ? 'id' ORDER BY target, row_key, version, changed_at, id"):
         entry[-1] = json.loads(entry[-1]) if entry[-1] is not None else None
         found.setdefault((table, int(number)), []).append(entry)
     return found

@@ -1,8 +1,8 @@
 """All calls that a schedule may make, by their names."""
 
-from . import barriers, checking, claims, definitions, dml, figures, keys, machines, messages, purging, upkeep
+from . import barriers, checking, claims, definitions, dml, figures, keys, machines, messages, purging, sagas, upkeep
 
-MODULES = (keys, claims, barriers, machines, messages, definitions, checking, purging, dml, upkeep, figures)
+MODULES = (keys, claims, barriers, machines, messages, definitions, checking, purging, sagas, dml, upkeep, figures)
 CALLS = {call.name: call for module in MODULES for call in module.CALLS}
 
 

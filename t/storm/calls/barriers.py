@@ -11,9 +11,10 @@ SCOPE = "idem.barrier"
 SAGAS = 2
 
 
-def derived(saga, what):
+def derived(saga, what, scope="", step="1"):
     """The key of a step, as idem_derive_key() makes it."""
-    data = b"".join(len(part).to_bytes(4, "big") + part for part in (b"", saga.encode(), b"1", what.encode()))
+    data = b"".join(len(part).to_bytes(4, "big") + part 
+                    for part in (p.encode() for p in (scope, saga, step, what)))
     digest = bytearray(hashlib.sha256(data).digest()[:16])
     digest[6] = digest[6] & 0x0f | 0x80
     digest[8] = digest[8] & 0x3f | 0x80
