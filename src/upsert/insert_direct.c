@@ -61,8 +61,9 @@ typedef struct Insertion
 /* How often a function has been altered, or who may call it. */
 static uint64 function_changes = 0;
 
-static bool
-is_of_users(Oid function, void *context)
+/* Is it a function that a user may declare anew?  For check_functions_in_node(). */
+bool
+idem_insert_direct_is_of_users(Oid function, void *context)
 {
 	return function >= FirstNormalObjectId;
 }
@@ -77,7 +78,7 @@ needs_executor(Node *node, void *context)
 		IsA(node, Var) ||
 		(IsA(node, Param) && ((Param *) node)->paramkind != PARAM_EXTERN))
 		return true;
-	return check_functions_in_node(node, is_of_users, context) ||
+	return check_functions_in_node(node, idem_insert_direct_is_of_users, context) ||
 		expression_tree_walker(node, needs_executor, context);
 }
 

@@ -50,6 +50,8 @@ extern IdemInsertResult idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
 										   const Oid *argtypes,
 										   IdemInsertRows *rows);
 
+extern bool idem_insert_direct_is_of_users(Oid function, void *context);
+
 extern void idem_insert_direct_init(void);
 
 #endif							/* IDEM_INSERT_DIRECT_H */

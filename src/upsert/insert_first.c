@@ -33,6 +33,7 @@
 #include "utils/rls.h"
 
 #include "base/catalog.h"
+#include "upsert/insert_direct.h"
 #include "upsert/insert_first.h"
 
 /*
@@ -81,19 +82,13 @@ is_plain(Oid type)
 		(kind != TYPTYPE_DOMAIN && type < FirstGenbkiObjectId);
 }
 
-static bool
-is_of_users(Oid function, void *context)
-{
-	return function >= FirstNormalObjectId;
-}
-
 /* Does the expression call functions that a user may declare anew? */
 static bool
 calls_users(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	return check_functions_in_node(node, is_of_users, context) ||
+	return check_functions_in_node(node, idem_insert_direct_is_of_users, context) ||
 		expression_tree_walker(node, calls_users, context);
 }
 
