@@ -130,6 +130,32 @@ ROLLBACK TO a;
 INSERT INTO t (v) VALUES ('set') RETURNING v;
 COMMIT;
 
+-- An error of the moment: what it ended is not kept, whichever savepoint it ended, so
+-- that a retry that does not meet it is the same.
+CREATE FUNCTION fails() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$;
+BEGIN;
+SELECT idem_begin('session-s7');
+SAVEPOINT a;
+INSERT INTO t (v) VALUES ('moment') RETURNING v;
+SAVEPOINT b;
+SELECT fails();
+ROLLBACK TO a;
+INSERT INTO t (v) VALUES ('moment') RETURNING v;
+SAVEPOINT c;
+INSERT INTO t (v) VALUES ('undone') RETURNING v;
+ROLLBACK TO c;
+COMMIT;
+BEGIN;
+SELECT idem_begin('session-s7');
+SAVEPOINT a;
+INSERT INTO t (v) VALUES ('moment') RETURNING v;
+RELEASE a;
+SAVEPOINT c;
+INSERT INTO t (v) VALUES ('undone') RETURNING v;
+ROLLBACK TO c;
+COMMIT;
+
 -- A cursor that was opened before the savepoint, and rows asked for in parts.
 BEGIN;
 SELECT idem_begin('session-s6');

@@ -418,7 +418,6 @@ undo_recorded(int level)
 			entry->level = level - 1;
 		}
 	}
-	idem_session.moment = false;
 }
 
 /* A savepoint rolls back, of a replay: what is to be sent again may be. */
@@ -462,6 +461,14 @@ subtransaction_ends(SubXactEvent event, SubTransactionId subxact,
 		release(level);
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 		rollback(level);
+	else if (event == SUBXACT_EVENT_START_SUB)
+	{
+		/*
+		 * all that a ROLLBACK TO ends has ended, and the savepoint begins
+		 * anew
+		 */
+		idem_session.moment = false;
+	}
 }
 
 /*
