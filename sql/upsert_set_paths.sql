@@ -141,5 +141,38 @@ SELECT * FROM differences;
 SELECT count(*), bool_and(a.replayed) AS replayed FROM many, unnest(keys, data) AS u(key, one),
 	LATERAL idem_upsert(u.key, 'item', u.one, scope => 'paths') AS a WHERE u.key NOT IN ('many-3', 'many-5');
 
+-- The first error counts, in the order of the keys, and its context names the upsert: be
+-- it one of the data, of the key, of the row, or of what is to be remembered.
+SELECT * FROM compare('{l-1, l-2, l-3}', '{"{\"id\": 901, \"n\": 1000}", "[]", "{\"id\": 903, \"n\": 1}"}');
+SELECT * FROM compare('{l-1, l-2, l-3}', '{"{\"id\": 901, \"n\": 1}", "[]", "{\"id\": 903, \"n\": 1000}"}');
+SELECT * FROM compare(ARRAY['l-1', 'l-' || repeat('x', 300)], '{"{\"id\": 901, \"customer\": \"no\"}", "{\"id\": 902, \"customer\": \"VINET\"}"}');
+SET idem.max_response = '200B';
+SELECT * FROM compare('{l-1, l-2, l-3}', ARRAY[jsonb_build_object('id', 901, 'code', repeat('x', 300)), '{"id": 902, "code": "no"}', '{"id": "x", "code": "y"}']);
+SELECT * FROM compare('{l-1, l-2, l-3}', ARRAY['{"id": 901, "code": "no"}', jsonb_build_object('id', 902, 'code', repeat('x', 300)), '{"id": "x", "code": "y"}']);
+SELECT * FROM idem_upsert_batch('{l-1, l-2, l-3}', 'item', ARRAY[jsonb_build_object('id', 901, 'code', repeat('x', 300)), '{"id": 902, "code": "a"}', '{"id": 903, "code": "b"}'], scope => 'paths');
+RESET idem.max_response;
+SELECT * FROM differences;
+
+-- A row that refers to the key of the one before it: nothing that is attached to the table
+-- of keys finds out that they come together.
+CREATE TABLE follows (id int PRIMARY KEY, after text, scope text DEFAULT 'paths', FOREIGN KEY (after, scope) REFERENCES idem_key);
+SELECT count(*) FROM generate_series(1, 5) AS n, idem_upsert('i-w' || n, 'follows', jsonb_build_object('id', n, 'after', 'many-1'), scope => 'paths');
+SELECT key, outcome, replayed FROM idem_upsert_batch('{i-1, i-2, i-3}', 'follows',
+	'{"{\"id\": 11, \"after\": \"many-1\"}", "{\"id\": 12, \"after\": \"i-1\"}", "{\"id\": 13, \"after\": \"i-2\"}"}', scope => 'paths');
+DROP TABLE follows;
+-- A function in an index that looks at keys.
+CREATE FUNCTION looks(id int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF id > 10 THEN
+		RAISE WARNING '% finds %', id, (SELECT outcome FROM idem_lookup('j-1', 'paths'));
+	END IF;
+	RETURN id;
+END $$;
+CREATE TABLE looked (id int PRIMARY KEY, n int);
+CREATE INDEX ON looked (looks(id));
+SELECT count(*) FROM generate_series(1, 5) AS n, idem_upsert('j-w' || n, 'looked', jsonb_build_object('id', n, 'n', n), scope => 'paths');
+SELECT key, outcome, replayed FROM idem_upsert_batch('{j-1, j-2, j-3}', 'looked', '{"{\"id\": 11, \"n\": 1}", "{\"id\": 12, \"n\": 2}", "{\"id\": 13, \"n\": 3}"}', scope => 'paths');
+DROP TABLE looked;
+
 DELETE FROM idem_key WHERE scope IN ('paths', 'paths2');
 DROP SCHEMA idem_test_one, idem_test_two CASCADE;

@@ -131,9 +131,8 @@ idem_key_find(IdemKey *key, bool wait, IdemKeyRow *row)
 	locked = idem_key_lock_take(key);
 	for (;;)
 	{
-		/* the locks of who writes are for who will: not to be waited with */
 		IdemKeyState found = find_row(key, IDEM_WITH_VALUES |
-									  (locked ? IDEM_TO_WRITE : 0), row);
+									  (locked ? IDEM_TO_INSERT : 0), row);
 
 		if (found == IDEM_KEY_LIVE || found == IDEM_KEY_BUSY)
 		{

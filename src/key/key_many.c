@@ -2,18 +2,20 @@
  * key_many.c
  *	  Keys whose work is done together.
  *
- * Each is locked, looked for and written as key.c does it, but they share what that
- * takes to set up, and their rows enter the table together.  Only the plain cases
- * are dealt with here: a key that has no row, and one whose row answers the call of
- * the very role that wrote it.  All others are left to key.c, and so is any that has
- * to be waited for: nothing is waited for here, where other keys are held whose work
- * has not even begun.
+ * Each is locked and looked for as key.c does it, and its work done before the next
+ * one is, but they share what that takes to set up, and their rows enter the table
+ * together, at the end.  Only the plain cases are dealt with here: a key that has no
+ * row, and one whose row answers the call of the very role that wrote it.  All others
+ * are left to key.c, and so is any that has to be waited for.
  *
- * The keys come in order.  Those whose work is done are finished before a later one
- * is waited for, so that sessions wait for each other in that order, as if each key
- * was run alone.
+ * The keys come in order.  Until a key's row is written, its lock is in the way of
+ * other sessions, as the row would be.  None is locked whose work has not begun, since
+ * that of one before it may have to wait, for a row say.  So sessions wait for each
+ * other as if each key was run alone.
  */
 #include "postgres.h"
+
+#include "storage/lmgr.h"
 
 #include "key/key_lock.h"
 #include "key/key_many.h"
@@ -25,6 +27,8 @@ idem_key_many_begin(IdemKeyMany *many)
 {
 	many->looks_first = false;
 	many->count = 0;
+	many->done = 0;
+	many->replays = 0;
 	many->at = 0;
 	idem_key_table_begin(&many->search, IDEM_WITH_VALUES);
 }
@@ -45,25 +49,52 @@ answers(const IdemKeyRow *row, const IdemKey *key)
 		idem_key_row_is_of(row, key);
 }
 
-/* Locks a key without waiting, and finds out whether it is absent still. */
+/* Has one of the keys that name in the lock table? */
 static bool
-lock_absent(IdemKeyMany *many, IdemKey *key, IdemKeyRow *row,
-			IdemKeyState *found)
+has_lock_of(const IdemKeyMany *many, const IdemKey *key)
 {
-	if (!idem_key_lock_take(key))
-		return false;
-	*found = find(many, key, row);
-	if (*found == IDEM_KEY_ABSENT)
-		return true;
-	/* a live row stands for itself, others are for key.c to lock */
-	idem_key_lock_release(key);
+	for (int i = 0; i < many->count; i++)
+	{
+		if (many->keys[i]->hash == key->hash)
+			return true;
+	}
 	return false;
 }
 
 /*
- * Adds a key, which is to stay where it is until they are finished.  Where it is
- * likely that its work has been done, it is looked for before it is locked: only a
- * row that is found counts then.
+ * Locks a key without waiting, and finds out whether it is absent still.  The first
+ * has the table locked, too, as it is to write a row, and found to be as it was
+ * installed: else what is attached to it could tell that the rows come together.
+ */
+static bool
+lock_absent(IdemKeyMany *many, IdemKey *key, IdemKeyRow *row,
+			IdemKeyState *found)
+{
+	Relation	rel = many->search.rel;
+	bool		first = (many->count == 0);
+
+	if (has_lock_of(many, key))
+		return false;
+	if (first)
+		LockRelationOid(RelationGetRelid(rel), RowExclusiveLock);
+	if ((!first || idem_key_write_is_plain(rel)) && idem_key_lock_take(key))
+	{
+		*found = find(many, key, row);
+		if (*found == IDEM_KEY_ABSENT)
+			return true;
+		/* a live row stands for itself, others are for key.c to lock */
+		idem_key_lock_release(key);
+	}
+	if (first)
+		UnlockRelationOid(RelationGetRelid(rel), RowExclusiveLock);
+	return false;
+}
+
+/*
+ * Adds a key, which is to stay where it is until they are finished, and whose work,
+ * if it is to be done, comes before the next is added.  Where it is likely that it
+ * has been done, the key is looked for before it is locked: only a row that is found
+ * counts then.
  *
  * Raises 55006 when a call that this one runs inside of has the key, 22023 for times
  * that are not valid.
@@ -76,6 +107,7 @@ idem_key_many_add(IdemKeyMany *many, IdemKey *key, bool may_work,
 	IdemKeyState found = IDEM_KEY_ABSENT;
 
 	Assert(!may_work || many->count < IDEM_KEY_MANY_MAX);
+	Assert(many->done == many->count);
 	Assert(!key->no_wait);
 	key->claims = true;
 	if (many->looks_first || !may_work)
@@ -90,41 +122,40 @@ idem_key_many_add(IdemKeyMany *many, IdemKey *key, bool may_work,
 	if (found != IDEM_KEY_LIVE || !answers(&row, key))
 		return IDEM_KEY_BY_ITSELF;
 	many->looks_first = true;
+	many->replays++;
 	answer->outcome = row.outcome;
 	answer->response = row.response;
 	answer->response_isnull = row.response_isnull;
 	return IDEM_KEY_DONE;
 }
 
-/* To be called when the last has been added, before any work is done. */
+/*
+ * The work of the key that was added last is done; answer, which is to stay where it
+ * is, is what came of it.  Raises 54000 when that is too long to be kept.
+ */
 void
-idem_key_many_ready(IdemKeyMany *many)
+idem_key_many_done(IdemKeyMany *many, const IdemAnswer *answer)
 {
-	idem_key_table_end(&many->search);
+	Assert(many->done == many->count - 1);
+	idem_key_fill_row(many->keys[many->done], answer, &many->rows[many->done]);
+	many->done++;
 }
 
 /*
- * Remembers what came of the work of the first so many keys, gives back the locks of
- * all, and counts so many that were done before.  Raises 54000 when a response is too
- * long to be kept, 27000 when a trigger or a rule on the table of keys keeps a row out.
+ * Remembers what came of the work of the keys, but for the last where that has not been
+ * done, and gives back the locks of all.  Raises 27000 when a trigger or a rule on the
+ * table of keys keeps a row out.
  */
 void
-idem_key_many_finish(IdemKeyMany *many, int count, IdemAnswer *const *answers,
-					 int replays)
+idem_key_many_finish(IdemKeyMany *many)
 {
-	Assert(count <= many->count);
-	if (count > 0)
+	idem_key_table_end(&many->search, false);
+	if (many->done > 0)
 	{
-		IdemKeyRow *rows = palloc(sizeof(IdemKeyRow) * count);
-
-		for (many->at = 0; many->at < count; many->at++)
-			idem_key_fill_row(many->keys[many->at], answers[many->at],
-							  &rows[many->at]);
-		idem_key_write_insert_many(count, many->keys, rows, &many->at);
-		pfree(rows);
-		idem_stats_counter_add(IDEM_COUNT_KEY_NEW, count);
+		idem_key_write_insert_many(many->done, many->keys, many->rows, &many->at);
+		idem_stats_counter_add(IDEM_COUNT_KEY_NEW, many->done);
 	}
 	for (int i = 0; i < many->count; i++)
 		idem_key_lock_release(many->keys[i]);
-	idem_stats_counter_add(IDEM_COUNT_KEY_REPLAYED, replays);
+	idem_stats_counter_add(IDEM_COUNT_KEY_REPLAYED, many->replays);
 }

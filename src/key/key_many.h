@@ -28,6 +28,9 @@ typedef struct IdemKeyMany
 	bool		looks_first;	/* is the next one likely to be done? */
 	int			count;
 	IdemKey    *keys[IDEM_KEY_MANY_MAX];
+	int			done;			/* so many of them are, the first ones */
+	IdemKeyRow	rows[IDEM_KEY_MANY_MAX];	/* what these will say */
+	int			replays;
 	int			at;				/* the one that an error of finishing is
 								 * about, or how many there are: none in
 								 * particular */
@@ -36,8 +39,7 @@ typedef struct IdemKeyMany
 extern void idem_key_many_begin(IdemKeyMany *many);
 extern IdemKeyStand idem_key_many_add(IdemKeyMany *many, IdemKey *key,
 									  bool may_work, IdemAnswer *answer);
-extern void idem_key_many_ready(IdemKeyMany *many);
-extern void idem_key_many_finish(IdemKeyMany *many, int count,
-								 IdemAnswer *const *answers, int replays);
+extern void idem_key_many_done(IdemKeyMany *many, const IdemAnswer *answer);
+extern void idem_key_many_finish(IdemKeyMany *many);
 
 #endif							/* IDEM_KEY_MANY_H */

@@ -133,11 +133,26 @@ set_scan_keys(ScanKey keys, AttrNumber key_column, text *key,
 				PointerGetDatum(scope));
 }
 
+/* On table and index. */
 static LOCKMODE
-lock_mode(const IdemKeySearch *search)
+lock_mode(int options)
 {
-	return (search->options & IDEM_TO_WRITE) != 0 ? RowExclusiveLock :
+	return (options & (IDEM_TO_WRITE | IDEM_TO_INSERT)) != 0 ? RowExclusiveLock :
 		AccessShareLock;
+}
+
+/*
+ * Are those locks kept, with what was found?  They are for who will write.  A
+ * transaction that is waited for may want the table for itself, and one that has only
+ * been answered may be open for long.
+ */
+static bool
+keeps_locks(int options, IdemKeyState found)
+{
+	if (found == IDEM_KEY_BUSY)
+		return false;
+	return (options & IDEM_TO_WRITE) != 0 ||
+		((options & IDEM_TO_INSERT) != 0 && found != IDEM_KEY_LIVE);
 }
 
 /*
@@ -153,8 +168,8 @@ idem_key_table_begin(IdemKeySearch *search, int options)
 {
 	search->options = options;
 	AcceptInvalidationMessages();
-	search->rel = table_open(idem_catalog()->key_table, lock_mode(search));
-	search->index = index_open(idem_catalog_key_of(search->rel), lock_mode(search));
+	search->rel = table_open(idem_catalog()->key_table, lock_mode(options));
+	search->index = index_open(idem_catalog_key_of(search->rel), lock_mode(options));
 	search->slot = table_slot_create(search->rel, NULL);
 	InitDirtySnapshot(search->dirty);
 	search->scan = IDEM_BEGIN_INDEX_SCAN(search->rel, search->index,
@@ -199,12 +214,11 @@ idem_key_table_next(IdemKeySearch *search, text *scope, text *key,
 	return found;
 }
 
-/* Ends the search; the locks of who writes are kept, as any writer's are. */
+/* Ends the search; keep tells whether its locks are kept, as any writer's are. */
 void
-idem_key_table_end(IdemKeySearch *search)
+idem_key_table_end(IdemKeySearch *search, bool keep)
 {
-	LOCKMODE	given_back = (search->options & IDEM_TO_WRITE) != 0 ? NoLock :
-		AccessShareLock;
+	LOCKMODE	given_back = keep ? NoLock : lock_mode(search->options);
 
 	index_endscan(search->scan);
 	ExecDropSingleTupleTableSlot(search->slot);
@@ -262,7 +276,7 @@ idem_key_table_find(text *scope, text *key, TimestampTz now, int options,
 		return find_committed(scope, key, now, options, row);
 	idem_key_table_begin(&search, options);
 	found = idem_key_table_next(&search, scope, key, now, row);
-	idem_key_table_end(&search);
+	idem_key_table_end(&search, keeps_locks(options, found));
 	return found;
 }
 

@@ -49,7 +49,9 @@ typedef enum IdemKeyState
 /* How to look for a row. */
 #define IDEM_WITH_VALUES	1	/* read response, request, checkpoints, too */
 #define IDEM_COMMITTED		2	/* only what has committed, without fail */
-#define IDEM_TO_WRITE		4	/* take the locks of who writes, and keep them */
+#define IDEM_TO_WRITE		4	/* take the locks of who writes, and keep them
+								 * unless the row is busy */
+#define IDEM_TO_INSERT		8	/* the same, and not where it is live, either */
 
 /* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
 typedef struct IdemKeyVersion
@@ -106,7 +108,7 @@ extern void idem_key_table_begin(IdemKeySearch *search, int options);
 extern IdemKeyState idem_key_table_next(IdemKeySearch *search, text *scope,
 										text *key, TimestampTz now,
 										IdemKeyRow *row);
-extern void idem_key_table_end(IdemKeySearch *search);
+extern void idem_key_table_end(IdemKeySearch *search, bool keep);
 extern IdemKeyState idem_key_table_find(text *scope, text *key, TimestampTz now,
 										int options, IdemKeyRow *row);
 extern IdemKeyState idem_key_table_judge(const IdemKeyRow *row, TimestampTz now);

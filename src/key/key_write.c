@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
@@ -209,6 +210,17 @@ fill_columns(const IdemKey *key, const IdemKeyRow *row, Datum *values,
 	values[IDEM_KEY_COLUMN_SQLSTATE - 1] = row->sqlstate;
 	isnull[IDEM_KEY_COLUMN_SQLSTATE - 1] = !row->refused;
 	isnull[IDEM_KEY_COLUMN_CHECKPOINTS - 1] = true;
+}
+
+/*
+ * Are rows inserted without a statement, so that no code but the server's runs?  The
+ * table is open, with the lock of who writes.
+ */
+bool
+idem_key_write_is_plain(Relation rel)
+{
+	return RelationGetNumberOfAttributes(rel) == IDEM_KEY_COLUMNS &&
+		idem_simple_dml_runs_nothing(rel);
 }
 
 static void

@@ -5,6 +5,8 @@
 #ifndef IDEM_KEY_WRITE_H
 #define IDEM_KEY_WRITE_H
 
+#include "utils/relcache.h"
+
 #include "key/key.h"
 
 /* Which values of a row are new, where it is written over another. */
@@ -37,6 +39,7 @@ enum
 };
 
 extern void idem_key_write_bind(const IdemKeyRow *row, Datum *args, bool *isnull);
+extern bool idem_key_write_is_plain(Relation rel);
 extern void idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row);
 extern void idem_key_write_insert_many(int count, IdemKey *const *keys,
 									   const IdemKeyRow *rows, int *at);

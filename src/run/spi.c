@@ -159,6 +159,14 @@ idem_spi_is_running(const IdemPlan *plan)
 	return plan->running > 0;
 }
 
+/* Has a plan been thrown away, while it is running? */
+bool
+idem_spi_is_forgotten(const IdemPlan *plan)
+{
+	Assert(plan->running > 0);
+	return plan->forgotten;
+}
+
 /* What the plan cache has of a plan (CachedPlanSource *). */
 List *
 idem_spi_sources(const IdemPlan *plan)
@@ -366,6 +374,31 @@ idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state), void *state)
 	PG_END_TRY();
 	idem_error_pop_context(&context);
 	idem_own_names_end(&outer);
+	kept = !plan->forgotten;
+	end_running(plan);
+	return kept;
+}
+
+/*
+ * Keeps a plan for work, which is called with state and runs it, or instead of it, as
+ * often as it likes.  False: it was thrown away meanwhile, and is no more.
+ */
+bool
+idem_spi_hold(IdemPlan *plan, void (*work) (void *state), void *state)
+{
+	bool		kept;
+
+	begin_running(plan);
+	PG_TRY();
+	{
+		work(state);
+	}
+	PG_CATCH();
+	{
+		end_running(plan);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	kept = !plan->forgotten;
 	end_running(plan);
 	return kept;

@@ -53,12 +53,15 @@ extern IdemPlan *idem_spi_prepare(const char *sql, int nargs, Oid *argtypes,
 								  const IdemOperationOn *operation);
 extern bool idem_spi_is_valid(const IdemPlan *plan);
 extern bool idem_spi_is_running(const IdemPlan *plan);
+extern bool idem_spi_is_forgotten(const IdemPlan *plan);
 extern List *idem_spi_sources(const IdemPlan *plan);
 extern void idem_spi_forget(IdemPlan *plan);
 extern uint64 idem_spi_run(IdemPlan *plan, const IdemExecution *how);
 
 extern bool idem_spi_run_instead(IdemPlan *plan, void (*work) (void *state),
 								 void *state);
+extern bool idem_spi_hold(IdemPlan *plan, void (*work) (void *state),
+						  void *state);
 
 extern MemoryContext idem_spi_memory(IdemPlan *plan);
 extern uint64 idem_spi_once_send(const char *sql, int nargs, Oid *argtypes,

@@ -54,6 +54,8 @@ typedef struct Insertion
 	PlannedStmt *statement;		/* NULL: it has to be executed */
 	Relation	rel;
 	ParamListInfo params;
+	EState	   *estate;
+	ResultRelInfo *result;
 	TupleTableSlot *slot;		/* the row that is being inserted */
 	IdemInsertRows *rows;
 } Insertion;
@@ -66,6 +68,18 @@ bool
 idem_insert_direct_is_of_users(Oid function, void *context)
 {
 	return function >= FirstNormalObjectId;
+}
+
+/* Does the expression of an index call functions of users? */
+static bool
+calls_users(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	/* a domain's checks may */
+	return IsA(node, CoerceToDomain) ||
+		check_functions_in_node(node, is_of_users, context) ||
+		expression_tree_walker(node, calls_users, context);
 }
 
 /* Does the expression need the executor, or call functions of users? */
@@ -309,72 +323,115 @@ row_of(TupleTableSlot *slot)
 }
 
 /* One run of the statement. */
-static bool
-run_row(Insertion *insertion, ResultRelInfo *result, EState *estate, int i)
+static void
+run_row(void *state)
 {
+	Insertion  *insertion = state;
 	IdemInsertDirect *kept = insertion->plan->data;
 	IdemInsertRows *rows = insertion->rows;
-	bool		inserted;
+	EState	   *estate = insertion->estate;
 
-	if (rows->before != NULL)
-		rows->before(rows->state, i);
 	ResetPerTupleExprContext(estate);
 	estate->es_output_cid = GetCurrentCommandId(true);
-	make_row(insertion, rows->data[i]);
+	make_row(insertion, rows->data);
 	AfterTriggerBeginQuery();
 	if (RelationGetDescr(insertion->rel)->constr != NULL)
-		ExecConstraints(result, insertion->slot, estate);
-	inserted = insert_row(result, estate, insertion->slot, kept->arbiters);
-	if (inserted)
-		rows->inserted[i] = row_of(insertion->slot);
+		ExecConstraints(insertion->result, insertion->slot, estate);
+	rows->inserted = NULL;
+	if (insert_row(insertion->result, estate, insertion->slot, kept->arbiters))
+		rows->inserted = row_of(insertion->slot);
 	AfterTriggerEndQuery(estate);
 	/* as after a statement, so that what follows sees the row */
 	CommandCounterIncrement();
-	return inserted;
 }
 
-/* All of it, unless the statement has to be executed. */
+/*
+ * Do the indexes run code of users?  It is to be immutable, but nobody sees to that:
+ * it might look at what is done between one row and the next.
+ */
+static bool
+indexes_call_users(const ResultRelInfo *result)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		const IndexInfo *info = result->ri_IndexRelationInfo[i];
+
+		if (calls_users((Node *) info->ii_Expressions, NULL) ||
+			calls_users((Node *) info->ii_Predicate, NULL))
+			return true;
+	}
+	return false;
+}
+
 static void
-run_insertion(void *state)
+end_insertion(Insertion *insertion)
+{
+	EState	   *estate = insertion->estate;
+
+	/* what triggers have opened and needed */
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	ExecCloseResultRelations(estate);
+	ExecCloseIndices(insertion->result);
+	ExecDropSingleTupleTableSlot(insertion->slot);
+	FreeExecutorState(estate);
+}
+
+/* Inserts the first row, unless the statement has to be executed. */
+static void
+begin_insertion(void *state)
 {
 	Insertion  *insertion = state;
-	IdemInsertRows *rows = insertion->rows;
 	Relation	rel = insertion->rel;
-	EState	   *estate;
-	ResultRelInfo *result;
 
 	insertion->statement = examine(insertion->plan, rel);
 	if (insertion->statement == NULL)
 		return;
-	estate = CreateExecutorState();
-	result = makeNode(ResultRelInfo);
+	insertion->estate = CreateExecutorState();
+	insertion->result = makeNode(ResultRelInfo);
 
 	(void) IDEM_CHECK_STATEMENT_PERMS(insertion->statement);
 	PreventCommandIfReadOnly("INSERT");
 	PreventCommandIfParallelMode("INSERT");
 
 	/* newer servers look at a row that is there by this one */
-	estate->es_snapshot = GetActiveSnapshot();
+	insertion->estate->es_snapshot = GetActiveSnapshot();
 	insertion->slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 											   table_slot_callbacks(rel));
-	InitResultRelInfo(result, rel, 0, NULL, 0);
-	ExecOpenIndices(result, true);
-	while (rows->done < rows->count &&
-		   run_row(insertion, result, estate, rows->done))
-		rows->done++;
+	InitResultRelInfo(insertion->result, rel, 0, NULL, 0);
+	ExecOpenIndices(insertion->result, true);
+	if (insertion->rows->next != NULL && indexes_call_users(insertion->result))
+	{
+		end_insertion(insertion);
+		insertion->statement = NULL;
+		return;
+	}
+	run_row(insertion);
+}
 
-	/* what triggers have opened and needed */
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	ExecCloseResultRelations(estate);
-	ExecCloseIndices(result);
-	ExecDropSingleTupleTableSlot(insertion->slot);
-	FreeExecutorState(estate);
+/*
+ * All of it.  What gives the next row is no part of the statement; should it have the
+ * plan thrown away, that row is left as well.
+ */
+static void
+run_insertion(void *state)
+{
+	Insertion  *insertion = state;
+	IdemInsertRows *rows = insertion->rows;
+
+	(void) idem_spi_run_instead(insertion->plan, begin_insertion, insertion);
+	if (insertion->statement == NULL)
+		return;
+	while (rows->inserted != NULL && rows->next != NULL &&
+		   rows->next(rows->state, rows->inserted, &rows->data) &&
+		   !idem_spi_is_forgotten(insertion->plan))
+		(void) idem_spi_run_instead(insertion->plan, run_row, insertion);
+	end_insertion(insertion);
 }
 
 /*
  * Does what running the plan of INSERT ... ON CONFLICT DO NOTHING would do with each
- * of the data in turn, as its first parameter, the others being null: up to the first
- * whose row is there already.  Needs the table's lock.  Raises what the statement
+ * of the rows in turn, whose data are its first parameter, the others being null: up to
+ * the first that is there already.  Needs the table's lock.  Raises what the statement
  * raises.
  *
  * The table and its indexes are open all the while.  So nothing that comes in between
@@ -390,14 +447,13 @@ idem_insert_direct(IdemPlan *plan, Oid table, int nargs, const Oid *argtypes,
 	Insertion	insertion = {.plan = plan, .rows = rows};
 	bool		kept;
 
-	Assert(rows->done == 0);
 	/* auditing hangs on the executor's own steps */
 	if (!idem_usercontext_alone() || idem_spi_is_running(plan))
 		return IDEM_INSERT_BY_PLAN;
 
 	insertion.rel = table_open(table, RowExclusiveLock);
 	insertion.params = make_params(nargs, argtypes);
-	kept = idem_spi_run_instead(plan, run_insertion, &insertion);
+	kept = idem_spi_hold(plan, run_insertion, &insertion);
 	/* the lock is kept, as any writer's is */
 	table_close(insertion.rel, NoLock);
 	if (insertion.statement == NULL)

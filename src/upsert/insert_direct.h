@@ -27,20 +27,23 @@ typedef struct IdemInsertDirect
 /* Rows to be inserted by one statement, run once for each. */
 typedef struct IdemInsertRows
 {
-	int			count;
-	const Datum *data;			/* jsonb of each */
-	void		(*before) (void *state, int row);	/* called before each;
-													 * NULL: nothing is */
+	Datum		data;			/* jsonb, of the first row */
+
+	/*
+	 * Called after each, with what it is now: makes data those of another, or
+	 * returns false.  NULL: there is only one.
+	 */
+	bool		(*next) (void *state, Jsonb *inserted, Datum *data);
 	void	   *state;
 	/* set by inserting */
-	int			done;			/* so many are inserted, the first ones */
-	Jsonb	  **inserted;		/* what these are now */
+	Jsonb	   *inserted;		/* what the last row is now; NULL: it was
+								 * there already */
 } IdemInsertRows;
 
 /* What has become of a statement. */
 typedef enum IdemInsertResult
 {
-	IDEM_INSERT_DONE,			/* as far as no row is there */
+	IDEM_INSERT_DONE,			/* up to a row that was there */
 	IDEM_INSERT_BY_PLAN,		/* nothing: the plan has to be executed */
 	IDEM_INSERT_PLAN_GONE		/* nothing: the statement is to be planned
 								 * anew */

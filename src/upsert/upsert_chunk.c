@@ -5,10 +5,11 @@
  * They are a stretch of the set, in the order of the keys: upserts whose rows are
  * inserted by one plan without running it (insert_direct.c), under keys that are new,
  * and such as have been made before, whose answers are there to be read
- * (key_many.c).  What differs between them and single calls is when: the keys are
- * locked, then the rows inserted, then the keys' rows.  Nothing of users runs in
- * between that could tell, since rows whose making takes triggers, or functions of
- * users, are not inserted like that.
+ * (key_many.c).  Each is begun when those before it are done, as single calls are.
+ * What differs is when the rows of the keys are written: at the end.  Nothing of users
+ * runs in between that could tell, since rows whose making takes triggers, or
+ * functions of users, are not inserted like that, and other sessions meet the lock of
+ * the key until then.
  *
  * The first upsert for which anything else is to be done ends the stretch, and is
  * left to be run alone: a key that another session has, or has expired, was used
@@ -19,7 +20,6 @@
 
 #include "miscadmin.h"
 
-#include "base/routed.h"
 #include "key/current_key.h"
 #include "key/key_many.h"
 #include "upsert/upsert_chunk.h"
@@ -28,10 +28,9 @@
 /* So many members at most are looked at together, those that are replays included. */
 #define MAX_MEMBERS		(4 * IDEM_KEY_MANY_MAX)
 
-/* An upsert to be made. */
+/* An upsert, and its key. */
 typedef struct NewRow
 {
-	int			member;			/* its place in the stretch */
 	IdemKey		key;
 	IdemUpsertCall call;
 } NewRow;
@@ -41,10 +40,14 @@ typedef struct Stretch
 {
 	const IdemUpsertSet *set;
 	IdemUpsertMember **members;
+	int			most;			/* members that it may have */
+	int			length;			/* those that are answered */
 	IdemUpsertCurrent *current; /* the one that an error is about */
 	IdemKeyMany keys;
-	int			count;			/* rows that are to be inserted */
-	NewRow	   *rows[IDEM_KEY_MANY_MAX];
+	IdemUpsertMember *inserted[IDEM_KEY_MANY_MAX];	/* theirs */
+	const IdemUpsert *kind;		/* the first whose row is inserted; NULL: none
+								 * is */
+	NewRow	   *row;			/* whose work is under way; NULL: none */
 } Stretch;
 
 static bool
@@ -73,101 +76,105 @@ same_names(const List *a, const List *b)
 	return true;
 }
 
-/* May a row be inserted together with those before it? */
+/* Is the upsert one that those before it are made like? */
 static bool
 may_insert(const Stretch *stretch, const IdemUpsert *upsert)
 {
-	const IdemUpsert *first;
-
-	if (stretch->count == 0)
+	if (stretch->kind == NULL)
 		return idem_upsert_exec_keeps_inserting(upsert);
-	if (stretch->count == IDEM_KEY_MANY_MAX)
-		return false;
-	first = &stretch->rows[0]->call.upsert;
-	return same_names(first->spec.fields, upsert->spec.fields);
+	return stretch->keys.count < IDEM_KEY_MANY_MAX &&
+		same_names(stretch->kind->spec.fields, upsert->spec.fields);
 }
 
-/* Adds a member to the stretch; false if it is to be run alone. */
+/*
+ * Answers the next members, up to one whose row is to be inserted, and begins the
+ * work of that.  False if the stretch ends before there is one.
+ */
 static bool
-add_member(Stretch *stretch, int i)
+begin_next(Stretch *stretch)
 {
-	IdemUpsertMember *member = stretch->members[i];
-	NewRow	   *row = palloc(sizeof(NewRow));
+	IdemUpsertMember **members = stretch->members;
 
-	stretch->current->member = member;
-	row->member = i;
-	idem_upsert_set_prepare(stretch->set, member, &row->key, &row->call);
-	switch (idem_key_many_add(&stretch->keys, &row->key,
-							  may_insert(stretch, &row->call.upsert),
-							  &member->answer))
+	stretch->row = NULL;
+	for (; stretch->length < stretch->most; stretch->length++)
 	{
-		case IDEM_KEY_TO_BE_DONE:
-			member->replayed = false;
-			stretch->rows[stretch->count++] = row;
-			return true;
-		case IDEM_KEY_DONE:
-			member->replayed = true;
-			return true;
-		case IDEM_KEY_BY_ITSELF:
+		IdemUpsertMember *member = members[stretch->length];
+		NewRow	   *row;
+
+		CHECK_FOR_INTERRUPTS();
+		if (stretch->length > 0 && same_key(members[stretch->length - 1], member))
 			break;
+		stretch->current->member = member;
+		row = palloc(sizeof(NewRow));
+		idem_upsert_set_prepare(stretch->set, member, &row->key, &row->call);
+		switch (idem_key_many_add(&stretch->keys, &row->key,
+								  may_insert(stretch, &row->call.upsert),
+								  &member->answer))
+		{
+			case IDEM_KEY_TO_BE_DONE:
+				idem_current_key_begin(&row->key);
+				member->replayed = false;
+				stretch->row = row;
+				return true;
+			case IDEM_KEY_DONE:
+				member->replayed = true;
+				break;
+			case IDEM_KEY_BY_ITSELF:
+				return false;
+		}
 	}
 	return false;
 }
 
-/* The next row is about to be inserted. */
-static void
-before_row(void *state, int i)
+static Datum
+next_data(const Stretch *stretch)
+{
+	return JsonbPGetDatum(idem_upsert_call_data(&stretch->row->call));
+}
+
+/* The row of the next member is inserted.  Is there another? */
+static bool
+row_inserted(void *state, Jsonb *inserted, Datum *data)
 {
 	Stretch    *stretch = state;
+	IdemUpsertMember *member = stretch->members[stretch->length];
 
-	if (i > 0)
-		idem_current_key_end(&stretch->rows[i - 1]->key);
-	idem_current_key_begin(&stretch->rows[i]->key);
-	stretch->current->member = stretch->members[stretch->rows[i]->member];
+	idem_answer_set(&member->answer, IDEM_INSERTED, inserted);
+	idem_current_key_end(&stretch->row->key);
+	stretch->inserted[stretch->keys.done] = member;
+	idem_key_many_done(&stretch->keys, &member->answer);
+	stretch->length++;
+	if (!begin_next(stretch))
+		return false;
+	*data = next_data(stretch);
+	return true;
 }
 
-/* Inserts the rows, up to the first that is there; returns how many. */
-static int
+/* Inserts rows, from the one whose work has begun. */
+static void
 insert_rows(Stretch *stretch)
 {
-	Datum		data[IDEM_KEY_MANY_MAX];
-	Jsonb	   *inserted[IDEM_KEY_MANY_MAX];
-	IdemInsertRows rows = {
-		.count = stretch->count, .data = data, .before = before_row,
-		.state = stretch, .inserted = inserted
-	};
+	IdemInsertRows rows = {.next = row_inserted, .state = stretch};
 
-	if (stretch->count == 0)
-		return 0;
-	for (int i = 0; i < stretch->count; i++)
-		data[i] = JsonbPGetDatum(idem_upsert_call_data(&stretch->rows[i]->call));
-	if (!idem_upsert_exec_rows(&stretch->rows[0]->call.upsert, &rows))
-		return 0;
-	idem_current_key_end(&stretch->rows[Min(rows.done, rows.count - 1)]->key);
-	for (int i = 0; i < rows.done; i++)
-		idem_answer_set(&stretch->members[stretch->rows[i]->member]->answer,
-						IDEM_INSERTED, inserted[i]);
-	return rows.done;
+	stretch->kind = &stretch->row->call.upsert;
+	rows.data = next_data(stretch);
+	(void) idem_upsert_exec_rows(stretch->kind, &rows);
+	/* one that is there, or is to be inserted by the executor */
+	if (stretch->row != NULL)
+		idem_current_key_end(&stretch->row->key);
 }
 
-/* Writes the rows of the first so many keys. */
+/* Writes the rows of the keys. */
 static void
-finish_keys(Stretch *stretch, int count, int replays)
+finish_keys(Stretch *stretch)
 {
-	IdemUpsertMember *members[IDEM_KEY_MANY_MAX];
-	IdemAnswer *answers[IDEM_KEY_MANY_MAX];
+	IdemUpsertCurrent *current = stretch->current;
 
-	for (int i = 0; i < count; i++)
-	{
-		members[i] = stretch->members[stretch->rows[i]->member];
-		answers[i] = &members[i]->answer;
-	}
-	stretch->keys.at = 0;
-	stretch->current->at = &stretch->keys.at;
-	stretch->current->count = count;
-	stretch->current->members = members;
-	idem_key_many_finish(&stretch->keys, count, answers, replays);
-	stretch->current->members = NULL;
+	current->at = &stretch->keys.at;
+	current->count = stretch->keys.done;
+	current->members = stretch->inserted;
+	idem_key_many_finish(&stretch->keys);
+	current->members = NULL;
 }
 
 /*
@@ -178,24 +185,14 @@ int
 idem_upsert_chunk_run(const IdemUpsertSet *set, IdemUpsertMember **members,
 					  int count, IdemUpsertCurrent *current)
 {
-	Stretch		stretch = {.set = set, .members = members, .current = current};
-	int			length = 0;
-	int			inserted;
+	Stretch		stretch = {
+		.set = set, .members = members, .current = current,
+		.most = Min(count, MAX_MEMBERS)
+	};
 
-	/* statements that an engine may send elsewhere are about one row */
-	if (set->key.store != NULL || idem_routed(set->call.upsert.spec.target))
-		return 0;
-	count = Min(count, MAX_MEMBERS);
 	idem_key_many_begin(&stretch.keys);
-	while (length < count &&
-		   (length == 0 || !same_key(members[length - 1], members[length])) &&
-		   add_member(&stretch, length))
-		length++;
-	idem_key_many_ready(&stretch.keys);
-
-	inserted = insert_rows(&stretch);
-	if (inserted < stretch.count)
-		length = stretch.rows[inserted]->member;
-	finish_keys(&stretch, inserted, length - inserted);
-	return length;
+	if (begin_next(&stretch))
+		insert_rows(&stretch);
+	finish_keys(&stretch);
+	return stretch.length;
 }

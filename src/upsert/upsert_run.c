@@ -145,9 +145,7 @@ bool
 idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
 					   bool *isnull)
 {
-	Datum		data = JsonbPGetDatum(state->upsert->data);
-	Jsonb	   *inserted = NULL;
-	IdemInsertRows rows = {.count = 1, .data = &data, .inserted = &inserted};
+	IdemInsertRows rows = {.data = JsonbPGetDatum(state->upsert->data)};
 	IdemInsertResult result;
 
 	result = idem_insert_direct(plan, state->upsert->spec.target,
@@ -162,9 +160,9 @@ idem_upsert_run_insert(IdemUpsertState *state, IdemPlan *plan, Datum *row,
 		return idem_upsert_run(state, plan, state->upsert->data, 1, row,
 							   isnull) > 0;
 	*isnull = false;
-	if (rows.done > 0)
-		*row = JsonbPGetDatum(inserted);
-	return rows.done > 0;
+	if (rows.inserted != NULL)
+		*row = JsonbPGetDatum(rows.inserted);
+	return rows.inserted != NULL;
 }
 
 /*
