@@ -7,12 +7,14 @@
 use strict;
 use warnings;
 
+use File::Basename;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
+my $top = dirname(__FILE__) . '/..';
 my ($sharedir) = map { s/\s+\z//r } `pg_config --sharedir`;
 plan skip_all => 'Citus is not installed' unless -e "$sharedir/extension/citus.control";
 
@@ -343,6 +345,11 @@ is(c(q{SELECT count(*) FROM app.idem_key WHERE key LIKE 'gone%'}), '0', 'nothing
 # What must not be done here.
 my ($rc, $out, $err) = $coordinator->psql('postgres', q{SELECT idem_execute('k', 'INSERT INTO app.effect VALUES (1)')});
 like($err, qr/table "idem_key" cannot be used in a database with distributed tables/, 'no key is kept on the coordinator');
+
+# What docs/citus.md shows, from top to bottom.
+my $guide = join '', slurp_file("$top/docs/citus.md") =~ /^```psql\n(.*?)^```$/msg;
+($rc, $out, $err) = $coordinator->psql('postgres', $guide, on_error_stop => 1);
+is($rc, 0, 'the statements of docs/citus.md run') or diag($err);
 
 # What a new key takes, one client at the coordinator: for the record.
 c('CREATE TABLE bare (tenant bigint, key text)');
