@@ -78,7 +78,7 @@ calls_users(Node *node, void *context)
 		return false;
 	/* a domain's checks may */
 	return IsA(node, CoerceToDomain) ||
-		check_functions_in_node(node, is_of_users, context) ||
+		check_functions_in_node(node, idem_insert_direct_is_of_users, context) ||
 		expression_tree_walker(node, calls_users, context);
 }
 
