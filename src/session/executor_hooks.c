@@ -186,7 +186,7 @@ open_run(QueryDesc *query)
 		IdemVolatileCalls calls = idem_volatile_calls_of(plan);
 
 		run->acts = calls.acts;
-		run->wrote = calls.notifies && idem_session.mode == IDEM_SESSION_RECORDS;
+		run->wrote = calls.notifies;
 	}
 	run->entry = idem_session_open(&text, run->is_write,
 								   run->is_write ? 0 : count_columns(query));
@@ -197,13 +197,38 @@ open_run(QueryDesc *query)
 	return run;
 }
 
-/* The statement that is being recorded and run has raised an error. */
+/* Part of a statement has been run that is recorded: what is known of it now? */
 static void
-fail(Run *run)
+settle(const Run *run)
+{
+	IdemEntry  *entry = run->entry;
+
+	if (entry == NULL)
+		return;
+	entry->kind = IDEM_ENTRY_AGAIN;
+	entry->partial = !run->is_write && !run->exhausted;
+	if (run->is_write || run->wrote)
+		entry->kind = IDEM_ENTRY_WRITE;
+	else if (run->kept && !run->dropped && !run->acts)
+		entry->kind = IDEM_ENTRY_READ;
+}
+
+/*
+ * The statement that is being recorded and run has raised an error, in the subtransaction
+ * of that level.  What a cursor of around that has answered and written before stays.
+ */
+static void
+fail(Run *run, int level, const IdemRows *before)
 {
 	if (run == NULL || run->entry == NULL || run->answered)
 		return;
-	idem_session_failed(run->entry);
+	if (run->entry->level < level)
+	{
+		settle(run);
+		idem_session_cut(run->entry, before);
+	}
+	else
+		idem_session_failed(run->entry);
 	run->entry = NULL;
 	forget_run(run->query);
 }
@@ -217,6 +242,13 @@ error_not_recorded(void)
 			 errmsg("a query writes that cannot be recorded with the key of its transaction"),
 			 errdetail("It is a scrollable or holdable cursor, or had sent more than idem.key_reads allows before it wrote."),
 			 errhint("Call functions that write in statements of their own.")));
+}
+
+/* Refuses what a replay has no answer for. */
+pg_noreturn static void
+error_unsent_write(void)
+{
+	idem_session_error_unknown("A query writes that did not write in the first transaction, or was not sent.");
 }
 
 /* What has been seen of the transaction before a part of a statement ran. */
@@ -253,7 +285,7 @@ look_for_writes(Run *run, const Seen *before)
 	if (idem_session.mode == IDEM_SESSION_REPLAYS && run->locks)
 		return;
 	if (idem_session.mode == IDEM_SESSION_REPLAYS)
-		idem_session_error_unknown("A query writes that did not write in the first transaction, or was not sent.");
+		error_unsent_write();
 	run->wrote = true;
 	if (!run->kept || run->dropped)
 		error_not_recorded();
@@ -271,12 +303,16 @@ static void
 do_part(Run *run, QueryDesc *query, const Part *part)
 {
 	int			depth = idem_session.depth;
+	int			level = GetCurrentTransactionNestLevel();
 	Run		   *outer = current;
 	Seen		before = see();
+	IdemRows	rows = {0};
 
 	idem_session.depth++;
 	if (run != NULL)
 		current = run;
+	if (run != NULL && run->entry != NULL)
+		rows = run->entry->rows;
 	PG_TRY();
 	{
 		part->call(query, part->args);
@@ -287,7 +323,7 @@ do_part(Run *run, QueryDesc *query, const Part *part)
 	{
 		idem_session.depth = depth;
 		current = outer;
-		fail(run);
+		fail(run, level, &rows);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -402,6 +438,8 @@ check_inner(const QueryDesc *query)
 void
 idem_executor_hooks_wrote(void)
 {
+	if (idem_session.mode == IDEM_SESSION_REPLAYS)
+		error_unsent_write();
 	if (current == NULL)
 		return;
 	current->wrote = true;
@@ -453,7 +491,7 @@ answer(Run *run, uint64 count)
 	EState	   *estate = query->estate;
 	MemoryContext caller;
 
-	if (entry->rows.columns == 0 && run->is_write)
+	if (entry->rows.columns == 0 && entry->rows.count == 0 && run->is_write)
 	{
 		estate->es_processed = entry->processed;
 		return;
@@ -462,8 +500,20 @@ answer(Run *run, uint64 count)
 	estate->es_processed = idem_row_text_send(&entry->rows, &run->place, count,
 											  query->tupDesc, query->dest);
 	MemoryContextSwitchTo(caller);
-	if (entry->partial && (count == 0 || estate->es_processed < count))
-		idem_session_error_unknown("More rows are asked for than the first time.");
+	if (!entry->partial || (count > 0 && estate->es_processed == count))
+		return;
+	if (entry->error != NULL)
+		ThrowErrorData(entry->error);
+	idem_session_error_unknown("More rows are asked for than the first time.");
+}
+
+/* Sends none of the rows, as for FETCH 0. */
+static void
+answer_nothing(QueryDesc *query)
+{
+	query->estate->es_processed = 0;
+	query->dest->rStartup(query->dest, query->operation, query->tupDesc);
+	query->dest->rShutdown(query->dest);
 }
 
 /*
@@ -498,22 +548,33 @@ run_hook(IDEM_RUN_ARGS)
 		return;
 	}
 	run = find_run(query);
+	if (run != NULL && run->answered && ScanDirectionIsNoMovement(direction))
+	{
+		answer_nothing(query);
+		return;
+	}
 	if (run != NULL && run->answered)
 	{
 		answer(run, count);
 		return;
 	}
+	if (run != NULL && run->wrote && idem_session.mode == IDEM_SESSION_REPLAYS)
+		error_unsent_write();
 	args.run = run;
 	if (run != NULL && run->entry != NULL && run->kept && !run->dropped &&
 		(run->is_write || idem_key_reads > 0 || run->acts))
 		part.call = part_record;
 	else if (run != NULL)
 		run->dropped = true;
+	if (run != NULL && run->wrote && run->dropped)
+		error_not_recorded();
 	do_part(run, query, &part);
 	if (run != NULL)
 	{
 		run->ran = true;
-		run->exhausted = count == 0 || query->estate->es_processed < count;
+		if (!ScanDirectionIsNoMovement(direction))
+			run->exhausted = count == 0 || query->estate->es_processed < count;
+		settle(run);
 	}
 	check_started(query);
 }
@@ -547,17 +608,7 @@ close_run(Run *run)
 		return;
 	if (!run->ran)
 		idem_session_remove(entry);
-	else if (run->is_write || run->wrote)
-	{
-		entry->kind = IDEM_ENTRY_WRITE;
-		entry->partial = !run->is_write && !run->exhausted;
-	}
-	else if (run->kept && !run->dropped && !run->acts)
-	{
-		entry->kind = IDEM_ENTRY_READ;
-		entry->partial = !run->exhausted;
-	}
-	else if (entry->rows.text.data != NULL)
+	else if (entry->kind == IDEM_ENTRY_AGAIN && entry->rows.text.data != NULL)
 	{
 		pfree(entry->rows.text.data);
 		memset(&entry->rows, 0, sizeof(IdemRows));

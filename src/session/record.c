@@ -119,9 +119,9 @@ push_entry(IdemJsonbState *state, const IdemEntry *entry)
 		push_int8(state, "undone", 1);
 	if (entry->partial)
 		push_int8(state, "partial", 1);
-	if (entry->kind == IDEM_ENTRY_FAILED)
+	if (entry->error != NULL)
 		push_error(state, entry->error);
-	else if (entry->kind != IDEM_ENTRY_AGAIN)
+	if (entry->kind != IDEM_ENTRY_AGAIN && entry->kind != IDEM_ENTRY_FAILED)
 	{
 		push_int8(state, "processed", entry->processed);
 		if (entry->rows.columns > 0 || entry->rows.count > 0)
@@ -273,9 +273,9 @@ read_entry(const IdemAnswerPart *object)
 		read_digest(object, "clock", &entry->key.clock);
 	entry->undone = has(object, "undone");
 	entry->partial = has(object, "partial");
-	if (entry->kind == IDEM_ENTRY_FAILED)
+	if (entry->kind == IDEM_ENTRY_FAILED || has(object, "sqlstate"))
 		entry->error = read_error(object);
-	else if (entry->kind != IDEM_ENTRY_AGAIN)
+	if (entry->kind != IDEM_ENTRY_AGAIN && entry->kind != IDEM_ENTRY_FAILED)
 	{
 		entry->processed = read_int8(object, "processed", 0, PG_INT64_MAX);
 		read_rows(object, &entry->rows);

@@ -29,7 +29,8 @@ typedef struct IdemEntry
 	bool		partial;		/* were not all of its rows asked for? */
 	uint64		processed;		/* as the command tag has it */
 	IdemRows	rows;
-	ErrorData  *error;			/* of one that failed */
+	ErrorData  *error;			/* of one that failed, or of the rows beyond
+								 * those of a partial one */
 	int			level;			/* of the subtransaction that sent it; 0: in a
 								 * replay, not sent yet */
 	bool		spent;			/* in a replay, sent and rolled back as the

@@ -192,6 +192,11 @@ shut(DestReceiver *self)
 	IdemTee    *tee = (IdemTee *) self;
 
 	tee->client->rShutdown(tee->client);
+	if (tee->scratch == NULL)
+		return;
+	/* a cursor has one each time that it is asked for rows */
+	MemoryContextDelete(tee->scratch);
+	pfree(tee->output);
 }
 
 static void

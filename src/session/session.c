@@ -274,6 +274,14 @@ idem_session_remove(IdemEntry *entry)
 	idem_session.entries = list_delete_ptr(idem_session.entries, entry);
 }
 
+/* Something of the client's has raised an error, which is being handled. */
+void
+idem_session_noted(void)
+{
+	if (idem_error_is_circumstance(geterrcode()))
+		idem_session.moment = true;
+}
+
 /*
  * A statement that is being recorded has raised an error, which is being handled.  In a
  * savepoint that is how it answers, unless it is due to the moment.
@@ -283,8 +291,7 @@ idem_session_failed(IdemEntry *entry)
 {
 	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
 
-	if (idem_error_is_circumstance(geterrcode()))
-		idem_session.moment = true;
+	idem_session_noted();
 	if (idem_session.moment || GetCurrentTransactionNestLevel() < 2)
 		idem_session_remove(entry);
 	else
@@ -292,6 +299,31 @@ idem_session_failed(IdemEntry *entry)
 		entry->kind = IDEM_ENTRY_FAILED;
 		entry->error = CopyErrorData();
 		entry->undone = true;
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * A cursor has raised an error, which is being handled, in a savepoint that is younger
+ * than the cursor.  It keeps what it answered before that, and raises the same where a
+ * retry asks for more.
+ */
+void
+idem_session_cut(IdemEntry *entry, const IdemRows *before)
+{
+	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
+
+	idem_session_noted();
+	entry->partial = true;
+	if (!idem_session.moment)
+		entry->error = CopyErrorData();
+	/* the rows that came before the error were not sent */
+	if (entry->rows.text.data == NULL)
+		entry->kind = IDEM_ENTRY_AGAIN;
+	else
+	{
+		entry->rows.count = before->count;
+		entry->rows.text.len = before->text.len;
 	}
 	MemoryContextSwitchTo(caller);
 }

@@ -118,8 +118,8 @@ keyword_of(int token, const core_YYSTYPE *value)
 }
 
 /*
- * Adds the tokens of a text.  What an SQL PREPARE names a statement does not count,
- * since a session that retries may have another name for it.
+ * Adds the tokens of a text.  What an SQL PREPARE or DECLARE names a statement does not
+ * count: drivers number the names, and a retry has another one.
  */
 static void
 add_tokens(Digest *digest, const char *text)
@@ -130,7 +130,7 @@ add_tokens(Digest *digest, const char *text)
 	YYLTYPE		place;
 	int			token;
 	bool		first = true;
-	bool		skips = false;
+	const char *until = NULL;	/* the keyword that ends what is left out */
 
 	scanner = scanner_init(text, &extra, &ScanKeywords, ScanKeywordTokens);
 	IDEM_HAVE_SCANNER_QUIET(&extra);
@@ -140,9 +140,11 @@ add_tokens(Digest *digest, const char *text)
 		const char *keyword = keyword_of(token, &value);
 
 		if (first && keyword != NULL && strcmp(keyword, "prepare") == 0)
-			skips = true;
-		else if (skips)
-			skips = keyword == NULL || strcmp(keyword, "as") != 0;
+			until = "as";
+		else if (first && keyword != NULL && strcmp(keyword, "declare") == 0)
+			until = "for";
+		else if (until != NULL)
+			until = keyword != NULL && strcmp(keyword, until) == 0 ? NULL : until;
 		else if (token != ';')
 		{
 			add_token(digest, token, &value);
@@ -162,7 +164,7 @@ add_plain(Digest *digest, Oid type, Datum value)
 	switch (type)
 	{
 		case BOOLOID:
-			idem_fingerprint_int8(&digest->fp, DatumGetBool(value));
+			idem_fingerprint_string(&digest->fp, DatumGetBool(value) ? "true" : "false");
 			return true;
 		case INT2OID:
 			idem_fingerprint_int8(&digest->fp, DatumGetInt16(value));

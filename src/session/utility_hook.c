@@ -150,11 +150,14 @@ run_inside(const Command *command)
 	{
 		call_next(command);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		idem_session.depth = depth;
+		idem_session_noted();
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	idem_session.depth = depth;
 }
 
 /* Says a command that counts as one more that it may have written? */
@@ -297,6 +300,9 @@ run_inner(const Command *command)
 
 	if (IsA(stmt, NotifyStmt))
 		idem_executor_hooks_wrote();
+	if (idem_session.mode == IDEM_SESSION_REPLAYS &&
+		(IsA(stmt, TruncateStmt) || treat(stmt) == IS_REFUSED))
+		idem_session_error_unknown("A function writes that did not write in the first transaction.");
 	call_next(command);
 }
 
