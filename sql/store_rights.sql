@@ -60,6 +60,14 @@ SELECT store_call_set();
 RESET ROLE;
 GRANT regress_idem_user TO regress_idem_other;
 ALTER FUNCTION store_call() OWNER TO regress_idem_other;
+-- that its owner is a member of the store's owner, that one may have seen to
+SET ROLE regress_idem_user;
+SELECT store_call();
+RESET ROLE;
+REVOKE regress_idem_user FROM regress_idem_other;
+-- who can act as its owner anyway gains nothing
+GRANT regress_idem_other TO regress_idem_user;
+GRANT USAGE ON SCHEMA store_evil TO regress_idem_other;
 SET ROLE regress_idem_user;
 SELECT store_call();
 RESET ROLE;
@@ -107,6 +115,25 @@ ALTER TABLE store_evil.idem_key DROP CONSTRAINT idem_key_pkey;
 SELECT idem_execute('t3', 'SELECT 1');
 ALTER TABLE store_evil.idem_key ADD CONSTRAINT idem_key_pkey PRIMARY KEY (key, scope);
 SELECT outcome FROM idem_execute('t3', 'SELECT 1');
+-- columns that have changed their names: statements would read one for another
+ALTER TABLE store_evil.idem_key RENAME request TO spy;
+ALTER TABLE store_evil.idem_key RENAME fence TO request;
+ALTER TABLE store_evil.idem_key RENAME spy TO fence;
+SELECT idem_lookup('t3');
+ALTER TABLE store_evil.idem_key RENAME fence TO spy;
+ALTER TABLE store_evil.idem_key RENAME request TO fence;
+ALTER TABLE store_evil.idem_key RENAME spy TO request;
+SELECT outcome, fence, request FROM idem_lookup('t3');
+ALTER TABLE store_evil.idem_message RENAME consumer TO spy;
+ALTER TABLE store_evil.idem_message RENAME message_id TO consumer;
+ALTER TABLE store_evil.idem_message RENAME spy TO message_id;
+SELECT idem_consume('c', 'm');
+DROP TABLE store_evil.idem_message;
+-- keys that would not be told apart by their bytes
+ALTER TABLE store_evil.idem_key ALTER key TYPE text COLLATE "POSIX";
+SELECT idem_lookup('t3');
+ALTER TABLE store_evil.idem_key ALTER key TYPE text COLLATE "C";
+SELECT outcome FROM idem_lookup('t3');
 ALTER TABLE store_evil.idem_key ALTER response TYPE text;
 SELECT idem_execute('t4', 'SELECT 1');
 ALTER TABLE store_evil.idem_key RENAME TO idem_key_table;

@@ -10,6 +10,7 @@
 
 #include "access/genam.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "utils/rel.h"
@@ -237,6 +238,28 @@ idem_table_shape_fits(IdemTable table, Relation rel, const IdemOwnTypes *types)
 {
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		has_columns(shape_of(table), RelationGetDescr(rel), types);
+}
+
+/*
+ * Have the columns of such a table the names that they were made with, and do their
+ * strings compare by bytes?  Where the table is reached by statements, a name of
+ * another column would give a value of another type.
+ */
+bool
+idem_table_shape_named(IdemTable table, Relation rel)
+{
+	const Shape *shape = shape_of(table);
+
+	for (int i = 0; shape->columns[i].name != NULL; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+		if (strcmp(NameStr(att->attname), shape->columns[i].name) != 0 ||
+			(OidIsValid(att->attcollation) &&
+			 att->attcollation != C_COLLATION_OID))
+			return false;
+	}
+	return true;
 }
 
 /* Does an index have just the columns of a table's primary key, in its order? */

@@ -39,6 +39,7 @@ typedef struct IdemOwnTypes
 extern const char *idem_table_shape_name(IdemTable table);
 extern bool idem_table_shape_fits(IdemTable table, Relation rel,
 								  const IdemOwnTypes *types);
+extern bool idem_table_shape_named(IdemTable table, Relation rel);
 extern Oid	idem_table_shape_key(IdemTable table, Relation rel);
 
 #endif							/* IDEM_TABLE_SHAPE_H */

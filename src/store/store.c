@@ -86,6 +86,7 @@ check_table(IdemTable table, Relation rel, const IdemStore *store)
 	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		error_altered(rel, _("It does not survive a crash, or the session."));
 	if (!idem_table_shape_fits(table, rel, &types) ||
+		!idem_table_shape_named(table, rel) ||
 		!OidIsValid(idem_table_shape_key(table, rel)))
 		error_altered(rel, _("It is no table, or has other columns or another primary key."));
 	if (!idem_simple_dml_is_bare(rel))
@@ -183,6 +184,8 @@ find_store(const char *name)
 /*
  * A function that runs with its owner's rights has not chosen the store, if it does
  * not set it: raises 42501 there for one that another role would have put in its way.
+ * A role that can act as the function's owner anyway gains nothing by that.  That the
+ * owner can act as the other says nothing: others may have granted it that.
  */
 static void
 check_owner(Oid relid, const char *name)
@@ -197,14 +200,14 @@ check_owner(Oid relid, const char *name)
 		return;
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
-	if (is_member_of_role_nosuper(GetUserId(), owner) || superuser_arg(owner))
+	if (superuser_arg(owner) || is_member_of_role_nosuper(owner, GetUserId()))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for store \"%s\"", name),
-			 errdetail("A function runs with the rights of role \"%s\" here, which is no member of the store's owner.",
+			 errdetail("A function runs with the rights of role \"%s\" here, and the store belongs to a role that is no member of it.",
 					   GetUserNameFromId(GetUserId(), false)),
-			 errhint("Create the function with SET idem.store = '...', and have the store owned by a role that its owner is a member of.")));
+			 errhint("Create the function with SET idem.store = '...', and have the store owned by its owner, or by a superuser.")));
 }
 
 /*
@@ -220,6 +223,7 @@ idem_store_current(void)
 	const IdemStore *found;
 	IdemStore  *store;
 	const char *name = idem_store_name;
+	uint64		before = changes;
 
 	if (*name == '\0')
 		return NULL;
@@ -232,7 +236,8 @@ idem_store_current(void)
 		return NULL;
 	store = palloc(sizeof(IdemStore));
 	*store = *found;
-	store->changes = changes;
+	/* what came in while one table was looked at may be about another */
+	store->changes = before;
 	check_owner(store->key_table, name);
 	check_owner(store->message_table, name);
 	check_owner(store->offset_table, name);

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 
 #include "base/catalog.h"
+#include "base/routed.h"
 #include "run/spi_caller.h"
 #include "store/store_run.h"
 
@@ -27,13 +28,21 @@ static const char *
 write_sql(const void *state, int which)
 {
 	const Call *call = state;
+	const char *text = call->statement->text;
+	bool		only = strncmp(text, "INSERT", strlen("INSERT")) != 0 &&
+		!idem_routed(idem_store_table(call->store, call->statement->table));
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	for (const char *c = call->statement->text; *c; c++)
+	for (const char *c = text; *c; c++)
 	{
+		/*
+		 * a table may come to inherit from it while it is being written to,
+		 * with code attached
+		 */
 		if (*c == '@')
-			appendStringInfoString(&buf, call->store->schema);
+			appendStringInfo(&buf, "%s%s", only ? "ONLY " : "",
+							 call->store->schema);
 		else
 			appendStringInfoChar(&buf, *c);
 	}
