@@ -13,13 +13,22 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
 
 #include "base/catalog.h"
 #include "base/error.h"
+#include "base/routed.h"
 #include "key/key_lock.h"
 #include "key/key_store.h"
 #include "key/key_write.h"
+#include "run/committed_row.h"
 #include "store/store_run.h"
 
 /* The first parameters of statements that write a row, see IDEM_KEY_ARG_OUTCOME. */
@@ -182,14 +191,44 @@ bind_key(const IdemKey *key, const IdemKeyRow *row, Datum *args, int first)
  * has been written may be elsewhere, where no session of this node could see it.
  */
 static bool
-write(const IdemKey *key, const IdemStoreStatement *statement, Datum *args,
-	  const bool *isnull)
+write_row(const IdemKey *key, const IdemStoreStatement *statement, Datum *args,
+		  const bool *isnull)
 {
 	Assert(idem_key_lock_is_held(key));
 	if (idem_store_run(key->store, statement, args, isnull, 0, NULL, NULL) == 0)
 		return false;
 	idem_key_lock_keep(key);
 	return true;
+}
+
+/*
+ * Was the row of a key committed after the transaction's one snapshot was taken?  A
+ * statement does not see it, and would have the key free.  What is on another node
+ * cannot be asked for; there it is the primary key that tells, once it is written.
+ */
+static bool
+is_unseen(const IdemKey *key)
+{
+	const IdemStore *store = key->store;
+	RegProcedure same = store->scope_type == INT8OID ? F_INT8EQ :
+		store->scope_type == INT4OID ? F_INT4EQ :
+		store->scope_type == UUIDOID ? F_UUID_EQ : F_TEXTEQ;
+	ScanKeyData keys[2];
+	Relation	rel;
+	HeapTuple	tuple;
+
+	if (!IsolationUsesXactSnapshot() || idem_routed(store->key_table))
+		return false;
+	ScanKeyInit(&keys[0], IDEM_KEY_COLUMN_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+				PointerGetDatum(key->key));
+	ScanKeyInit(&keys[1], IDEM_KEY_COLUMN_SCOPE, BTEqualStrategyNumber, same,
+				idem_store_scope_value(store, key->scope));
+	rel = table_open(store->key_table, AccessShareLock);
+	tuple = idem_committed_row_find(rel, idem_table_shape_key(IDEM_TABLE_KEY, rel),
+									lengthof(keys), keys);
+	table_close(rel, NoLock);
+	return tuple != NULL &&
+		idem_committed_row_is_unseen(HeapTupleHeaderGetXmin(tuple->t_data));
 }
 
 /*
@@ -203,13 +242,16 @@ idem_key_store_find(const IdemKey *key, TimestampTz now, int options,
 	Datum		args[3];
 	Datum		values[FOUND_COLUMNS];
 	bool		isnull[FOUND_COLUMNS];
+	bool		found;
 
 	memset(row, 0, sizeof(IdemKeyRow));
 	args[0] = idem_store_scope_value(key->store, key->scope);
 	args[1] = PointerGetDatum(key->key);
 	args[2] = BoolGetDatum((options & IDEM_WITH_VALUES) != 0);
-	if (idem_store_run(key->store, &find_row, args, NULL, FOUND_COLUMNS, values,
-					   isnull) == 0)
+	found = idem_store_run(key->store, &find_row, args, NULL, FOUND_COLUMNS, values,
+						   isnull) > 0;
+	row->unseen = is_unseen(key);
+	if (!found)
 		return IDEM_KEY_ABSENT;
 	read_row(values, isnull, now, options, row);
 	row->ours = idem_key_lock_is_kept(key);
@@ -229,7 +271,7 @@ idem_key_store_insert(const IdemKey *key, const IdemKeyRow *row, bool renew)
 	idem_key_write_bind(row, args, isnull);
 	args[IDEM_KEY_ROW_ARGS] = idem_store_scope_value(key->store, key->scope);
 	args[IDEM_KEY_ROW_ARGS + 1] = PointerGetDatum(key->key);
-	return write(key, renew ? &renew_row : &insert_row, args, isnull);
+	return write_row(key, renew ? &renew_row : &insert_row, args, isnull);
 }
 
 /* As idem_key_write_lock_row. */
@@ -248,7 +290,7 @@ idem_key_store_replace(const IdemKey *key, const IdemKeyRow *row, Datum *args,
 					   const bool *isnull)
 {
 	bind_key(key, row, args, IDEM_KEY_REPLACE_ARGS);
-	return write(key, &replace_row, args, isnull);
+	return write_row(key, &replace_row, args, isnull);
 }
 
 /* As idem_key_write_remove. */
@@ -258,5 +300,5 @@ idem_key_store_remove(const IdemKey *key, const IdemKeyRow *row)
 	Datum		args[FOUND_ARGS];
 
 	bind_key(key, row, args, 0);
-	return write(key, &remove_row, args, NULL);
+	return write_row(key, &remove_row, args, NULL);
 }
