@@ -85,6 +85,39 @@ SHOW idem.store;
 SET idem.store = 'store_a';
 SELECT outcome, replayed FROM idem_execute('w1', $$SELECT set_config('idem.store', '', false)$$);
 
+-- A transaction under a key has it there, too; another store has another key.
+SET idem.store = 'store_a';
+BEGIN;
+SELECT idem_begin('x1');
+INSERT INTO store_orders VALUES (7, 7);
+SELECT idem_begin('x1');
+COMMIT;
+BEGIN;
+SELECT idem_begin('x1');
+INSERT INTO store_orders VALUES (7, 7);
+COMMIT;
+BEGIN;
+SET LOCAL idem.key = 'x2';
+INSERT INTO store_orders VALUES (8, 8);
+COMMIT;
+SELECT key, outcome FROM store_a.idem_key WHERE key LIKE 'x%' ORDER BY key;
+SELECT count(*) FROM idem_key WHERE key LIKE 'x%';
+BEGIN;
+SELECT idem_begin('x3');
+SELECT set_config('idem.store', '', true);
+SELECT idem_begin('x3');
+ROLLBACK;
+
+-- What is idem's own is in no store.
+SELECT status FROM idem_saga_start('store-saga', '[{"do": "store-pay"}]');
+SELECT key, fence FROM idem_saga_claim('{store-pay}') \gset
+SELECT idem_extend(:'key', :fence, '1 hour', scope => 'idem.saga') > now();
+SELECT idem_checkpoint(:'key', :fence, 'packed', scope => 'idem.saga');
+SELECT outcome, response FROM idem_lookup(:'key', scope => 'idem.saga');
+SELECT name FROM idem_checkpoints(:'key', scope => 'idem.saga');
+SELECT idem_execute('k1', 'SELECT 1', scope => 'idem.saga');
+SELECT idem_saga_done(:'key', :fence);
+
 -- The scope has the tenants' type; however it is spelled, it is the same.
 SET idem.store = 'store b';
 SELECT outcome, replayed FROM idem_execute('k1', 'SELECT 1', scope => '7');

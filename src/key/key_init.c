@@ -75,6 +75,23 @@ idem_key_init_name(FunctionCallInfo fcinfo, int name, const char *function)
 	return key;
 }
 
+/*
+ * Chooses where the row of a key is kept, whose scope has been set.  Keys in scopes of
+ * idem's own are in no store.
+ */
+static void
+choose_store(IdemKey *key)
+{
+	if (idem_scope_is_reserved(key->scope))
+	{
+		idem_routed_check_local("idem_key", false);
+		return;
+	}
+	key->store = idem_store_of(IDEM_TABLE_KEY);
+	if (key->store != NULL)
+		key->scope = idem_store_scope(key->store, key->scope);
+}
+
 /* Takes all but the key from the arguments of a function, whatever the scope is. */
 static void
 init_all_but_key(IdemKey *key, FunctionCallInfo fcinfo, int scope, int ttl)
@@ -83,9 +100,7 @@ init_all_but_key(IdemKey *key, FunctionCallInfo fcinfo, int scope, int ttl)
 	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
 		PG_GETARG_TEXT_PP(scope);
 	check_length("scope", key->scope, 0);
-	key->store = idem_store_of(IDEM_TABLE_KEY);
-	if (key->store != NULL)
-		key->scope = idem_store_scope(key->store, key->scope);
+	choose_store(key);
 	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
 	key->role = GetUserId();
 }
@@ -231,6 +246,7 @@ idem_key_init_setting(IdemKey *key, const char *name, const char *function)
 	memset(key, 0, sizeof(IdemKey));
 	key->scope = cstring_to_text(idem_scope);
 	check_length("scope", key->scope, 0);
+	choose_store(key);
 	key->role = GetUserId();
 	set_name(key, cstring_to_text(name));
 	check_length("key", key->key, 1);

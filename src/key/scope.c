@@ -78,6 +78,17 @@ idem_scope_check(text *name)
 	idem_definition_find(&scopes, &scope);
 }
 
+/* Is a scope one of idem's own? */
+bool
+idem_scope_is_reserved(text *name)
+{
+	const char *reserved = IDEM_SCOPE_RESERVED;
+	int			length = strlen(reserved);
+
+	return VARSIZE_ANY_EXHDR(name) >= length &&
+		memcmp(VARDATA_ANY(name), reserved, length) == 0;
+}
+
 /*
  * Raises 42939 for a scope whose keys are idem's own to claim and to end: callers
  * reach them by the functions that they are there for.
@@ -85,17 +96,13 @@ idem_scope_check(text *name)
 void
 idem_scope_check_reserved(text *name)
 {
-	const char *reserved = IDEM_SCOPE_RESERVED;
-	int			length = strlen(reserved);
-
-	if (VARSIZE_ANY_EXHDR(name) < length ||
-		memcmp(VARDATA_ANY(name), reserved, length) != 0)
+	if (!idem_scope_is_reserved(name))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_RESERVED_NAME),
 			 errmsg("scope \"%s\" is reserved", text_to_cstring(name)),
 			 errdetail("Scopes that begin with \"%s\" are for keys of extension \"idem\" itself.",
-					   reserved),
+					   IDEM_SCOPE_RESERVED),
 			 errhint("Claims of sagas are ended by idem_saga_done() and idem_saga_fail(). For keys of your own choose another scope.")));
 }
 

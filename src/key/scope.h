@@ -11,6 +11,7 @@
 #define IDEM_SCOPE_BARRIER	IDEM_SCOPE_RESERVED "barrier"
 
 extern void idem_scope_check(text *scope);
+extern bool idem_scope_is_reserved(text *name);
 extern void idem_scope_check_reserved(text *scope);
 extern void idem_scope_init(void);
 

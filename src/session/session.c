@@ -130,6 +130,13 @@ name(const IdemKey *key)
 	idem_session.key.scope = copy_text(key->scope);
 	idem_session.key.key = copy_text(key->key);
 	idem_session.key.name = pstrdup(key->name);
+	if (key->store != NULL)
+	{
+		IdemStore  *store = palloc(sizeof(IdemStore));
+
+		*store = *key->store;
+		idem_session.key.store = store;
+	}
 	if (key->ttl != NULL)
 	{
 		idem_session.key.ttl = palloc(sizeof(Interval));
@@ -518,6 +525,7 @@ begin(const IdemKey *key)
 		idem_session.starter_time = GetCurrentStatementStartTimestamp();
 	}
 	else if (strcmp(key->name, idem_session.key.name) != 0 ||
+			 key->hash != idem_session.key.hash ||
 			 VARSIZE_ANY_EXHDR(key->scope) != VARSIZE_ANY_EXHDR(idem_session.key.scope) ||
 			 memcmp(VARDATA_ANY(key->scope), VARDATA_ANY(idem_session.key.scope),
 					VARSIZE_ANY_EXHDR(key->scope)) != 0)
