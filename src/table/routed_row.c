@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "table/routed_row.h"
 #include "table/row_to_jsonb.h"
 
@@ -43,6 +44,7 @@ idem_routed_row_init(IdemRoutedRow *row, Relation rel)
 	row->desc = CreateTemplateTupleDesc(row->ncolumns);
 	for (int i = 0; i < row->ncolumns; i++)
 		TupleDescCopyEntry(row->desc, i + 1, desc, row->columns[i]);
+	IDEM_FINISH_DESC(row->desc);
 	row->values = palloc(sizeof(Datum) * idem_routed_row_width(row));
 	row->isnull = palloc(sizeof(bool) * idem_routed_row_width(row));
 }
