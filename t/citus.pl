@@ -198,6 +198,9 @@ COMMIT;}
 my $dir = PostgreSQL::Test::Utils::tempdir;
 my $keys = 3000 * $seconds;
 
+# Should the test die, the clients stop with it.
+END { append_to_file("$dir/stop", '') if defined $dir && -d $dir }
+
 # Six clients at each node, as long as there is no file "stop".
 sub begin_load
 {
