@@ -38,7 +38,8 @@ def tx(results):
             + table(["", *(f"{mode}, {kind}" for mode in MODES for kind in ("new", "replay"))], rows) + "\n"
             "Both inserts in one statement remember the key and protect from nothing; the one statement that "
             "looks first fails where two retries meet. A row of results that is not asked for costs, too: "
-            "`(idem_upsert(...)).result` returns one column.\n\n"
+            "`(idem_upsert(...)).result` returns one column. A replay that is not prepared costs more than that of "
+            "plpgsql: the server has a call of more arguments to plan.\n\n"
             + machine_table(results, f"{results.about['calls']:,} calls"))
 
 
