@@ -27,6 +27,14 @@ SELECT ordinal, key, outcome, replayed FROM idem_upsert_batch('{b1,k1,b1}', 'sto
 	ARRAY['{"id": 2, "total": 1}', '{"id": 1, "total": 10}', '{"id": 2, "total": 1}']::jsonb[]);
 SELECT scope, key, outcome, fence FROM store_a.idem_key ORDER BY key;
 SELECT count(*) FROM idem_key WHERE key IN ('k1', 'k2', 'k3', 'k4', 'b1');
+-- a set where rows keep being new
+SELECT count(*) FROM generate_series(101, 106) AS n, idem_upsert('n' || n, 'store_orders', jsonb_build_object('id', n, 'total', n));
+SELECT key, outcome, replayed FROM idem_upsert_batch('{n1,n2,n101}', 'store_orders',
+	ARRAY['{"id": 111, "total": 1}', '{"id": 112, "total": 2}', '{"id": 101, "total": 101}']::jsonb[]);
+SELECT outcome, replayed FROM idem_upsert('n2', 'store_orders', '{"id": 112, "total": 2}');
+SELECT count(*) FROM idem_key WHERE key LIKE 'n%';
+DELETE FROM store_a.idem_key WHERE key LIKE 'n%';
+DELETE FROM store_orders WHERE id > 100;
 
 -- Claims, with a lease and without.
 SELECT outcome, fence, lease_until IS NULL FROM idem_claim('c1', '{"a": 1}', '1 min');

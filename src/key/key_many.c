@@ -108,7 +108,7 @@ idem_key_many_add(IdemKeyMany *many, IdemKey *key, bool may_work,
 
 	Assert(!may_work || many->count < IDEM_KEY_MANY_MAX);
 	Assert(many->done == many->count);
-	Assert(!key->no_wait);
+	Assert(!key->no_wait && key->store == NULL);
 	key->claims = true;
 	if (many->looks_first || !may_work)
 		found = find(many, key, &row);

@@ -173,7 +173,7 @@ run_next(const IdemUpsertSet *set, IdemUpsertMember **members, int count,
 
 	if (patience->left > 0)
 		patience->left--;
-	else
+	else if (set->key.store == NULL)	/* a store is written by statements */
 	{
 		done = idem_upsert_chunk_run(set, members, count, current);
 		patience->vain = done > 0 ? 0 :
