@@ -173,8 +173,50 @@ DECLARE c SCROLL CURSOR FOR SELECT pg_notify('idem_test', '');
 FETCH 1 FROM c;
 ROLLBACK;
 
+-- SET CONSTRAINTS checks nothing in a retry: the error comes from the record.
+CREATE TABLE late (item int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO late VALUES (1);
+BEGIN;
+SELECT idem_begin('session-cut-8');
+SAVEPOINT a;
+INSERT INTO late VALUES (1);
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK TO a;
+SET CONSTRAINTS ALL IMMEDIATE;
+INSERT INTO late VALUES (2);
+COMMIT;
+BEGIN;
+SELECT idem_begin('session-cut-8');
+SAVEPOINT a;
+INSERT INTO late VALUES (1);
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK TO a;
+SET CONSTRAINTS ALL IMMEDIATE;
+INSERT INTO late VALUES (2);
+COMMIT;
+
+-- A query outside a transaction block, which calls what writes; queries that do not may run.
+TRUNCATE t;
+SET idem.key = 'session-cut-9';
+SELECT pay(1, '');
+SELECT item FROM stock ORDER BY item FOR UPDATE LIMIT 1;
+SELECT count(*) FROM t;
+RESET idem.key;
+
 RESET SESSION AUTHORIZATION;
-SET client_min_messages = warning;
+-- The history has the key, although the savepoint that it was named in is no more.
+CREATE TABLE orders (id int PRIMARY KEY, status order_status NOT NULL DEFAULT 'PENDING', version bigint NOT NULL DEFAULT 1);
+SELECT idem_attach('orders', 'order', history => true);
+BEGIN;
+SAVEPOINT a;
+SELECT idem_begin('session-cut-10');
+RELEASE a;
+SAVEPOINT b;
+ROLLBACK TO b;
+INSERT INTO orders VALUES (1);
+COMMIT;
+SELECT row_key, key FROM idem_history WHERE target = 'orders'::regclass;
+
 DROP SCHEMA idem_test_session_cut CASCADE;
 DROP OWNED BY idem_test_session_cut;
 DROP ROLE idem_test_session_cut;

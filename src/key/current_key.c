@@ -73,10 +73,17 @@ static void
 subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 					 SubTransactionId parent, void *arg)
 {
+	int			level = GetCurrentTransactionNestLevel();
+
+	/* a transaction that has a key began with it in a savepoint, perhaps */
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		for (Keyed *keyed = current; keyed != NULL && keyed->level == level;
+			 keyed = keyed->outer)
+			keyed->level--;
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	while (current != NULL &&
-		   current->level >= GetCurrentTransactionNestLevel())
+		   current->level >= level)
 		end_last();
 }
 

@@ -517,6 +517,24 @@ answer_nothing(QueryDesc *query)
 }
 
 /*
+ * Runs a query of the client's that is all that its transaction does, although idem.key
+ * is set: it may call functions that write.
+ */
+static void
+run_outside(QueryDesc *query, const Part *part)
+{
+	CommandId	before = GetCurrentCommandId(false);
+
+	do_part(NULL, query, part);
+	/* a lock counts as a command, too */
+	if (query->plannedstmt->rowMarks != NIL)
+		return;
+	CommandCounterIncrement();
+	if (GetCurrentCommandId(false) != before)
+		idem_session_error_outside();
+}
+
+/*
  * Has the query that named the key come to an end?  The library may have been loaded by
  * it, so that its run was not seen.
  */
@@ -568,6 +586,11 @@ run_hook(IDEM_RUN_ARGS)
 		run->dropped = true;
 	if (run != NULL && run->wrote && run->dropped)
 		error_not_recorded();
+	if (!idem_session.named && !IsTransactionBlock() && is_top(query))
+	{
+		run_outside(query, &part);
+		return;
+	}
 	do_part(run, query, &part);
 	if (run != NULL)
 	{

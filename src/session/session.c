@@ -55,6 +55,17 @@ idem_session_error_unknown(const char *detail)
 			 errhint("Send exactly the same statements to retry a transaction, or use a new key for a new one.")));
 }
 
+/* Raises 55000: a statement writes that is all that its transaction does. */
+void
+idem_session_error_outside(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("idem.key is set outside a transaction block"),
+			 errdetail("A key names one transaction, and each statement would be one of its own."),
+			 errhint("Begin a transaction, and use SET LOCAL or idem_begin() in it.")));
+}
+
 pg_noreturn static void
 error_late(void)
 {
@@ -198,11 +209,7 @@ idem_session_ready(bool writes)
 		IdemKey		key;
 
 		if (!is_block() && writes)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("idem.key is set outside a transaction block"),
-					 errdetail("A key names one transaction, and each statement would be one of its own."),
-					 errhint("Begin a transaction, and use SET LOCAL or idem_begin() in it.")));
+			idem_session_error_outside();
 		if (!is_block())
 			return false;
 		idem_key_init_setting(&key, idem_key_setting, "a transaction under idem.key");

@@ -52,6 +52,7 @@ extern void idem_session_cut(IdemEntry *entry, const IdemRows *before);
 extern void idem_session_noted(void);
 extern void idem_session_remove(IdemEntry *entry);
 pg_noreturn extern void idem_session_error_unknown(const char *detail);
+pg_noreturn extern void idem_session_error_outside(void);
 extern void idem_session_init(void);
 
 #endif							/* IDEM_SESSION_H */

@@ -281,6 +281,32 @@ record_or_answer(Command *command)
 		run_recorded(command, entry);
 }
 
+/*
+ * Runs SET CONSTRAINTS.  In a retry no constraint is checked, so that the error that it
+ * raised in a savepoint is all that is kept.
+ */
+static void
+run_check(const Command *command)
+{
+	IdemStatementText text = {
+		command->source, command->pstmt->stmt_location, command->pstmt->stmt_len, 0,
+		command->params
+	};
+	IdemEntry  *entry = idem_session_open(&text, false, 0);
+
+	PG_TRY();
+	{
+		run_unrecorded(command);
+	}
+	PG_CATCH();
+	{
+		if (idem_session.mode == IDEM_SESSION_RECORDS)
+			idem_session_failed(entry);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 pg_noreturn static void
 error_refused(Node *command)
 {
@@ -339,6 +365,8 @@ run_watched(Command *command)
 		straighten(command);
 	if (treatment == RUNS_OTHERS)
 		call_next(command);
+	else if (IsA(stmt, ConstraintsSetStmt) && idem_session_ready(false))
+		run_check(command);
 	else if (treatment == RUNS_AGAIN)
 		run_unrecorded(command);
 	else if (!idem_session_ready(true) || treatment == IS_REFUSED)
