@@ -102,6 +102,15 @@ ALTER TABLE store_evil.idem_key DROP CONSTRAINT idem_key_key_check;
 CREATE INDEX spy ON store_evil.idem_key (store_spy_key(key)) WHERE key = 'x';
 SELECT idem_execute('t3', 'SELECT 1');
 DROP INDEX store_evil.spy;
+-- the planner evaluates what is constant there
+SET ROLE regress_idem_user;
+CREATE FUNCTION store_evil.spy_now(int) RETURNS text IMMUTABLE LANGUAGE plpgsql
+AS $$BEGIN RAISE WARNING 'spied as %', current_user; RETURN ''; END$$;
+CREATE STATISTICS store_evil.spy ON (store_evil.spy_now(1) || key) FROM store_evil.idem_key;
+RESET ROLE;
+SELECT idem_execute('t3', 'SELECT 1');
+SELECT idem_lookup('t3');
+DROP STATISTICS store_evil.spy;
 CREATE TABLE store_evil.more () INHERITS (store_evil.idem_key);
 SELECT idem_execute('t3', 'SELECT 1');
 DROP TABLE store_evil.more;

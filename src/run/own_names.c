@@ -18,16 +18,25 @@
  * runs a statement as its owner, is not to run code of others either: there, all
  * functions have to be superusers'.
  *
- * They are looked at whenever a statement is analysed, before rules and defaults
+ * What is attached to a table is not named, and the planner evaluates what is constant
+ * in the expressions of its indexes and its statistics.  Where a statement may run no
+ * code of others at all, each function is looked at when it is about to be called.
+ *
+ * Names are looked at whenever a statement is analysed, before rules and defaults
  * are added: that is when its names are looked up, and the plan cache may do so
  * again at any time.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "parser/analyze.h"
+#include "utils/syscache.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
@@ -37,9 +46,10 @@
 #define PREFIX	"_idem_"
 
 /* The innermost statement of idem's that is being made or run. */
-static IdemOwnNames current = {NULL, InvalidOid, false};
+static IdemOwnNames current = {NULL, InvalidOid, false, false};
 
 static post_parse_analyze_hook_type next_analyze = NULL;
+static object_access_hook_type next_access = NULL;
 
 /*
  * Begins a statement of idem's, or of another's, and returns what is to be given to
@@ -129,10 +139,42 @@ analyzed(ParseState *pstate, Query *query, IDEM_JUMBLE_STATE *jstate)
 		next_analyze(pstate, query, jstate);
 }
 
-/* Watches what is analysed.  To be called once, from _PG_init. */
+/* Raises 42501 for a function of others, where none may be called. */
+static void
+check_call(Oid function)
+{
+	HeapTuple	tuple;
+	Form_pg_proc form;
+	IdemNamedObject object = {IDEM_NAMED_FUNCTION, function};
+
+	if (!current.runs_nothing || function < FirstNormalObjectId)
+		return;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	object.name = pstrdup(NameStr(form->proname));
+	object.owner = form->proowner;
+	ReleaseSysCache(tuple);
+	check_code(&object);
+}
+
+static void
+object_accessed(ObjectAccessType access, Oid class, Oid object, int column,
+				void *arg)
+{
+	if (access == OAT_FUNCTION_EXECUTE)
+		check_call(object);
+	if (next_access != NULL)
+		next_access(access, class, object, column, arg);
+}
+
+/* Watches what is analysed and what is called.  To be called once, from _PG_init. */
 void
 idem_own_names_init(void)
 {
 	next_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = analyzed;
+	next_access = object_access_hook;
+	object_access_hook = object_accessed;
 }

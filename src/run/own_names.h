@@ -13,6 +13,8 @@ typedef struct IdemOwnNames
 	const char *text;			/* NULL: it is another's */
 	Oid			table;			/* InvalidOid: none but the server's own */
 	bool		looks;			/* may it name no code but the server's? */
+	bool		runs_nothing;	/* may it run none, whatever is attached to
+								 * the table? */
 } IdemOwnNames;
 
 extern IdemOwnNames idem_own_names_begin(const IdemOwnNames *own);

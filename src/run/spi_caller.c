@@ -123,7 +123,9 @@ said_of(const IdemOperation *operation, Oid table)
 IdemPlan *
 idem_spi_caller_keep(const IdemCallerStatement *statement, const char *sql)
 {
-	IdemOwnNames own = {NULL, statement->table, statement->looks};
+	IdemOwnNames own = {
+		NULL, statement->table, statement->looks, statement->runs_nothing
+	};
 	IdemOperationOn operation = {statement->operation};
 	IdemPlan   *plan;
 

@@ -25,7 +25,8 @@ typedef struct IdemCallerStatement
 
 	/* of one that write_sql writes: what it may name */
 	Oid			table;			/* InvalidOid: what is the server's */
-	bool		looks;			/* may it run no code but the server's? */
+	bool		looks;			/* may it name no code but the server's? */
+	bool		runs_nothing;	/* may it run none? */
 	/* and what its errors say that it does; NULL: they have its text */
 	const IdemOperation *operation;
 } IdemCallerStatement;

@@ -78,7 +78,7 @@ idem_store_run(const IdemStore *store, const IdemStoreStatement *statement,
 		.signature = {&signature, sizeof(signature), statement->number},
 		.write_sql = write_sql, .state = &call,
 		.nargs = statement->nargs, .argtypes = argtypes,
-		.table = table, .looks = true
+		.table = table, .looks = true, .runs_nothing = true
 	};
 
 	Assert(statement->nargs <= IDEM_STORE_MAX_ARGS);
