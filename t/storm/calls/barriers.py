@@ -32,6 +32,9 @@ def claim(view, item):
     if keyed.stands(row) == keyed.LIVE:
         keyed.check_owner(view, row)
         return row["outcome"]
+    if view.keys_in_use(item):
+        # by an undo that waits for the action: of another role, it may be met
+        raise Busy(item, (), ("42501",))
     view.write(item, keyed.new_row(view, row, outcome="completed"))
     return "claimed"
 
