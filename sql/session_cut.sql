@@ -1,5 +1,6 @@
 -- Cursors that a savepoint cuts short, and what ends one: in a transaction that has a key.
 SET client_min_messages = warning;
+SET lc_monetary = 'C';
 CREATE EXTENSION IF NOT EXISTS idem;
 CREATE SCHEMA idem_test_session_cut;
 GRANT USAGE, CREATE ON SCHEMA idem_test_session_cut TO PUBLIC;
@@ -203,7 +204,34 @@ SELECT item FROM stock ORDER BY item FOR UPDATE LIMIT 1;
 SELECT count(*) FROM t;
 RESET idem.key;
 
+-- Columns change places between the first and the retry: its rows are not those of then.
+CREATE TABLE price (item int, amount int, fee int);
+BEGIN;
+SELECT idem_begin('session-cut-11');
+INSERT INTO price VALUES (1, 100, 3) RETURNING *;
+SELECT * FROM price;
+COMMIT;
+ALTER TABLE price RENAME amount TO old;
+ALTER TABLE price RENAME fee TO amount;
+ALTER TABLE price RENAME old TO fee;
+BEGIN;
+SELECT idem_begin('session-cut-11');
+SELECT * FROM price;
+INSERT INTO price VALUES (1, 100, 3) RETURNING *;
+ROLLBACK;
+
 RESET SESSION AUTHORIZATION;
+-- Money is kept as the integer that it is: lc_monetary may be another one by then.
+BEGIN;
+SELECT idem_begin('session-cut-12');
+INSERT INTO t VALUES (1) RETURNING 1234.56::numeric::money;
+COMMIT;
+SELECT response #> '{statements,0,values}' AS kept FROM idem_key WHERE key = 'session-cut-12';
+BEGIN;
+SELECT idem_begin('session-cut-12');
+INSERT INTO t VALUES (1) RETURNING 1234.56::numeric::money;
+COMMIT;
+
 -- The history has the key, although the savepoint that it was named in is no more.
 CREATE TABLE orders (id int PRIMARY KEY, status order_status NOT NULL DEFAULT 'PENDING', version bigint NOT NULL DEFAULT 1);
 SELECT idem_attach('orders', 'order', history => true);

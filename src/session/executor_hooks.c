@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
@@ -159,6 +160,27 @@ count_columns(const QueryDesc *query)
 	return ExecCleanTargetListLength(query->plannedstmt->planTree->targetlist);
 }
 
+/*
+ * What its columns are called, in their order: SELECT * may have others of the same types
+ * by the time that a retry comes.
+ */
+static uint32
+hash_names(const QueryDesc *query)
+{
+	uint32		hash = 0;
+	ListCell   *lc;
+
+	foreach(lc, query->plannedstmt->planTree->targetlist)
+	{
+		const		TargetEntry *column = lfirst(lc);
+
+		if (!column->resjunk && column->resname != NULL)
+			hash = hash_combine(hash, hash_bytes((const unsigned char *) column->resname,
+												 strlen(column->resname)));
+	}
+	return hash;
+}
+
 /* May a cursor's rows be asked for in another order than they come in, or later? */
 static bool
 is_straight(void)
@@ -190,6 +212,11 @@ open_run(QueryDesc *query)
 	}
 	run->entry = idem_session_open(&text, run->is_write,
 								   run->is_write ? 0 : count_columns(query));
+	if (run->entry != NULL && idem_session.mode == IDEM_SESSION_RECORDS)
+		run->entry->names = hash_names(query);
+	else if (run->entry != NULL && run->entry->kind == IDEM_ENTRY_READ &&
+			 run->entry->names != hash_names(query))
+		run->entry = NULL;
 	run->answered = run->entry != NULL &&
 		idem_session.mode == IDEM_SESSION_REPLAYS;
 	run->next = runs;
@@ -420,6 +447,11 @@ check_columns(const Run *run)
 				 errmsg("cannot answer a statement as the first time, since its columns have changed"),
 				 errdetail("It had %d columns, and has %d.",
 						   run->entry->rows.columns, columns)));
+	if (columns > 0 && run->entry->names != hash_names(query))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot answer a statement as the first time, since its columns have changed"),
+				 errdetail("They have other names, or another order.")));
 }
 
 /* In a replay, does a function or trigger write?  What is answered runs none. */

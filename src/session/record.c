@@ -126,6 +126,8 @@ push_entry(IdemJsonbState *state, const IdemEntry *entry)
 		push_int8(state, "processed", entry->processed);
 		if (entry->rows.columns > 0 || entry->rows.count > 0)
 			push_rows(state, &entry->rows);
+		if (entry->rows.columns > 0)
+			push_int8(state, "names", entry->names);
 	}
 	idem_jsonb_push(state, WJB_END_OBJECT, NULL);
 }
@@ -279,6 +281,8 @@ read_entry(const IdemAnswerPart *object)
 	{
 		entry->processed = read_int8(object, "processed", 0, PG_INT64_MAX);
 		read_rows(object, &entry->rows);
+		if (has(object, "names"))
+			entry->names = read_int8(object, "names", 0, PG_UINT32_MAX);
 	}
 	return entry;
 }

@@ -29,6 +29,7 @@ typedef struct IdemEntry
 	bool		partial;		/* were not all of its rows asked for? */
 	uint64		processed;		/* as the command tag has it */
 	IdemRows	rows;
+	uint32		names;			/* a hash of those of the columns */
 	ErrorData  *error;			/* of one that failed, or of the rows beyond
 								 * those of a partial one */
 	int			level;			/* of the subtransaction that sent it; 0: in a

@@ -49,6 +49,18 @@ unpin(int nestlevel)
 		idem_usercontext_reset(nestlevel);
 }
 
+/*
+ * The type as whose values those of a type are written.  Money is an integer, which
+ * lc_monetary would have read otherwise than it was written.
+ */
+static Oid
+written_as(Oid type)
+{
+	Oid			base = getBaseType(type);
+
+	return base == MONEYOID ? INT8OID : base;
+}
+
 /* Can values of a type be written, and read again? */
 static bool
 can_hold(Oid type)
@@ -85,7 +97,7 @@ idem_row_text_of(Oid type, Datum value)
 	int			nestlevel = pin();
 	char	   *text;
 
-	getTypeOutputInfo(getBaseType(type), &output, &varlena);
+	getTypeOutputInfo(written_as(type), &output, &varlena);
 	text = OidOutputFunctionCall(output, value);
 
 	unpin(nestlevel);
@@ -173,7 +185,7 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 		Oid			output;
 		bool		varlena;
 
-		getTypeOutputInfo(getBaseType(TupleDescAttr(desc, i)->atttypid), &output,
+		getTypeOutputInfo(written_as(TupleDescAttr(desc, i)->atttypid), &output,
 						  &varlena);
 		fmgr_info(output, &tee->output[i]);
 	}
@@ -269,7 +281,7 @@ idem_row_text_send(const IdemRows *rows, IdemRowsPlace *place, uint64 count,
 	{
 		Oid			function;
 
-		getTypeInputInfo(getBaseType(TupleDescAttr(desc, i)->atttypid), &function,
+		getTypeInputInfo(written_as(TupleDescAttr(desc, i)->atttypid), &function,
 						 &ioparam[i]);
 		fmgr_info(function, &input[i]);
 	}
