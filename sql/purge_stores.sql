@@ -38,7 +38,17 @@ SELECT idem_purge();
 SELECT count(*) FROM purge_a.idem_key;
 SELECT count(*) FROM idem_test_purge_stores.idem_key;
 DROP TRIGGER spy ON purge_a.idem_key;
+-- an archive that is like it, and a column of another name
+CREATE SCHEMA purge_archive;
+CREATE TABLE purge_archive.idem_key (LIKE purge_a.idem_key);
+INSERT INTO purge_archive.idem_key SELECT * FROM purge_a.idem_key;
+ALTER TABLE purge_a.idem_key RENAME created_at TO made_at;
 SELECT idem_purge();
+SELECT count(*) FROM purge_archive.idem_key;
+ALTER TABLE purge_a.idem_key RENAME made_at TO created_at;
+SELECT idem_purge();
+SELECT count(*) FROM purge_archive.idem_key;
+DROP SCHEMA purge_archive CASCADE;
 
 DROP SCHEMA purge_a, purge_b, idem_test_purge_stores CASCADE;
 DROP ROLE regress_idem_keeper;

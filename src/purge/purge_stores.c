@@ -173,7 +173,8 @@ is_fit(Relation rel, IdemTable table)
 	if (scope > 0)
 		types.scope = get_atttype(RelationGetRelid(rel), scope);
 	if (!idem_store_takes(types.scope) || !idem_table_shape_fits(table, rel, &types) ||
-		!idem_simple_dml_is_bare(rel))
+		!idem_table_shape_named(table, rel) ||
+		!OidIsValid(idem_table_shape_key(table, rel)) || !idem_simple_dml_is_bare(rel))
 		return false;
 	/* its publisher purges it */
 	subscriptions = SearchSysCacheList1(SUBSCRIPTIONRELMAP,
@@ -181,6 +182,20 @@ is_fit(Relation rel, IdemTable table)
 	filled = subscriptions->n_members > 0;
 	ReleaseSysCacheList(subscriptions);
 	return !filled;
+}
+
+/* Locks the indexes of a table; false where that would be waited for. */
+static bool
+lock_indexes(Relation rel)
+{
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), RowExclusiveLock))
+			return false;
+	}
+	return true;
 }
 
 /* Deletes rows of a table; whether there are none left. */
@@ -200,7 +215,8 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 	rel = try_table_open(part->relid, NoLock);
 	if (rel == NULL)
 		return true;
-	if (!is_fit(rel, part->table))
+	/* the owner of any table could have the worker wait for an index of it */
+	if (!lock_indexes(rel) || !is_fit(rel, part->table))
 	{
 		table_close(rel, NoLock);
 		return true;
