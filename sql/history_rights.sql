@@ -148,6 +148,34 @@ UPDATE mine SET status = 'PROCESSING';
 RESET ROLE;
 SELECT version, to_state FROM idem_history('mine', 'a');
 
+-- Nor to what the planner evaluates that is constant in its statistics and indexes.
+SET ROLE regress_idem_reader;
+CREATE FUNCTION evaluated(int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	IF current_user <> 'regress_idem_reader' THEN RAISE NOTICE 'evaluated by another'; END IF;
+	RETURN '';
+END $$;
+CREATE STATISTICS ahead ON (evaluated(1) || status) FROM mine;
+RESET ROLE;
+SELECT version, to_state FROM idem_history('mine', 'a');
+SELECT count(*) FROM idem_allowed('mine', 'a'::text);
+DROP STATISTICS ahead;
+CREATE INDEX ahead ON mine ((evaluated(1) || status));
+DISCARD ALL;
+SET search_path = test_history_rights, public;
+SELECT version, to_state FROM idem_history('mine', 'a');
+SELECT count(*) FROM idem_allowed('mine', 'a'::text);
+DROP INDEX ahead;
+-- A policy's functions are run as by any query.
+SET ROLE regress_idem_reader;
+CREATE FUNCTION shown(text) RETURNS boolean STABLE LANGUAGE sql AS 'SELECT true';
+ALTER TABLE mine ENABLE ROW LEVEL SECURITY;
+CREATE POLICY shown ON mine USING (shown(status));
+GRANT SELECT ON mine TO regress_idem_clerk;
+SET ROLE regress_idem_clerk;
+SELECT version, to_state FROM idem_history('mine', 'a');
+RESET ROLE;
+
 DELETE FROM idem_history WHERE target IN
 	(SELECT oid FROM pg_class WHERE relnamespace = 'test_history_rights'::regnamespace);
 SET client_min_messages = warning;

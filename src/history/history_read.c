@@ -122,6 +122,8 @@ find_row(Relation rel, List *attachments, const IdemUniqueIndex *key,
 		.write_sql = write_sql, .state = &target,
 		.nargs = key->ncolumns, .argtypes = types,
 		.table = RelationGetRelid(rel), .looks = true,
+		/* but for policies, as in any query */
+		.runs_nothing = check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED,
 		.operation = &operation
 	};
 	Datum		found[INDEX_MAX_KEYS];

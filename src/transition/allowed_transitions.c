@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/tuplestore.h"
 
 #include "base/error.h"
@@ -158,6 +159,8 @@ read_row(Relation rel, List *attachments, const IdemPkValue *id, bool whole)
 		.write_sql = write_sql, .state = &target,
 		.argtypes = types,
 		.table = RelationGetRelid(rel), .looks = true,
+		/* but for policies, as in any query */
+		.runs_nothing = check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED,
 		.operation = &operation
 	};
 	int			count = list_length(attachments);
