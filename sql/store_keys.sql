@@ -138,6 +138,8 @@ SELECT idem_execute('k1', 'SELECT 1', scope => 'seven');
 -- What a store cannot be made of.
 SELECT idem_store_create('store_c', 'numeric');
 SELECT idem_store_create(NULL);
+SELECT idem_store_create('store_c', '-'::regtype);
+SELECT idem_store_create('store_c', 4000000000::regtype);
 SELECT idem_store_create('store_c', NULL);
 SELECT idem_store_create('store_a');
 

@@ -115,7 +115,8 @@ idem_store_create(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the scope of keys cannot be of type %s",
-						format_type_be(scope_type)),
+						format_type_extended(scope_type, -1,
+											 FORMAT_TYPE_ALLOW_INVALID)),
 				 errhint("It can be text, bigint, integer or uuid.")));
 	schema = quote_identifier(NameStr(*PG_GETARG_NAME(0)));
 	if (!OidIsValid(get_namespace_oid(NameStr(*PG_GETARG_NAME(0)), true)))
