@@ -58,6 +58,15 @@ sub output
 	my $out = '';
 
 	$sql //= slurp_file("$top/sql/$file.sql");
+	# the lock of a key of a store lasts as long as the transaction, and nobody attaches
+	# code to a table of a store (sql/store_keys.sql)
+	if (defined $file && $file eq 'key_refusal')
+	{
+		my $locks = ($sql =~ s/^SELECT count\(\*\) FROM pg_locks .*;\n//mg);
+		my $attached = ($sql =~ s/^-- Where code is attached.*?^DROP TRIGGER pass[^\n]*\n//ms);
+
+		die "$file is not what it was" unless $locks && $attached;
+	}
 
 	$sql =~ s/\b(FROM|JOIN|INTO|UPDATE|TABLE)(\s+)(idem_(?:key|message|offset))\b/$1$2store.$3/g
 		if $database eq 'routed';
@@ -85,7 +94,7 @@ is($node->safe_psql('routed', q{SELECT key, outcome FROM store.idem_key}), 'firs
 my @same = qw(
 	consume_advance consume_errors consume_idioms execute_errors execute_statement
 	key_answer key_checkpoints key_claim_block key_generate key_imported key_owner
-	key_scope key_uuid key_wait lifecycle_attach_types lifecycle_inherits machine_every
+	key_refusal key_scope key_uuid key_wait lifecycle_attach_types lifecycle_inherits machine_every
 	table_bytea table_row_to_jsonb table_spelling table_types transition_errors
 	update_errors update_row upsert_set);
 foreach my $file (@same)
