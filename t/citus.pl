@@ -201,10 +201,10 @@ my $keys = 3000 * $seconds;
 # Should the test die, the clients stop with it.
 END { append_to_file("$dir/stop", '') if defined $dir && -d $dir }
 
-# Six clients at each node, or at those that are given, as long as there is no file "stop".
+# Six clients at each node, as long as there is no file "stop".
 sub begin_load
 {
-	my ($name, @at) = @_;
+	my ($name) = @_;
 	my $layout = $layouts{$name};
 	my @running;
 
@@ -213,7 +213,7 @@ sub begin_load
 	open(my $file, '>', "$dir/script.sql") or die;
 	print $file "\\set k random(1, $keys)\n\\set t :k % 20\n\\set s :k % 3 + 1\n$layout->{script}\n";
 	close($file);
-	foreach my $node (@at ? @at : @nodes)
+	foreach my $node (@nodes)
 	{
 		my $command = "while [ ! -e $dir/stop ]; do PGOPTIONS='-c idem.store=$layout->{store} -c client_min_messages=error'"
 			. " pgbench -n -c 6 -j 2 -T 1 --max-tries=20 -f $dir/script.sql -h " . $node->host
@@ -311,10 +311,11 @@ foreach my $name (sort keys %layouts)
 	empty($name);
 }
 
-# A shard moves, and a node is added and gets shards, under load at the coordinator: Citus
-# 13.2 loses writes of a worker that the shard neither leaves nor enters (docs/citus.md).
+# A shard moves, and a node is added and gets shards, under load.  Citus 13.2 loses writes of
+# a worker that the shard neither leaves nor enters, where a transaction has read before
+# (docs/citus.md), so a call must hold the shard where it is before it reads.
 my $name = 'by scope';
-my $running = begin_load($name, ($coordinator) x 3);
+my $running = begin_load($name);
 
 usleep($seconds * 250_000);
 my ($shard, $from, $to) = split /\|/, c(qq{
@@ -327,6 +328,11 @@ add_node($third);
 my ($moved) = split /\|/, c(qq{SELECT shardid FROM citus_shards WHERE table_name = 'app.parcel'::regclass AND nodeport = $to ORDER BY shardid LIMIT 1});
 c("SELECT citus_move_shard_placement($moved, '127.0.0.1', $to, '127.0.0.1', " . $third->port . ", 'force_logical')");
 is(c("SELECT nodeport FROM citus_shards WHERE shardid = $moved"), $third->port, 'a node was added and has shards');
+foreach my $move ([ $third->port, $to ], [ $to, $third->port ], [ $third->port, $to ], [ $to, $third->port ])
+{
+	c("CALL citus_cleanup_orphaned_resources()");
+	c("SELECT citus_move_shard_placement($moved, '127.0.0.1', $move->[0], '127.0.0.1', $move->[1], 'force_logical')");
+}
 usleep($seconds * 250_000);
 end_load($running);
 push @nodes, $third;

@@ -143,6 +143,21 @@ static const IdemStoreStatement remove_row = {
 	.argtypes = {FOUND_ARGTYPES}
 };
 
+/*
+ * Writes nothing, as a write to where the row is.  Citus lets a shard be moved between
+ * a read and a write of a transaction, and may then write to its old place, over
+ * the connection of the read.  After a write the shard stays where it is.
+ */
+static const IdemStoreStatement pin_row = {
+	.number = IDEM_STORE_KEY_STATEMENTS + 6,
+	.table = IDEM_TABLE_KEY,
+	.text = "UPDATE @.idem_key AS k SET fence = k.fence"
+	" WHERE k.scope OPERATOR(pg_catalog.=) $1 AND k.key OPERATOR(pg_catalog.=) $2"
+	" AND k.fence OPERATOR(pg_catalog.<) 0",
+	.nargs = 2,
+	.argtypes = {IDEM_STORE_SCOPE, TEXTOID}
+};
+
 static void
 read_row(const Datum *values, const bool *isnull, TimestampTz now, int options,
 		 IdemKeyRow *row)
@@ -248,6 +263,9 @@ idem_key_store_find(const IdemKey *key, TimestampTz now, int options,
 	args[0] = idem_store_scope_value(key->store, key->scope);
 	args[1] = PointerGetDatum(key->key);
 	args[2] = BoolGetDatum((options & IDEM_WITH_VALUES) != 0);
+	if (!XactReadOnly && idem_key_lock_is_held(key) &&
+		idem_routed(key->store->key_table))
+		(void) idem_store_run(key->store, &pin_row, args, NULL, 0, NULL, NULL);
 	found = idem_store_run(key->store, &find_row, args, NULL, FOUND_COLUMNS, values,
 						   isnull) > 0;
 	row->unseen = is_unseen(key);
