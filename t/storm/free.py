@@ -8,6 +8,7 @@ again some times, and what it does not take to fail is left out.
 import random
 import time
 
+import free_keyed
 import pq
 from calls.upkeep import TABLES, Upkeep
 from free_calls import CALLS, MAKE_READY, hold, purge
@@ -16,7 +17,7 @@ from pq import LOST
 from server import USERS
 
 PATIENCE = 30                   # seconds within which each statement must be over
-HURTS = ("upkeep", "purge", "terminate", "cancel", "lose", "timeouts", "crash", "blocks", "levels")
+HURTS = ("upkeep", "purge", "terminate", "cancel", "lose", "timeouts", "crash", "blocks", "levels", "keyed")
 ALWAYS = ("57014", "55P03")
 
 
@@ -57,6 +58,7 @@ class Client:
         self.life = self.live()
         self.request = None
         self.again = None               # a request whose answer was lost
+        self.keyed = None               # a transaction under a key that is to be sent, again perhaps
 
     @property
     def hurts(self):
@@ -70,7 +72,9 @@ class Client:
                     # the next one is asked for only as long as there is time
                     if self.storm.over:
                         return
-                    if "blocks" in self.hurts and self.rng.random() < 0.35:
+                    if self.keyed or ("keyed" in self.hurts and self.rng.random() < 0.3):
+                        yield from self.whole()
+                    elif "blocks" in self.hurts and self.rng.random() < 0.35:
                         yield from self.block()
                     else:
                         yield from self.single()
@@ -156,6 +160,16 @@ class Client:
         if answer.ok:
             self.storm.ledger.add(self.facts_of(request, answer))
             self.note_held(request, answer)
+
+    def whole(self):
+        """A transaction under a key, which is sent again when it was lost, and at times on purpose."""
+        self.made += 1
+        self.keyed = self.keyed or free_keyed.next_program(self)
+        end = yield from free_keyed.send(self, self.keyed)
+        if end == LOST:
+            raise Lost
+        if end is None or self.rng.random() < 0.6:
+            self.keyed = None
 
     def block(self):
         """A transaction of several calls."""

@@ -51,6 +51,8 @@ class Ledger:
                 yield f"key {key} was replayed, but never new"
             if len(replays) > 1 or (firsts and replays - {firsts[0]}):
                 yield f"key {key} was answered {firsts}, then {replays}"
+            if not firsts and None not in maybes and replays - set(maybes):
+                yield f"key {key} was answered {maybes}, or so, then {replays}"
 
     def count(self, kind, item, found, once):
         least, most = len(self.sure[kind][item]), len(self.sure[kind][item]) + len(self.maybe[kind][item])
