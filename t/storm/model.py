@@ -56,12 +56,13 @@ class Transaction:
         self.calls = 0              # how many statements have had an effect
         self.tried = False          # or could have had one, and failed
         self.gid = None
+        self.key = None             # of the transaction as a whole
         self.left = set()           # what it has rolled back, and others may wait for to its end
 
     def copy(self):
         new = Transaction(self.name, self.role, self.isolation, self.block)
         new.snapshot, new.failed, new.calls, new.gid = self.snapshot, self.failed, self.calls, self.gid
-        new.tried = self.tried
+        new.tried, new.key = self.tried, self.key
         new.levels, new.left = [level.copy() for level in self.levels], set(self.left)
         return new
 
@@ -154,6 +155,10 @@ class View:
 
     def accept(self):
         self.transaction.levels[-1].absorb(self.effect)
+
+    def under(self, key, scope):
+        """Key and scope that history has of a change: those of the call, or else of the transaction."""
+        return (key, scope) if key is not None or self.transaction.key is None else (self.transaction.key, "")
 
     def undo(self):
         """Rolls back what the statement itself has done."""

@@ -699,6 +699,7 @@ class Run:
             if not answer.ok or ("key" in step.p and answer.rows != [("f",)]):
                 raise Violation("it must succeed")
             session.transaction = model.Transaction(session.name, session.user, step.p["isolation"], block=True)
+            session.transaction.key = step.p.get("key")
             self.store.begin(session.transaction)
             if "key" in step.p and step.p["isolation"] != ISOLATIONS[0]:
                 session.transaction.snapshot = self.store.seq

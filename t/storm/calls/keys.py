@@ -77,7 +77,7 @@ def began(view, item, row, key=None, scope=None):
     """A row that is inserted, with the beginning of its history where it keeps one."""
     view.write(item, row)
     if item[0] in FOLLOWING:
-        view.append(("history",) + item, (str(row["version"]), None, row["status"], key, scope, None))
+        view.append(("history",) + item, (str(row["version"]), None, row["status"], *view.under(key, scope), None))
 
 
 class Upsert(Call):

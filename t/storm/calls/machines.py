@@ -65,7 +65,7 @@ def moved(view, item, row, to, key=None, scope="", note=None):
     new = {**row, column: to, "version": row["version"] + 1}
     view.write(item, new)
     if column == "status":
-        view.append(("history",) + item, (str(new["version"]), row["status"], to, key, scope, note))
+        view.append(("history",) + item, (str(new["version"]), row["status"], to, *view.under(key, scope), note))
     return new
 
 
