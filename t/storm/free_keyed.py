@@ -67,7 +67,9 @@ def send(client, program):
     for step in program.steps:
         sql = step if isinstance(step, str) else step.sql
         answer = yield from client.ask(sql)
-        answers.append((answer.state, tuple(answer.rows), answer.tag) if answer.ok else (answer.state, answer.message))
+        # the context of an error is not recorded
+        answers.append((answer.state, tuple(answer.rows), answer.tag) if answer.ok else
+                       (answer.state, answer.message.split("\nCONTEXT:")[0]))
         if sql.startswith("SAVEPOINT"):
             levels.append([])
         if not answer.ok:
