@@ -158,7 +158,7 @@ class View:
 
     def under(self, key, scope):
         """Key and scope that history has of a change: those of the call, or else of the transaction."""
-        return (key, scope) if key is not None or self.transaction.key is None else (self.transaction.key, "")
+        return (key, scope) if key is not None or self.transaction.key is None else (self.transaction.key, "begun")
 
     def undo(self):
         """Rolls back what the statement itself has done."""

@@ -57,7 +57,7 @@ class Step:
 
 STATEMENTS = {
     "begin": lambda p: f"BEGIN ISOLATION LEVEL {p['isolation'].upper()}" + (
-        f"; SELECT idem_begin('{p['key']}')" if "key" in p else ""),
+        f"; SELECT idem_begin('{p['key']}', 'begun')" if "key" in p else ""),
     "commit": lambda p: "COMMIT",
     "rollback": lambda p: "ROLLBACK",
     "savepoint": lambda p: f"SAVEPOINT {p['name']}",
