@@ -204,6 +204,24 @@ SELECT item FROM stock ORDER BY item FOR UPDATE LIMIT 1;
 SELECT count(*) FROM t;
 RESET idem.key;
 
+-- A retry rolls back what the first did not, and sends it again.
+TRUNCATE t;
+BEGIN;
+SELECT idem_begin('session-cut-13');
+INSERT INTO t VALUES (1);
+INSERT INTO t VALUES (2);
+COMMIT;
+BEGIN;
+SELECT idem_begin('session-cut-13');
+SAVEPOINT a;
+INSERT INTO t VALUES (1);
+INSERT INTO t VALUES (2);
+ROLLBACK TO a;
+INSERT INTO t VALUES (2);
+INSERT INTO t VALUES (1);
+COMMIT;
+SELECT v FROM t ORDER BY v;
+
 -- Columns change places between the first and the retry: its rows are not those of then.
 CREATE TABLE price (item int, amount int, fee int);
 BEGIN;

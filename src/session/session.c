@@ -109,6 +109,7 @@ claim(void)
 	if (idem_key_begin(&idem_session.key, &answer))
 	{
 		idem_session.entries = idem_record_decode(&answer);
+		idem_session.sent = 0;
 		idem_session.mode = IDEM_SESSION_REPLAYS;
 	}
 	else
@@ -228,14 +229,15 @@ static IdemEntry *
 find(const IdemStatementKey *key)
 {
 	bool		clock = idem_key_match == IDEM_MATCH_CLOCK;
-	ListCell   *lc;
 
-	foreach(lc, idem_session.entries)
+	for (int i = idem_session.sent; i < list_length(idem_session.entries); i++)
 	{
-		IdemEntry  *entry = lfirst(lc);
+		IdemEntry  *entry = list_nth(idem_session.entries, i);
+		bool		is_sent = entry->level > 0 || entry->spent;
 
-		if (entry->level == 0 && !entry->spent &&
-			idem_statement_key_matches(&entry->key, key, clock))
+		if (is_sent && i == idem_session.sent)
+			idem_session.sent++;
+		if (!is_sent && idem_statement_key_matches(&entry->key, key, clock))
 			return entry;
 	}
 	return NULL;
@@ -426,18 +428,21 @@ transaction_ends(XactEvent event, void *arg)
 	}
 }
 
-/* A savepoint is released: what was done in it counts as done around it. */
+/*
+ * A savepoint is released: what was done in it counts as done around it.  In a recording
+ * that is at the end of the list; a program may have one savepoint for each statement.
+ */
 static void
 release(int level)
 {
-	ListCell   *lc;
-
-	foreach(lc, idem_session.entries)
+	for (int i = list_length(idem_session.entries) - 1; i >= 0; i--)
 	{
-		IdemEntry  *entry = lfirst(lc);
+		IdemEntry  *entry = list_nth(idem_session.entries, i);
 
 		if (entry->level == level)
 			entry->level--;
+		else if (idem_session.mode != IDEM_SESSION_REPLAYS)
+			break;
 	}
 	if (idem_session.lock_level == level)
 		idem_session.lock_level--;
@@ -481,6 +486,7 @@ undo_replayed(int level)
 		entry->spent = entry->undone;
 		entry->level = 0;
 	}
+	idem_session.sent = 0;
 }
 
 static void

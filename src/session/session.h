@@ -30,6 +30,8 @@ typedef struct IdemSession
 	TimestampTz starter_time;	/* when the client sent that */
 	IdemKey		key;
 	List	   *entries;		/* of IdemEntry */
+	int			sent;			/* in a replay, how many of the first of them
+								 * have been sent, at least */
 	MemoryContext memory;		/* of all this, until the transaction ends */
 } IdemSession;
 
