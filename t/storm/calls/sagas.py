@@ -192,12 +192,11 @@ class Report(Call):
             # an undo that has failed
             if done:
                 raise Refused("ID002")
-            view.replayed = True
             return [[row["status"]]]
         if key["outcome"] != "in_progress":
             if done != (key["outcome"] == "completed"):
                 raise Refused("ID401")
-            view.replayed = True
+            # again, which locks the row of the saga, so there is something to lose
             return [[key["response"]]]
         before = row
         if done:
