@@ -39,13 +39,12 @@
 #define KEY_VALUES \
 	" (outcome, fingerprint, response, fence, claimed_by, created_at," \
 	" expires_at, lease_until, request, sqlstate, scope, key)" \
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)" \
-	" ON CONFLICT (key, scope)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 
 static const IdemStoreStatement insert_row = {
 	.number = IDEM_STORE_KEY_STATEMENTS,
 	.table = IDEM_TABLE_KEY,
-	.text = "INSERT INTO @.idem_key" KEY_VALUES " DO NOTHING",
+	.text = "INSERT INTO @.idem_key" KEY_VALUES " ON CONFLICT (key, scope) DO NOTHING",
 	.nargs = IDEM_KEY_ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, IDEM_STORE_SCOPE, TEXTOID}
 };
@@ -53,15 +52,7 @@ static const IdemStoreStatement insert_row = {
 static const IdemStoreStatement renew_row = {
 	.number = IDEM_STORE_KEY_STATEMENTS + 1,
 	.table = IDEM_TABLE_KEY,
-	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES " DO UPDATE SET"
-	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
-	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
-	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
-	" expires_at = excluded.expires_at, lease_until = CASE"
-	" WHEN k.lease_until IS NOT NULL THEN '-infinity'::pg_catalog.timestamptz END,"
-	" request = excluded.request, sqlstate = excluded.sqlstate,"
-	" checkpoints = NULL"
-	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
+	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES IDEM_KEY_RENEWS,
 	.nargs = IDEM_KEY_ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, IDEM_STORE_SCOPE, TEXTOID}
 };

@@ -46,16 +46,7 @@ static IdemStatement insert_row = {
 
 /* The row of a key whose former row has expired and may be purged any time. */
 static IdemStatement renew_row = {
-	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES
-	" ON CONFLICT (key, scope) DO UPDATE SET"
-	" outcome = excluded.outcome, fingerprint = excluded.fingerprint,"
-	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1,"
-	" claimed_by = excluded.claimed_by, created_at = excluded.created_at,"
-	" expires_at = excluded.expires_at, lease_until = CASE"
-	" WHEN k.lease_until IS NOT NULL THEN '-infinity'::pg_catalog.timestamptz END,"
-	" request = excluded.request, sqlstate = excluded.sqlstate,"
-	" checkpoints = NULL"
-	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at",
+	.text = "INSERT INTO @.idem_key AS k" KEY_VALUES IDEM_KEY_RENEWS,
 	.nargs = IDEM_KEY_ROW_ARGS + 2,
 	.argtypes = {ROW_ARGTYPES, TEXTOID, TEXTOID},
 	.table = offsetof(IdemCatalog, key_table),

@@ -38,6 +38,18 @@ enum
 	IDEM_KEY_REPLACE_ARGS
 };
 
+/* A row that has expired, as k, becomes that of the new use of its key. */
+#define IDEM_KEY_RENEWS \
+	" ON CONFLICT (key, scope) DO UPDATE SET" \
+	" outcome = excluded.outcome, fingerprint = excluded.fingerprint," \
+	" response = excluded.response, fence = k.fence OPERATOR(pg_catalog.+) 1," \
+	" claimed_by = excluded.claimed_by, created_at = excluded.created_at," \
+	" expires_at = excluded.expires_at, lease_until = CASE" \
+	" WHEN k.lease_until IS NOT NULL THEN '-infinity'::pg_catalog.timestamptz END," \
+	" request = excluded.request, sqlstate = excluded.sqlstate," \
+	" checkpoints = NULL" \
+	" WHERE k.expires_at OPERATOR(pg_catalog.<=) excluded.created_at"
+
 extern void idem_key_write_bind(const IdemKeyRow *row, Datum *args, bool *isnull);
 extern bool idem_key_write_is_plain(Relation rel);
 extern void idem_key_write_insert(const IdemKey *key, const IdemKeyRow *row);

@@ -155,15 +155,24 @@ end_work(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* One batch of a pass, in a transaction; whether idem is there. */
-static bool
-run_batch(IdemPurge *purge)
+/* How far one batch goes. */
+static IdemPurgeBounds
+bounds_of_batch(void)
 {
 	IdemPurgeBounds bounds = {
 		.rows = idem_purge_batch_size,
 		.looks = (int64) idem_purge_batch_size * LOOKS_A_ROW,
 		.go_on = may_stay,
 	};
+
+	return bounds;
+}
+
+/* One batch of a pass, in a transaction; whether idem is there. */
+static bool
+run_batch(IdemPurge *purge)
+{
+	IdemPurgeBounds bounds = bounds_of_batch();
 	bool		installed;
 
 	begin_work("purging what has expired");
@@ -282,11 +291,7 @@ run_pass(IdemPurge *purge)
 static bool
 run_stores_batch(IdemPurgeStores *stores)
 {
-	IdemPurgeBounds bounds = {
-		.rows = idem_purge_batch_size,
-		.looks = (int64) idem_purge_batch_size * LOOKS_A_ROW,
-		.go_on = may_stay,
-	};
+	IdemPurgeBounds bounds = bounds_of_batch();
 	IdemPurgeStores next = *stores;
 	bool		finished;
 
