@@ -1,6 +1,6 @@
 # The house rules: scripts/arrows and scripts/indent --check pass this tree, and
 # find each thing that they are there to find, in a copy of the tree into which
-# that has been planted.
+# that has been planted.  And the faults that other tests plant still have their place.
 
 use strict;
 use warnings;
@@ -193,6 +193,17 @@ add_line("$copy/src/key/key.c", $_)
   foreach "/*\n * SPI_connect(), PG_VERSION_NUM\n#include \"purge/purge.h\"\n */",
   'static const char *const spoken = "SPI_connect";';
 is_deeply([ arrows("$copy") ], [ $status, $output ], 'comments and literals do not count');
+
+# Faults are planted in the code as it is.
+SKIP:
+{
+	my @patches = glob("$top/t/*mutants/*.patch $top/t/*/mutants/*.patch");
+	ok(@patches > 30, 'there are faults to plant');
+	skip 'patch is not there', 1 if system('patch --version >/dev/null 2>&1') != 0;
+	is_deeply(
+		[ grep { system("patch -d '$top' -p1 -s -f --dry-run <'$_' >/dev/null 2>&1") != 0 } @patches ],
+		[], 'all of them apply');
+}
 
 # Of the layout, what needs no pg_bsd_indent ...
 ($status, $output) = indent($top);
