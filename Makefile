@@ -143,12 +143,16 @@ OBJS = \
 	src/saga/saga_table.o \
 	src/saga/saga_view.o \
 	src/saga/saga_write.o \
+	src/session/entry.o \
 	src/session/executor_hooks.o \
 	src/session/lose_ack.o \
 	src/session/record.o \
 	src/session/row_text.o \
+	src/session/savepoint.o \
 	src/session/session.o \
+	src/session/statement_answer.o \
 	src/session/statement_key.o \
+	src/session/statement_run.o \
 	src/session/utility_hook.o \
 	src/session/volatile_calls.o \
 	src/stats/stats_counter.o \

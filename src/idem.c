@@ -24,7 +24,9 @@
 #include "run/usercontext.h"
 #include "session/executor_hooks.h"
 #include "session/lose_ack.h"
+#include "session/savepoint.h"
 #include "session/session.h"
+#include "session/statement_run.h"
 #include "session/utility_hook.h"
 #include "stats/stats_shared.h"
 #include "store/store.h"
@@ -59,6 +61,8 @@ _PG_init(void)
 	idem_lose_ack_init();
 	/* behind that, so that it is called before: what it writes may be lost */
 	idem_session_init();
+	idem_savepoint_init();
+	idem_statement_run_init();
 	idem_executor_hooks_init();
 	idem_utility_hook_init();
 }

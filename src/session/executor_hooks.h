@@ -5,7 +5,6 @@
 #ifndef IDEM_EXECUTOR_HOOKS_H
 #define IDEM_EXECUTOR_HOOKS_H
 
-extern void idem_executor_hooks_wrote(void);
 extern void idem_executor_hooks_init(void);
 
 #endif							/* IDEM_EXECUTOR_HOOKS_H */

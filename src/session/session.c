@@ -7,15 +7,7 @@
  * that finds such a row replays: its statements are looked for in the record, each as
  * often as it is there, in any order, and answered from it.
  *
- * A savepoint that rolls back has its statements stay in the record as undone.  A retry
- * takes the same way, and rolls back, too; what it is answered meanwhile counts for
- * nothing.  But where an error of the moment, such as a deadlock, made it roll back, a
- * retry need not: then nothing of that part is kept.
- *
- * All state belongs to the transaction, and goes with it.  The lock of the key belongs
- * to the subtransaction in which it was taken; if that rolls back, the key is claimed
- * anew by what comes next.  The transaction keeps its key even if it rolls back to a
- * savepoint of before: else what it writes from then on would be done twice.
+ * All state belongs to the transaction, and goes with it.
  */
 #include "postgres.h"
 
@@ -224,126 +216,6 @@ idem_session_ready(bool writes)
 	return true;
 }
 
-/* Finds a statement in the record: one that has not been sent, as often as it is there. */
-static IdemEntry *
-find(const IdemStatementKey *key)
-{
-	bool		clock = idem_key_match == IDEM_MATCH_CLOCK;
-
-	for (int i = idem_session.sent; i < list_length(idem_session.entries); i++)
-	{
-		IdemEntry  *entry = list_nth(idem_session.entries, i);
-		bool		is_sent = entry->level > 0 || entry->spent;
-
-		if (is_sent && i == idem_session.sent)
-			idem_session.sent++;
-		if (!is_sent && idem_statement_key_matches(&entry->key, key, clock))
-			return entry;
-	}
-	return NULL;
-}
-
-/*
- * Begins a statement of the client's.  In a recording it is a new entry.  In a replay it
- * is the entry that answers it; NULL where it is to run again.  Raises ID001 for one
- * that writes and is not in the record, and the error of one that failed.
- */
-IdemEntry *
-idem_session_open(const IdemStatementText *statement, bool writes, int columns)
-{
-	IdemStatementKey key;
-	IdemEntry  *entry;
-
-	idem_statement_key_make(statement, &key);
-	if (idem_session.mode == IDEM_SESSION_RECORDS)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
-
-		entry = palloc0(sizeof(IdemEntry));
-		entry->key = key;
-		entry->kind = IDEM_ENTRY_AGAIN;
-		entry->level = GetCurrentTransactionNestLevel();
-		idem_session.entries = lappend(idem_session.entries, entry);
-		MemoryContextSwitchTo(caller);
-		return entry;
-	}
-
-	entry = find(&key);
-	if (entry == NULL && writes)
-		idem_session_error_unknown("The first transaction did not send a statement that this one sends.");
-	if (entry == NULL)
-		return NULL;
-	if (writes && entry->kind != IDEM_ENTRY_WRITE && entry->kind != IDEM_ENTRY_FAILED)
-		idem_answer_error("a transaction");
-	entry->level = GetCurrentTransactionNestLevel();
-	if (entry->kind == IDEM_ENTRY_FAILED)
-		ThrowErrorData(entry->error);
-	if (entry->kind == IDEM_ENTRY_READ && columns != entry->rows.columns)
-		return NULL;
-	return entry->kind == IDEM_ENTRY_AGAIN ? NULL : entry;
-}
-
-/* Takes a statement out of a recording. */
-void
-idem_session_remove(IdemEntry *entry)
-{
-	idem_session.entries = list_delete_ptr(idem_session.entries, entry);
-}
-
-/* Something of the client's has raised an error, which is being handled. */
-void
-idem_session_noted(void)
-{
-	if (idem_error_is_circumstance(geterrcode()))
-		idem_session.moment = true;
-}
-
-/*
- * A statement that is being recorded has raised an error, which is being handled.  In a
- * savepoint that is how it answers, unless it is due to the moment.
- */
-void
-idem_session_failed(IdemEntry *entry)
-{
-	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
-
-	idem_session_noted();
-	if (idem_session.moment || GetCurrentTransactionNestLevel() < 2)
-		idem_session_remove(entry);
-	else
-	{
-		entry->kind = IDEM_ENTRY_FAILED;
-		entry->error = CopyErrorData();
-		entry->undone = true;
-	}
-	MemoryContextSwitchTo(caller);
-}
-
-/*
- * A cursor has raised an error, which is being handled, in a savepoint that is younger
- * than the cursor.  It keeps what it answered before that, and raises the same where a
- * retry asks for more.
- */
-void
-idem_session_cut(IdemEntry *entry, const IdemRows *before)
-{
-	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
-
-	idem_session_noted();
-	entry->partial = true;
-	if (!idem_session.moment)
-		entry->error = CopyErrorData();
-	/* the rows that came before the error were not sent */
-	if (entry->rows.text.data == NULL)
-		entry->kind = IDEM_ENTRY_AGAIN;
-	else
-	{
-		entry->rows.count = before->count;
-		entry->rows.text.len = before->text.len;
-	}
-	MemoryContextSwitchTo(caller);
-}
-
 /* How many writes a recording has that are to stay. */
 static int
 count_writes(void)
@@ -429,101 +301,6 @@ transaction_ends(XactEvent event, void *arg)
 }
 
 /*
- * A savepoint is released: what was done in it counts as done around it.  In a recording
- * that is at the end of the list; a program may have one savepoint for each statement.
- */
-static void
-release(int level)
-{
-	for (int i = list_length(idem_session.entries) - 1; i >= 0; i--)
-	{
-		IdemEntry  *entry = list_nth(idem_session.entries, i);
-
-		if (entry->level == level)
-			entry->level--;
-		else if (idem_session.mode != IDEM_SESSION_REPLAYS)
-			break;
-	}
-	if (idem_session.lock_level == level)
-		idem_session.lock_level--;
-}
-
-/* A savepoint rolls back, of a transaction that is recorded. */
-static void
-undo_recorded(int level)
-{
-	ListCell   *lc;
-
-	foreach(lc, idem_session.entries)
-	{
-		IdemEntry  *entry = lfirst(lc);
-
-		if (entry->level < level)
-			continue;
-		if (idem_session.moment)
-			idem_session.entries = foreach_delete_current(idem_session.entries, lc);
-		else
-		{
-			entry->undone = true;
-			/* it is part of what is around the savepoint from now on */
-			entry->level = level - 1;
-		}
-	}
-}
-
-/* A savepoint rolls back, of a replay: what is to be sent again may be. */
-static void
-undo_replayed(int level)
-{
-	ListCell   *lc;
-
-	foreach(lc, idem_session.entries)
-	{
-		IdemEntry  *entry = lfirst(lc);
-
-		if (entry->level < level)
-			continue;
-		entry->spent = entry->undone;
-		entry->level = 0;
-	}
-	idem_session.sent = 0;
-}
-
-static void
-rollback(int level)
-{
-	if (idem_session.mode == IDEM_SESSION_REPLAYS)
-		undo_replayed(level);
-	else
-		undo_recorded(level);
-	/* the lock goes with the savepoint, and all that was done under it */
-	if (idem_session.mode == IDEM_SESSION_RECORDS && idem_session.lock_level >= level)
-		idem_session.mode = IDEM_SESSION_OFF;
-}
-
-static void
-subtransaction_ends(SubXactEvent event, SubTransactionId subxact,
-					SubTransactionId parent, void *arg)
-{
-	int			level = GetCurrentTransactionNestLevel();
-
-	if (!idem_session.named)
-		return;
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-		release(level);
-	else if (event == SUBXACT_EVENT_ABORT_SUB)
-		rollback(level);
-	else if (event == SUBXACT_EVENT_START_SUB)
-	{
-		/*
-		 * all that a ROLLBACK TO ends has ended, and the savepoint begins
-		 * anew
-		 */
-		idem_session.moment = false;
-	}
-}
-
-/*
  * Gives the transaction a key, for a function that the client calls.  Returns whether
  * it is a replay.
  */
@@ -575,5 +352,4 @@ void
 idem_session_init(void)
 {
 	RegisterXactCallback(transaction_ends, NULL);
-	RegisterSubXactCallback(subtransaction_ends, NULL);
 }

@@ -47,12 +47,6 @@ idem_session_watches(void)
 extern bool idem_session_ready(bool writes);
 extern bool idem_session_is_top(void);
 extern void idem_session_started(bool over);
-extern IdemEntry *idem_session_open(const IdemStatementText *statement,
-									bool writes, int columns);
-extern void idem_session_failed(IdemEntry *entry);
-extern void idem_session_cut(IdemEntry *entry, const IdemRows *before);
-extern void idem_session_noted(void);
-extern void idem_session_remove(IdemEntry *entry);
 pg_noreturn extern void idem_session_error_unknown(const char *detail);
 pg_noreturn extern void idem_session_error_outside(void);
 extern void idem_session_init(void);

@@ -21,8 +21,10 @@
 #include "utils/lsyscache.h"
 
 #include "base/compat.h"
-#include "session/executor_hooks.h"
+#include "session/entry.h"
+#include "session/savepoint.h"
 #include "session/session.h"
+#include "session/statement_run.h"
 #include "session/utility_hook.h"
 
 static ProcessUtility_hook_type next_utility = NULL;
@@ -153,7 +155,7 @@ run_inside(const Command *command)
 	PG_CATCH();
 	{
 		idem_session.depth = depth;
-		idem_session_noted();
+		idem_savepoint_note_error();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -208,7 +210,7 @@ run_recorded(Command *command, IdemEntry *entry)
 	}
 	PG_CATCH();
 	{
-		idem_session_failed(entry);
+		idem_entry_failed(entry);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -270,7 +272,7 @@ record_or_answer(Command *command)
 		command->source, command->pstmt->stmt_location, command->pstmt->stmt_len, 0,
 		command->params
 	};
-	IdemEntry  *entry = idem_session_open(&text, true, 0);
+	IdemEntry  *entry = idem_entry_open(&text, true, 0);
 
 	/* atomic, as in any transaction block: a commit would end the record */
 	if (command->context == PROCESS_UTILITY_TOPLEVEL)
@@ -292,7 +294,7 @@ run_check(const Command *command)
 		command->source, command->pstmt->stmt_location, command->pstmt->stmt_len, 0,
 		command->params
 	};
-	IdemEntry  *entry = idem_session_open(&text, false, 0);
+	IdemEntry  *entry = idem_entry_open(&text, false, 0);
 
 	PG_TRY();
 	{
@@ -301,7 +303,7 @@ run_check(const Command *command)
 	PG_CATCH();
 	{
 		if (idem_session.mode == IDEM_SESSION_RECORDS)
-			idem_session_failed(entry);
+			idem_entry_failed(entry);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -325,7 +327,7 @@ run_inner(const Command *command)
 	Node	   *stmt = command->pstmt->utilityStmt;
 
 	if (IsA(stmt, NotifyStmt))
-		idem_executor_hooks_wrote();
+		idem_statement_run_wrote();
 	if (idem_session.mode == IDEM_SESSION_REPLAYS &&
 		(IsA(stmt, TruncateStmt) || treat(stmt) == IS_REFUSED))
 		idem_session_error_unknown("A function writes that did not write in the first transaction.");

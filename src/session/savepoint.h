@@ -1,0 +1,11 @@
+/*
+ * savepoint.h
+ *	  The savepoints of a transaction that has a key.
+ */
+#ifndef IDEM_SAVEPOINT_H
+#define IDEM_SAVEPOINT_H
+
+extern void idem_savepoint_note_error(void);
+extern void idem_savepoint_init(void);
+
+#endif							/* IDEM_SAVEPOINT_H */
