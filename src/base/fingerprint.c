@@ -130,6 +130,29 @@ idem_fingerprint_string(IdemFingerprint *fp, const char *string)
 	add_text(fp, 's', string, strlen(string));
 }
 
+/*
+ * Adds a token of a language and, unless text is NULL, what stands there.  A text ends
+ * with a zero byte, which none has within: shorter than with a length in front, for
+ * what has many tokens.  What tokens are followed by must not begin with one.
+ */
+void
+idem_fingerprint_token(IdemFingerprint *fp, unsigned char token, const char *text)
+{
+	const char *utf8 = text;
+	int			length;
+
+	add_tag(fp, token);
+	if (text == NULL)
+		return;
+	if (GetDatabaseEncoding() != PG_SQL_ASCII)
+		utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	length = strlen(utf8) + 1;
+	if (fp->text.len + length > MAX_COLLECTED)
+		hash_bytes(fp, utf8, length);
+	else
+		memcpy(collect(fp, length), utf8, length);
+}
+
 void
 idem_fingerprint_int8(IdemFingerprint *fp, int64 value)
 {

@@ -18,6 +18,8 @@ typedef struct IdemFingerprint
 
 extern void idem_fingerprint_init(IdemFingerprint *fp, const char *operation);
 extern void idem_fingerprint_string(IdemFingerprint *fp, const char *string);
+extern void idem_fingerprint_token(IdemFingerprint *fp, unsigned char token,
+								   const char *text);
 extern void idem_fingerprint_int8(IdemFingerprint *fp, int64 value);
 extern void idem_fingerprint_null(IdemFingerprint *fp);
 extern void idem_fingerprint_jsonb(IdemFingerprint *fp, Jsonb *value);

@@ -79,13 +79,21 @@ error_second(void)
 }
 
 /* All transactions have one fingerprint: the record tells them apart. */
-static pg_uuid_t
+static const pg_uuid_t *
 fingerprint(void)
 {
-	IdemFingerprint fp;
+	static pg_uuid_t value;
+	static bool known = false;
 
-	idem_fingerprint_init(&fp, "transaction");
-	return idem_fingerprint_value(&fp);
+	if (!known)
+	{
+		IdemFingerprint fp;
+
+		idem_fingerprint_init(&fp, "transaction");
+		value = idem_fingerprint_value(&fp);
+		known = true;
+	}
+	return &value;
 }
 
 /* Claims the key that has been named, or reads what it remembers. */
@@ -146,7 +154,7 @@ name(const IdemKey *key)
 		idem_session.key.ttl = palloc(sizeof(Interval));
 		*idem_session.key.ttl = *key->ttl;
 	}
-	idem_session.key.fingerprint = fingerprint();
+	idem_session.key.fingerprint = *fingerprint();
 	MemoryContextSwitchTo(caller);
 	idem_session.depth = 0;
 	idem_session.named = true;

@@ -25,13 +25,24 @@
 
 /*
  * Tokens as the scanner numbers them, in the order of gram.y, which every scanner
- * that shares its lexer relies on.
+ * that shares its lexer relies on.  One of a single character has that as its number.
  */
 enum
 {
 	TOKEN_IDENT = 258, TOKEN_UIDENT, TOKEN_FCONST, TOKEN_SCONST, TOKEN_USCONST,
 	TOKEN_BCONST, TOKEN_XCONST, TOKEN_OP, TOKEN_ICONST, TOKEN_PARAM,
 	TOKEN_TYPECAST, TOKEN_FIRST_KEYWORD = 275
+};
+
+/*
+ * Tokens as they are hashed, a byte each.  A token of a single character is hashed as
+ * that.  None is a letter: all else that is hashed begins with one.
+ */
+enum
+{
+	HASHED_KEYWORD = 1,
+	HASHED_MOMENT,
+	HASHED_OTHERS,				/* from here on in the order of the scanner */
 };
 
 typedef struct Digest
@@ -73,22 +84,30 @@ passes(Digest *digest)
 	return !digest->skips;
 }
 
-static void
-add_literal(Digest *digest, const char *text)
+/* A token as it is hashed. */
+static unsigned char
+hashed_token(int token)
 {
-	if (!is_moment(text) || passes(digest))
-		idem_fingerprint_string(&digest->fp, text);
+	return token < TOKEN_IDENT ? token : HASHED_OTHERS + token - TOKEN_IDENT;
+}
+
+static void
+add_literal(Digest *digest, int token, const char *text)
+{
+	if (is_moment(text) && !passes(digest))
+		idem_fingerprint_token(&digest->fp, HASHED_MOMENT, NULL);
+	else
+		idem_fingerprint_token(&digest->fp, hashed_token(token), text);
 }
 
 static void
 add_token(Digest *digest, int token, const core_YYSTYPE *value)
 {
-	idem_fingerprint_int8(&digest->fp, token < TOKEN_FIRST_KEYWORD ? token : 0);
 	switch (token)
 	{
 		case TOKEN_SCONST:
 		case TOKEN_USCONST:
-			add_literal(digest, value->str);
+			add_literal(digest, token, value->str);
 			break;
 		case TOKEN_IDENT:
 		case TOKEN_UIDENT:
@@ -96,13 +115,15 @@ add_token(Digest *digest, int token, const core_YYSTYPE *value)
 		case TOKEN_BCONST:
 		case TOKEN_XCONST:
 		case TOKEN_OP:
-			idem_fingerprint_string(&digest->fp, value->str);
+			idem_fingerprint_token(&digest->fp, hashed_token(token), value->str);
 			break;
 		case TOKEN_ICONST:
 		case TOKEN_PARAM:
+			idem_fingerprint_token(&digest->fp, hashed_token(token), NULL);
 			idem_fingerprint_int8(&digest->fp, value->ival);
 			break;
 		default:
+			idem_fingerprint_token(&digest->fp, hashed_token(token), NULL);
 			break;
 	}
 }
@@ -145,12 +166,10 @@ add_tokens(Digest *digest, const char *text)
 			until = "for";
 		else if (until != NULL)
 			until = keyword != NULL && strcmp(keyword, until) == 0 ? NULL : until;
+		else if (keyword != NULL)
+			idem_fingerprint_token(&digest->fp, HASHED_KEYWORD, keyword);
 		else if (token != ';')
-		{
 			add_token(digest, token, &value);
-			if (keyword != NULL)
-				idem_fingerprint_string(&digest->fp, keyword);
-		}
 		first = false;
 		value.keyword = NULL;
 	}
@@ -223,7 +242,10 @@ digest_of(const IdemStatementText *statement, const char *text, bool skips,
 	add_tokens(&digest, text);
 	add_params(&digest, statement->params);
 	if (statement->ordinal > 0)
+	{
+		idem_fingerprint_string(&digest.fp, "rule");
 		idem_fingerprint_int8(&digest.fp, statement->ordinal);
+	}
 	value = idem_fingerprint_value(&digest.fp);
 	*met = digest.met;
 	return value;
