@@ -105,6 +105,13 @@ push_error(IdemJsonbState *state, const ErrorData *error)
 	push_string(state, "constraint", error->constraint_name);
 }
 
+/* How many rows a statement has processed unless a record says so: most write one. */
+static uint64
+usually_processed(const IdemRows *rows)
+{
+	return rows->columns > 0 ? rows->count : 1;
+}
+
 static void
 push_entry(IdemJsonbState *state, const IdemEntry *entry)
 {
@@ -123,7 +130,8 @@ push_entry(IdemJsonbState *state, const IdemEntry *entry)
 		push_error(state, entry->error);
 	if (entry->kind != IDEM_ENTRY_AGAIN && entry->kind != IDEM_ENTRY_FAILED)
 	{
-		push_int8(state, "processed", entry->processed);
+		if (entry->processed != usually_processed(&entry->rows))
+			push_int8(state, "processed", entry->processed);
 		if (entry->rows.columns > 0 || entry->rows.count > 0)
 			push_rows(state, &entry->rows);
 		if (entry->rows.columns > 0)
@@ -188,15 +196,36 @@ read_int8(const IdemAnswerPart *object, const char *name, int64 least, int64 mos
 	return value;
 }
 
-/* A digest as idem writes it: else input would raise an error of its own. */
+static int
+hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A digest, exactly as idem writes it: quicker than uuid_in(), which takes any form. */
 static void
 read_digest(const IdemAnswerPart *object, const char *name, pg_uuid_t *digest)
 {
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 	char	   *text = read_string(object, name);
+	int			at = 0;
 
-	if (strlen(text) != 36 || strspn(text, "0123456789abcdef-") != 36)
+	if (strlen(text) != sizeof(form) - 1)
 		idem_answer_error(object->of);
-	*digest = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+	for (int i = 0; form[i] != '\0'; i++)
+	{
+		int			digit = hex_digit(text[i]);
+
+		if (form[i] == '-' ? text[i] != '-' : digit < 0)
+			idem_answer_error(object->of);
+		if (form[i] == '-')
+			continue;
+		if (at % 2 == 0)
+			digest->data[at / 2] = digit << 4;
+		else
+			digest->data[at / 2] |= digit;
+		at++;
+	}
 }
 
 static void
@@ -279,8 +308,10 @@ read_entry(const IdemAnswerPart *object)
 		entry->error = read_error(object);
 	if (entry->kind != IDEM_ENTRY_AGAIN && entry->kind != IDEM_ENTRY_FAILED)
 	{
-		entry->processed = read_int8(object, "processed", 0, PG_INT64_MAX);
 		read_rows(object, &entry->rows);
+		entry->processed = usually_processed(&entry->rows);
+		if (has(object, "processed"))
+			entry->processed = read_int8(object, "processed", 0, PG_INT64_MAX);
 		if (has(object, "names"))
 			entry->names = read_int8(object, "names", 0, PG_UINT32_MAX);
 	}
