@@ -23,7 +23,7 @@ find(const IdemStatementKey *key)
 	for (int i = idem_session.sent; i < list_length(idem_session.entries); i++)
 	{
 		IdemEntry  *entry = list_nth(idem_session.entries, i);
-		bool		is_sent = entry->level > 0 || entry->spent;
+		bool		is_sent = entry->sent || entry->spent;
 
 		if (is_sent && i == idem_session.sent)
 			idem_session.sent++;
@@ -52,8 +52,9 @@ idem_entry_open(const IdemStatementText *statement, bool writes, int columns)
 		entry = palloc0(sizeof(IdemEntry));
 		entry->key = key;
 		entry->kind = IDEM_ENTRY_AGAIN;
-		entry->level = GetCurrentTransactionNestLevel();
+		entry->index = list_length(idem_session.entries);
 		idem_session.entries = lappend(idem_session.entries, entry);
+		idem_savepoint_sent(entry);
 		MemoryContextSwitchTo(caller);
 		return entry;
 	}
@@ -65,7 +66,8 @@ idem_entry_open(const IdemStatementText *statement, bool writes, int columns)
 		return NULL;
 	if (writes && entry->kind != IDEM_ENTRY_WRITE && entry->kind != IDEM_ENTRY_FAILED)
 		idem_answer_error("a transaction");
-	entry->level = GetCurrentTransactionNestLevel();
+	entry->sent = true;
+	idem_savepoint_sent(entry);
 	if (entry->kind == IDEM_ENTRY_FAILED)
 		ThrowErrorData(entry->error);
 	if (entry->kind == IDEM_ENTRY_READ && columns != entry->rows.columns)
@@ -73,11 +75,11 @@ idem_entry_open(const IdemStatementText *statement, bool writes, int columns)
 	return entry->kind == IDEM_ENTRY_AGAIN ? NULL : entry;
 }
 
-/* Takes a statement out of a recording. */
+/* Takes a statement out of a recording.  It keeps its place, which savepoints count. */
 void
 idem_entry_remove(IdemEntry *entry)
 {
-	idem_session.entries = list_delete_ptr(idem_session.entries, entry);
+	entry->kind = IDEM_ENTRY_REMOVED;
 }
 
 /*

@@ -152,7 +152,12 @@ idem_record_encode(List *entries)
 	push_name(&state, "statements");
 	idem_jsonb_push(&state, WJB_BEGIN_ARRAY, NULL);
 	foreach(lc, entries)
-		push_entry(&state, lfirst(lc));
+	{
+		const IdemEntry *entry = lfirst(lc);
+
+		if (entry->kind != IDEM_ENTRY_REMOVED)
+			push_entry(&state, entry);
+	}
 	idem_jsonb_push(&state, WJB_END_ARRAY, NULL);
 	idem_jsonb_push(&state, WJB_END_OBJECT, NULL);
 	return JsonbValueToJsonb(state.result);
@@ -348,9 +353,12 @@ idem_record_decode(const IdemAnswer *answer)
 	for (uint32 i = 0; i < JsonContainerSize(statements.json); i++)
 	{
 		IdemAnswerPart object;
+		IdemEntry  *entry;
 
 		idem_answer_element(&statements, i, &object);
-		entries = lappend(entries, read_entry(&object));
+		entry = read_entry(&object);
+		entry->index = i;
+		entries = lappend(entries, entry);
 	}
 	return entries;
 }

@@ -18,7 +18,8 @@ typedef enum IdemEntryKind
 	IDEM_ENTRY_WRITE = 'w',		/* its answer; it does not run again */
 	IDEM_ENTRY_READ = 'r',		/* the same, but it need not be sent again */
 	IDEM_ENTRY_AGAIN = 'a',		/* nothing: it runs again */
-	IDEM_ENTRY_FAILED = 'f'		/* the error that it raised in a savepoint */
+	IDEM_ENTRY_FAILED = 'f',	/* the error that it raised in a savepoint */
+	IDEM_ENTRY_REMOVED = '-'	/* all is as if it had not been sent */
 } IdemEntryKind;
 
 typedef struct IdemEntry
@@ -32,8 +33,10 @@ typedef struct IdemEntry
 	uint32		names;			/* a hash of those of the columns */
 	ErrorData  *error;			/* of one that failed, or of the rows beyond
 								 * those of a partial one */
-	int			level;			/* of the subtransaction that sent it; 0: in a
-								 * replay, not sent yet */
+	int			index;			/* in the record, from 0 */
+	bool		sent;			/* in a replay, has it been sent? */
+	int			place;			/* among those that have been sent, where
+								 * idem_savepoint_sent() has put it */
 	bool		spent;			/* in a replay, sent and rolled back as the
 								 * first time */
 } IdemEntry;

@@ -7,6 +7,10 @@
  * nothing.  But where an error of the moment, such as a deadlock, made it roll back, a
  * retry need not: then nothing of that part is kept.
  *
+ * Savepoints are nested in time: what has been sent since one began is the end of a list.
+ * So where one ends the rest of the list is looked at, and no more; a program may have a
+ * savepoint for each statement.
+ *
  * The lock of the key belongs to the subtransaction in which it was taken; if that rolls
  * back, the key is claimed anew by what comes next.  The transaction keeps its key even
  * if it rolls back to a savepoint of before: else what it writes from then on would be
@@ -15,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "utils/memutils.h"
 
 #include "base/error.h"
 #include "session/savepoint.h"
@@ -28,104 +33,145 @@ idem_savepoint_note_error(void)
 		idem_session.moment = true;
 }
 
-/*
- * A savepoint is released: what was done in it counts as done around it.  In a recording
- * that is at the end of the list; a program may have one savepoint for each statement.
- */
+/* What the transaction had sent when a savepoint began. */
+typedef struct IdemSavepoint
+{
+	int			live;			/* elements of idem_session.live */
+	int			entries;		/* elements of idem_session.entries */
+} IdemSavepoint;
+
+/* A savepoint begins. */
+static void
+begin(int level)
+{
+	int			size = idem_session.savepoints_size;
+
+	if (level >= size)
+	{
+		int			wanted = Max(2 * level, 16);
+		IdemSavepoint *savepoints = MemoryContextAllocZero(idem_session.memory,
+														   wanted * sizeof(IdemSavepoint));
+
+		if (size > 0)
+		{
+			memcpy(savepoints, idem_session.savepoints, size * sizeof(IdemSavepoint));
+			pfree(idem_session.savepoints);
+		}
+		idem_session.savepoints = savepoints;
+		idem_session.savepoints_size = wanted;
+	}
+	idem_session.savepoints[level].live = list_length(idem_session.live);
+	idem_session.savepoints[level].entries = list_length(idem_session.entries);
+
+	/* all that a ROLLBACK TO ends has ended, and the savepoint begins anew */
+	idem_session.moment = false;
+}
+
+/* The savepoint of a level; one that is older than the key began before all. */
+static IdemSavepoint
+savepoint(int level)
+{
+	static const IdemSavepoint oldest = {0};
+
+	return level < idem_session.savepoints_size ?
+		idem_session.savepoints[level] : oldest;
+}
+
+/* A statement is sent. */
+void
+idem_savepoint_sent(IdemEntry *entry)
+{
+	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
+
+	entry->place = list_length(idem_session.live);
+	idem_session.live = lappend(idem_session.live, entry);
+	MemoryContextSwitchTo(caller);
+}
+
+/* Was a statement sent before the savepoint of a level began? */
+bool
+idem_savepoint_is_older(const IdemEntry *entry, int level)
+{
+	return entry->place < savepoint(level).live;
+}
+
+/* Leaves the first elements of a list. */
+static List *
+leave(List *list, int count)
+{
+	if (count > 0)
+		return list_truncate(list, count);
+	list_free(list);
+	return NIL;
+}
+
+/* A savepoint is released: what was done in it counts as done around it. */
 static void
 release(int level)
 {
-	for (int i = list_length(idem_session.entries) - 1; i >= 0; i--)
-	{
-		IdemEntry  *entry = list_nth(idem_session.entries, i);
-
-		if (entry->level == level)
-			entry->level--;
-		else if (idem_session.mode != IDEM_SESSION_REPLAYS)
-			break;
-	}
 	if (idem_session.lock_level == level)
 		idem_session.lock_level--;
 }
 
 /* A savepoint rolls back, of a transaction that is recorded. */
 static void
-undo_recorded(int level)
+undo_recorded(const IdemSavepoint *since)
 {
-	ListCell   *lc;
-
-	foreach(lc, idem_session.entries)
-	{
-		IdemEntry  *entry = lfirst(lc);
-
-		if (entry->level < level)
-			continue;
-		if (idem_session.moment)
-			idem_session.entries = foreach_delete_current(idem_session.entries, lc);
-		else
-		{
-			entry->undone = true;
-			/* it is part of what is around the savepoint from now on */
-			entry->level = level - 1;
-		}
-	}
+	if (idem_session.moment)
+		idem_session.entries = leave(idem_session.entries, since->entries);
+	else
+		for (int i = since->live; i < list_length(idem_session.live); i++)
+			((IdemEntry *) list_nth(idem_session.live, i))->undone = true;
 }
 
 /* A savepoint rolls back, of a replay: what is to be sent again may be. */
 static void
-undo_replayed(int level)
+undo_replayed(const IdemSavepoint *since)
 {
-	ListCell   *lc;
-
-	foreach(lc, idem_session.entries)
+	for (int i = since->live; i < list_length(idem_session.live); i++)
 	{
-		IdemEntry  *entry = lfirst(lc);
+		IdemEntry  *entry = list_nth(idem_session.live, i);
 
-		if (entry->level < level)
-			continue;
 		entry->spent = entry->undone;
-		entry->level = 0;
+		entry->sent = false;
+		idem_session.sent = Min(idem_session.sent, entry->index);
 	}
-	idem_session.sent = 0;
 }
 
 static void
 rollback(int level)
 {
+	IdemSavepoint since = savepoint(level);
+
 	if (idem_session.mode == IDEM_SESSION_REPLAYS)
-		undo_replayed(level);
+		undo_replayed(&since);
 	else
-		undo_recorded(level);
+		undo_recorded(&since);
+	idem_session.live = leave(idem_session.live, since.live);
 	/* the lock goes with the savepoint, and all that was done under it */
 	if (idem_session.mode == IDEM_SESSION_RECORDS && idem_session.lock_level >= level)
 		idem_session.mode = IDEM_SESSION_OFF;
 }
 
 static void
-ends(SubXactEvent event, SubTransactionId subxact,
-	 SubTransactionId parent, void *arg)
+subtransaction(SubXactEvent event, SubTransactionId subxact,
+			   SubTransactionId parent, void *arg)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
 	if (!idem_session.named)
 		return;
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	if (event == SUBXACT_EVENT_START_SUB)
+		begin(level);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		release(level);
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 		rollback(level);
-	else if (event == SUBXACT_EVENT_START_SUB)
-	{
-		/*
-		 * all that a ROLLBACK TO ends has ended, and the savepoint begins
-		 * anew
-		 */
-		idem_session.moment = false;
-	}
 }
 
-/* Listens for the ends of savepoints.  To be called once, from _PG_init. */
+/* Listens for savepoints.  To be called once, from _PG_init. */
 void
 idem_savepoint_init(void)
 {
-	RegisterSubXactCallback(ends, NULL);
+	RegisterSubXactCallback(subtransaction, NULL);
 }

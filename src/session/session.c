@@ -104,6 +104,7 @@ claim(void)
 	IdemAnswer	answer = {0};
 
 	Assert(idem_session.named && idem_session.mode == IDEM_SESSION_OFF);
+	Assert(idem_session.live == NIL);
 	idem_session.key.waited = false;
 	idem_session.key.wait_until = 0;
 	if (idem_key_begin(&idem_session.key, &answer))
@@ -276,9 +277,9 @@ check_replay(void)
 
 		if (entry->kind != IDEM_ENTRY_WRITE)
 			continue;
-		if (!entry->undone && entry->level == 0)
+		if (!entry->undone && !entry->sent)
 			idem_session_error_unknown("The first transaction sent a statement that this one did not send.");
-		if (entry->undone && entry->level > 0)
+		if (entry->undone && entry->sent)
 			idem_session_error_unknown("The first transaction rolled back to a savepoint, and this one did not.");
 	}
 }

@@ -30,6 +30,11 @@ typedef struct IdemSession
 	TimestampTz starter_time;	/* when the client sent that */
 	IdemKey		key;
 	List	   *entries;		/* of IdemEntry */
+	List	   *live;			/* of IdemEntry: what has been sent and not
+								 * been rolled back, in that order */
+	struct IdemSavepoint *savepoints;	/* by nesting level; private to
+										 * savepoint.c */
+	int			savepoints_size;	/* so many there is space for */
 	int			sent;			/* in a replay, how many of the first of them
 								 * have been sent, at least */
 	MemoryContext memory;		/* of all this, until the transaction ends */

@@ -19,6 +19,7 @@
 #include "utils/portal.h"
 
 #include "session/entry.h"
+#include "session/savepoint.h"
 #include "session/session.h"
 #include "session/statement_run.h"
 #include "session/volatile_calls.h"
@@ -182,7 +183,7 @@ idem_statement_run_fail(IdemStatementRun *run, int level, const IdemRows *before
 {
 	if (run == NULL || run->entry == NULL || run->answered)
 		return;
-	if (run->entry->level < level)
+	if (idem_savepoint_is_older(run->entry, level))
 	{
 		idem_statement_run_settle(run);
 		idem_entry_cut(run->entry, before);
