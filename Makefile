@@ -193,6 +193,7 @@ OBJS = \
 	src/upsert/conflict_row.o \
 	src/upsert/insert_direct.o \
 	src/upsert/insert_first.o \
+	src/upsert/insert_values.o \
 	src/upsert/merge.o \
 	src/upsert/merge_union.o \
 	src/upsert/upsert.o \

@@ -30,7 +30,7 @@
 #include "session/utility_hook.h"
 #include "stats/stats_shared.h"
 #include "store/store.h"
-#include "upsert/insert_direct.h"
+#include "upsert/insert_values.h"
 
 PG_MODULE_MAGIC;
 
@@ -56,7 +56,7 @@ _PG_init(void)
 	idem_consumer_init();
 	idem_scope_init();
 	idem_index_twin_init();
-	idem_insert_direct_init();
+	idem_insert_values_init();
 	idem_bgworker_init();
 	idem_lose_ack_init();
 	/* behind that, so that it is called before: what it writes may be lost */

@@ -5,24 +5,10 @@
 #ifndef IDEM_INSERT_DIRECT_H
 #define IDEM_INSERT_DIRECT_H
 
-#include "executor/executor.h"
 #include "utils/jsonb.h"
 
 #include "run/spi.h"
-
-/*
- * What is kept with the plan of INSERT ... ON CONFLICT DO NOTHING; all zero: it
- * has not been looked at.
- */
-typedef struct IdemInsertDirect
-{
-	MemoryContext memory;		/* has all that is below; NULL: nothing is */
-	int			generation;		/* of the server's plan that it was made from */
-	uint64		function_changes;	/* there had been by then */
-	ExprContext *econtext;		/* NULL: this plan has to be executed */
-	ProjectionInfo *row;		/* makes the row, of the parameters */
-	List	   *arbiters;		/* OIDs of the indexes that may have the row */
-} IdemInsertDirect;
+#include "upsert/insert_values.h"
 
 /* Rows to be inserted by one statement, run once for each. */
 typedef struct IdemInsertRows
@@ -52,9 +38,5 @@ typedef enum IdemInsertResult
 extern IdemInsertResult idem_insert_direct(IdemPlan *plan, Oid table, int nargs,
 										   const Oid *argtypes,
 										   IdemInsertRows *rows);
-
-extern bool idem_insert_direct_is_of_users(Oid function, void *context);
-
-extern void idem_insert_direct_init(void);
 
 #endif							/* IDEM_INSERT_DIRECT_H */

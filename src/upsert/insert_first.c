@@ -33,7 +33,7 @@
 #include "utils/rls.h"
 
 #include "base/catalog.h"
-#include "upsert/insert_direct.h"
+#include "upsert/insert_values.h"
 #include "upsert/insert_first.h"
 
 /*
@@ -88,7 +88,7 @@ calls_users(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	return check_functions_in_node(node, idem_insert_direct_is_of_users, context) ||
+	return check_functions_in_node(node, idem_insert_values_is_of_users, context) ||
 		expression_tree_walker(node, calls_users, context);
 }
 

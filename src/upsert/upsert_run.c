@@ -90,7 +90,7 @@ data_size(IdemUpsertStatement which)
 		case IDEM_UPSERT_WRITE:
 			return sizeof(IdemUpsertExperience);
 		case IDEM_UPSERT_INSERT:
-			return sizeof(IdemInsertDirect);
+			return sizeof(IdemInsertValues);
 		default:
 			return 0;
 	}
