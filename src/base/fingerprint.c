@@ -14,7 +14,8 @@
  * know what its bytes mean, they count as they are.
  *
  * What is added is collected, and hashed at the end: each turn of the hash has a
- * price of its own.  Only what is long is hashed as it comes.
+ * price of its own, and so has making one, which a session does once.  Only what is
+ * long is hashed as it comes, by a hash of its own.
  */
 #include "postgres.h"
 
@@ -25,6 +26,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "base/error.h"
@@ -53,20 +55,82 @@ error_hash(pg_cryptohash_ctx *hash)
 		 pg_cryptohash_error(hash));
 }
 
+static void
+begin_hash(pg_cryptohash_ctx *hash)
+{
+	if (pg_cryptohash_init(hash) < 0)
+		error_hash(hash);
+}
+
+static void
+add_to_hash(pg_cryptohash_ctx *hash, const char *data, int length)
+{
+	if (pg_cryptohash_update(hash, (const uint8 *) data, length) < 0)
+		error_hash(hash);
+}
+
+static pg_uuid_t
+end_hash(pg_cryptohash_ctx *hash)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_uuid_t	value;
+
+	if (pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		error_hash(hash);
+	memcpy(value.data, digest, UUID_LEN);
+	return value;
+}
+
+static pg_cryptohash_ctx *
+make_hash(void)
+{
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+
+	if (hash == NULL)
+		error_hash(hash);
+	return hash;
+}
+
+/*
+ * The session's own hash, for what is hashed in one turn: nothing else comes in
+ * between.  The server frees a hash with what owns it when that is released, which
+ * this owner never is.
+ */
+static pg_cryptohash_ctx *
+session_hash(void)
+{
+	static pg_cryptohash_ctx *hash = NULL;
+	static ResourceOwner owner = NULL;
+	ResourceOwner former = CurrentResourceOwner;
+
+	if (hash != NULL)
+		return hash;
+	if (owner == NULL)
+		owner = ResourceOwnerCreate(NULL, "idem fingerprint");
+	CurrentResourceOwner = owner;
+	PG_TRY();
+	{
+		hash = make_hash();
+	}
+	PG_FINALLY();
+	{
+		CurrentResourceOwner = former;
+	}
+	PG_END_TRY();
+	return hash;
+}
+
 /* Hashes what has been collected, and then so many bytes of data. */
 static void
 hash_bytes(IdemFingerprint *fp, const char *data, int length)
 {
 	if (fp->hash == NULL)
 	{
-		fp->hash = pg_cryptohash_create(PG_SHA256);
-		if (fp->hash == NULL || pg_cryptohash_init(fp->hash) < 0)
-			error_hash(fp->hash);
+		fp->hash = make_hash();
+		begin_hash(fp->hash);
 	}
-	if (pg_cryptohash_update(fp->hash, (const uint8 *) fp->text.data,
-							 fp->text.len) < 0 ||
-		pg_cryptohash_update(fp->hash, (const uint8 *) data, length) < 0)
-		error_hash(fp->hash);
+	add_to_hash(fp->hash, fp->text.data, fp->text.len);
+	add_to_hash(fp->hash, data, length);
 	resetStringInfo(&fp->text);
 }
 
@@ -285,17 +349,21 @@ idem_fingerprint_search_path(IdemFingerprint *fp)
 pg_uuid_t
 idem_fingerprint_value(IdemFingerprint *fp)
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *hash = fp->hash;
 	pg_uuid_t	value;
 
 	Assert(fp->text.data != NULL);	/* it is asked for once */
-	hash_bytes(fp, NULL, 0);
-	if (pg_cryptohash_final(fp->hash, digest, sizeof(digest)) < 0)
-		error_hash(fp->hash);
-	pg_cryptohash_free(fp->hash);
+	if (hash == NULL)
+	{
+		hash = session_hash();
+		begin_hash(hash);
+	}
+	add_to_hash(hash, fp->text.data, fp->text.len);
+	value = end_hash(hash);
+	if (fp->hash != NULL)
+		pg_cryptohash_free(fp->hash);
 	pfree(fp->text.data);
 	fp->text.data = NULL;
-	memcpy(value.data, digest, UUID_LEN);
 	return value;
 }
 
