@@ -266,6 +266,33 @@ SELECT result FROM idem_upsert('direct-planned-15', 'planned', '{"id": 15, "a": 
 SELECT count(*) AS not_thrown FROM thrown;
 SELECT result FROM idem_upsert('direct-planned-16', 'planned', '{"id": 16, "a": "a"}');
 
+-- What is answered is the row as it is stored, whatever its columns are called and in
+-- which order they stand; conditions on all of the row are asked.
+CREATE TABLE wide (zz text, id int PRIMARY KEY, gone int, aaa char(5), b numeric(6,2), aa text, "B" text,
+	long text, at date DEFAULT '2026-02-03', CHECK (tableoid = 'wide'::regclass), CHECK (to_jsonb(wide)->>'zz' <> 'bad'));
+ALTER TABLE wide DROP COLUMN gone;
+WITH answers AS MATERIALIZED (
+	SELECT n, (idem_upsert('direct-wide-' || n, 'wide', jsonb_build_object('id', n, 'aaa', 'a' || n, 'b', n + 0.5,
+		'B', 'x', 'zz', repeat('z', n), 'long', repeat(md5(n::text), 5000 * (n % 2))))).result
+	FROM generate_series(1, 8) AS n)
+SELECT count(*) FILTER (WHERE n > 4) AS direct FROM answers;
+SELECT count(*) AS same, min(k.response::text COLLATE "C") FILTER (WHERE w.id = 8) AS as_stored
+FROM wide AS w JOIN idem_key AS k ON k.key = 'direct-wide-' || w.id
+WHERE k.response = to_jsonb(w) AND k.response::text = to_jsonb(w)::text;
+SELECT idem_upsert('direct-wide-9', 'wide', '{"id": 9, "aaa": "a", "zz": "bad", "b": null, "B": null, "long": null}');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT outcome, result->>'b' AS b FROM idem_upsert('direct-wide-10', 'wide', '{"id": 10, "aaa": "a", "b": 1, "B": "x", "zz": "z", "long": "l"}');
+SELECT outcome, result->>'b' AS b FROM idem_upsert('direct-wide-11', 'wide', '{"id": 10, "aaa": "a", "b": 2, "B": "x", "zz": "z", "long": "l"}');
+COMMIT;
+-- the table of keys may ask for more than it did
+BEGIN;
+DELETE FROM idem_key;
+ALTER TABLE idem_key ALTER request SET NOT NULL;
+\set VERBOSITY sqlstate
+SELECT outcome FROM idem_upsert('direct-wide-17', 'wide', '{"id": 17, "aaa": "a", "b": 1, "B": "x", "zz": "z", "long": "l"}');
+\set VERBOSITY default
+ROLLBACK;
+
 -- Who may no longer call a function of the server's may not by a default either.
 CREATE TABLE shown (id int PRIMARY KEY, note text, year text DEFAULT to_char(now(), 'YYYY'));
 GRANT ALL ON shown TO regress_idem_direct;

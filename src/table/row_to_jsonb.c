@@ -175,32 +175,76 @@ idem_row_to_jsonb_name(IdemJsonbState *state, const char *name)
 }
 
 /*
- * Adds a row as an object: where one is to be next, or as the whole.  Tuple and
- * descriptor are referred to until a jsonb is made of it all.
+ * In which order an object has the columns of a row as its fields: by the length of
+ * their names, and then by their bytes.
  */
+static int
+compare_columns(const void *a, const void *b, void *desc)
+{
+	const char *na = NameStr(TupleDescAttr((TupleDesc) desc, *(const int *) a)->attname);
+	const char *nb = NameStr(TupleDescAttr((TupleDesc) desc, *(const int *) b)->attname);
+	Size		la = strlen(na);
+	Size		lb = strlen(nb);
+
+	if (la != lb)
+		return la < lb ? -1 : 1;
+	return memcmp(na, nb, la);
+}
+
+/*
+ * The numbers of a row's columns, from 0, in the order in which an object has them.
+ * Those that add them in that order spare it being sorted.
+ */
+int *
+idem_row_to_jsonb_order(TupleDesc desc)
+{
+	int		   *order = palloc(sizeof(int) * (desc->natts + 1));
+
+	for (int i = 0; i < desc->natts; i++)
+		order[i] = i;
+	qsort_arg(order, desc->natts, sizeof(int), compare_columns, desc);
+	return order;
+}
+
+/*
+ * Adds the values of a row as an object: where one is to be next, or as the whole.
+ * They are referred to until a jsonb is made of it all, and so is the descriptor.
+ * order is that of idem_row_to_jsonb_order(), or NULL.
+ */
+void
+idem_row_to_jsonb_push_values(IdemJsonbState *state, TupleDesc desc,
+							  const int *order, const Datum *values,
+							  const bool *isnull)
+{
+	JsonbValue	v;
+
+	idem_jsonb_push(state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		int			column = order != NULL ? order[i] : i;
+		Form_pg_attribute att = TupleDescAttr(desc, column);
+
+		if (att->attisdropped)
+			continue;
+		idem_row_to_jsonb_name(state, NameStr(att->attname));
+		if (isnull[column])
+			v.type = jbvNull;
+		else if (!set_known(&v, values[column], att->atttypid))
+			set_other(&v, values[column], att->atttypid);
+		idem_jsonb_push(state, WJB_VALUE, &v);
+	}
+	idem_jsonb_push(state, WJB_END_OBJECT, NULL);
+}
+
+/* The same of a tuple, which is referred to as long. */
 void
 idem_row_to_jsonb_push(IdemJsonbState *state, TupleDesc desc, HeapTuple tuple)
 {
 	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
 	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
-	JsonbValue	v;
 
 	heap_deform_tuple(tuple, desc, values, isnull);
-	idem_jsonb_push(state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (att->attisdropped)
-			continue;
-		idem_row_to_jsonb_name(state, NameStr(att->attname));
-		if (isnull[i])
-			v.type = jbvNull;
-		else if (!set_known(&v, values[i], att->atttypid))
-			set_other(&v, values[i], att->atttypid);
-		idem_jsonb_push(state, WJB_VALUE, &v);
-	}
-	idem_jsonb_push(state, WJB_END_OBJECT, NULL);
+	idem_row_to_jsonb_push_values(state, desc, NULL, values, isnull);
 	pfree(values);
 	pfree(isnull);
 }

@@ -20,5 +20,9 @@ pg_noreturn extern void idem_row_to_jsonb_error(const Jsonb *json,
 extern void idem_row_to_jsonb_name(IdemJsonbState *state, const char *name);
 extern void idem_row_to_jsonb_push(IdemJsonbState *state, TupleDesc desc,
 								   HeapTuple tuple);
+extern void idem_row_to_jsonb_push_values(IdemJsonbState *state, TupleDesc desc,
+										  const int *order, const Datum *values,
+										  const bool *isnull);
+extern int *idem_row_to_jsonb_order(TupleDesc desc);
 
 #endif							/* IDEM_ROW_TO_JSONB_H */

@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -62,6 +63,27 @@ has_other_unique(const ResultRelInfo *result, const List *arbiters)
 	return false;
 }
 
+/* Have the arbiters no such row? */
+static bool
+is_new(ResultRelInfo *result, EState *estate, TupleTableSlot *slot, List *arbiters)
+{
+	ItemPointerData found;
+	ItemPointerData none;
+
+	/* only looking takes that */
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		IndexInfo  *info = result->ri_IndexRelationInfo[i];
+		Relation	index = result->ri_IndexRelationDescs[i];
+
+		if (info->ii_Unique && info->ii_UniqueOps == NULL &&
+			!index->rd_index->indisexclusion)
+			BuildSpeculativeIndexInfo(index, info);
+	}
+	ItemPointerSetInvalid(&none);
+	return IDEM_CHECK_ARBITERS(result, slot, estate, &found, &none, arbiters);
+}
+
 /*
  * Inserts the row and fires the triggers; false if there is one already by an
  * arbiter, or another session is inserting one.  The statement that follows finds it
@@ -78,14 +100,11 @@ insert_row(ResultRelInfo *result, EState *estate, TupleTableSlot *slot,
 {
 	Relation	rel = result->ri_RelationDesc;
 	bool		conflict = false;
-	ItemPointerData found;
-	ItemPointerData none;
 	uint32		token;
 	List	   *recheck;
 
-	ItemPointerSetInvalid(&none);
 	if ((IsolationIsSerializable() || has_other_unique(result, arbiters)) &&
-		!IDEM_CHECK_ARBITERS(result, slot, estate, &found, &none, arbiters))
+		!is_new(result, estate, slot, arbiters))
 		return false;
 
 	token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
@@ -99,23 +118,34 @@ insert_row(ResultRelInfo *result, EState *estate, TupleTableSlot *slot,
 	return !conflict;
 }
 
-/* The row of a slot as jsonb. */
-static Jsonb *
-row_of(TupleTableSlot *slot)
+/* Has a slot of the table's own refer to the values of a row. */
+static void
+store_row(TupleTableSlot *slot, const TupleTableSlot *values)
 {
-	IdemJsonbState state = {0};
-	bool		is_copy;
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, true, &is_copy);
-	Jsonb	   *row;
+	int			natts = slot->tts_tupleDescriptor->natts;
 
-	idem_row_to_jsonb_push(&state, slot->tts_tupleDescriptor, tuple);
-	row = JsonbValueToJsonb(state.result);
-	if (is_copy)
-		heap_freetuple(tuple);
-	return row;
+	Assert(values->tts_nvalid == natts);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values->tts_values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, values->tts_isnull, natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
 }
 
-/* One run of the statement. */
+/* A row as jsonb. */
+static Jsonb *
+row_of(const IdemInsertValues *kept, const TupleTableSlot *values)
+{
+	IdemJsonbState state = {0};
+
+	idem_row_to_jsonb_push_values(&state, values->tts_tupleDescriptor, kept->order,
+								  values->tts_values, values->tts_isnull);
+	return JsonbValueToJsonb(state.result);
+}
+
+/*
+ * One run of the statement.  The values of the row are where they were made until the
+ * next one is; inserting it takes a copy.
+ */
 static void
 run_row(void *state)
 {
@@ -123,17 +153,19 @@ run_row(void *state)
 	IdemInsertValues *kept = insertion->plan->data;
 	IdemInsertRows *rows = insertion->rows;
 	EState	   *estate = insertion->estate;
+	TupleTableSlot *values;
 
 	ResetPerTupleExprContext(estate);
 	estate->es_output_cid = GetCurrentCommandId(true);
-	idem_insert_values_make(kept, insertion->params, rows->data, insertion->slot);
+	values = idem_insert_values_make(kept, insertion->params, rows->data);
+	store_row(insertion->slot, values);
 	insertion->slot->tts_tableOid = RelationGetRelid(insertion->rel);
 	AfterTriggerBeginQuery();
 	if (RelationGetDescr(insertion->rel)->constr != NULL)
 		ExecConstraints(insertion->result, insertion->slot, estate);
 	rows->inserted = NULL;
 	if (insert_row(insertion->result, estate, insertion->slot, kept->arbiters))
-		rows->inserted = row_of(insertion->slot);
+		rows->inserted = row_of(kept, values);
 	AfterTriggerEndQuery(estate);
 	/* as after a statement, so that what follows sees the row */
 	CommandCounterIncrement();
@@ -204,7 +236,7 @@ begin_insertion(void *state)
 	insertion->slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
 											   table_slot_callbacks(rel));
 	InitResultRelInfo(insertion->result, rel, 0, NULL, 0);
-	ExecOpenIndices(insertion->result, true);
+	ExecOpenIndices(insertion->result, false);
 	if (insertion->rows->next != NULL && indexes_call_users(insertion->result))
 	{
 		end_insertion(insertion);
@@ -257,7 +289,8 @@ idem_insert_direct(IdemPlan *plan, Oid table, int nargs, const Oid *argtypes,
 	if (!idem_usercontext_alone() || idem_spi_is_running(plan))
 		return IDEM_INSERT_BY_PLAN;
 
-	insertion.rel = table_open(table, RowExclusiveLock);
+	insertion.rel = table_open(table, NoLock);
+	Assert(CheckRelationLockedByMe(insertion.rel, RowExclusiveLock, true));
 	insertion.params = idem_insert_values_params(nargs, argtypes);
 	kept = idem_spi_hold(plan, run_insertion, &insertion);
 	/* the lock is kept, as any writer's is */

@@ -26,6 +26,7 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "table/row_to_jsonb.h"
 #include "upsert/insert_values.h"
 
 /* How often a function has been altered, or who may call it. */
@@ -126,6 +127,7 @@ compile(IdemInsertValues *kept, const PlannedStmt *statement, Relation rel)
 	econtext = CreateStandaloneExprContext();
 	kept->row = ExecBuildProjectionInfo(copyObject(values), econtext, slot,
 										NULL, NULL);
+	kept->order = idem_row_to_jsonb_order(slot->tts_tupleDescriptor);
 	kept->arbiters = list_copy(insert->arbiterIndexes);
 	/* last: that may raise */
 	kept->econtext = econtext;
@@ -185,26 +187,23 @@ idem_insert_values_params(int nargs, const Oid *argtypes)
 	return params;
 }
 
-/* Makes a row of data, which is the first parameter; the slot has a copy of it then. */
-void
-idem_insert_values_make(IdemInsertValues *kept, ParamListInfo params, Datum data,
-						TupleTableSlot *slot)
+/*
+ * The row that is made of data, which is the first parameter; it is good until the
+ * next one is made.
+ */
+TupleTableSlot *
+idem_insert_values_make(IdemInsertValues *kept, ParamListInfo params, Datum data)
 {
 	ExprContext *econtext = kept->econtext;
 	TupleTableSlot *values;
-	int			natts = slot->tts_tupleDescriptor->natts;
 
 	params->params[0].value = data;
-	ExecClearTuple(slot);
 	ResetExprContext(econtext);
 	econtext->ecxt_param_list_info = params;
 	values = ExecProject(kept->row);
-	Assert(values->tts_nvalid == natts);
-	memcpy(slot->tts_values, values->tts_values, natts * sizeof(Datum));
-	memcpy(slot->tts_isnull, values->tts_isnull, natts * sizeof(bool));
-	ExecStoreVirtualTuple(slot);
-	ExecMaterializeSlot(slot);
+	Assert(values->tts_nvalid == values->tts_tupleDescriptor->natts);
 	econtext->ecxt_param_list_info = NULL;
+	return values;
 }
 
 static void

@@ -20,13 +20,14 @@ typedef struct IdemInsertValues
 	uint64		function_changes;	/* there had been by then */
 	ExprContext *econtext;		/* NULL: this plan has to be executed */
 	ProjectionInfo *row;		/* makes the row, of the parameters */
+	int		   *order;			/* of its columns as fields of an object */
 	List	   *arbiters;		/* OIDs of the indexes that may have the row */
 } IdemInsertValues;
 
 extern PlannedStmt *idem_insert_values_prepare(IdemPlan *plan, Relation rel);
 extern ParamListInfo idem_insert_values_params(int nargs, const Oid *argtypes);
-extern void idem_insert_values_make(IdemInsertValues *kept, ParamListInfo params,
-									Datum data, TupleTableSlot *slot);
+extern TupleTableSlot *idem_insert_values_make(IdemInsertValues *kept,
+											   ParamListInfo params, Datum data);
 
 extern bool idem_insert_values_is_of_users(Oid function, void *context);
 
