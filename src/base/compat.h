@@ -150,17 +150,6 @@
 	ExecInsertIndexTuples(result, slot, estate, false, true, conflict, arbiters)
 #endif
 
-/* What a plain INSERT does to the indexes of a row. */
-#if PG_VERSION_NUM >= 190000
-#define IDEM_INSERT_INDEX_ENTRIES(result, slot, estate) \
-	ExecInsertIndexTuples(result, estate, 0, slot, NIL, NULL)
-#elif PG_VERSION_NUM >= 160000
-#define IDEM_INSERT_INDEX_ENTRIES(result, slot, estate) \
-	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false)
-#else
-#define IDEM_INSERT_INDEX_ENTRIES(result, slot, estate) \
-	ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL)
-#endif
 #if PG_VERSION_NUM >= 160000
 #define IDEM_CHECK_STATEMENT_PERMS(statement) \
 	ExecCheckPermissions((statement)->rtable, (statement)->permInfos, true)

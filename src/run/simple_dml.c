@@ -10,10 +10,12 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
@@ -166,11 +168,17 @@ idem_simple_dml_runs_nothing(Relation rel)
 	return known[i].answer;
 }
 
-/* A slot with a row, to be dropped. */
+/*
+ * A slot with a row, to be dropped.  Inserting into a heap leaves the values in the
+ * slot as they are, unless it is of the heap's own kind, from which the indexes' would
+ * have to be taken again.
+ */
 static TupleTableSlot *
 make_slot(Relation rel, const Datum *values, const bool *isnull)
 {
+	bool		is_heap = (rel->rd_tableam == GetHeapamTableAmRoutine());
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
+													is_heap ? &TTSOpsVirtual :
 													table_slot_callbacks(rel));
 	Size		natts = RelationGetNumberOfAttributes(rel);
 
@@ -179,20 +187,60 @@ make_slot(Relation rel, const Datum *values, const bool *isnull)
 	return ExecStoreVirtualTuple(slot);
 }
 
+/* Raises 23502 for a null where none may be. */
+static void
+check_nulls(ResultRelInfo *result, TupleTableSlot *slot)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (slot->tts_isnull[i] && TupleDescAttr(desc, i)->attnotnull)
+			/* which says more about it */
+			ExecConstraints(result, slot, CreateExecutorState());
+	}
+}
+
+/*
+ * Adds a row to the indexes of its table, as ExecInsertIndexTuples() does.  They have no
+ * expressions and no conditions, and what is unique in them is so at once.
+ */
+static void
+insert_index_entries(ResultRelInfo *result, TupleTableSlot *slot)
+{
+	for (int i = 0; i < result->ri_NumIndices; i++)
+	{
+		Relation	index = result->ri_IndexRelationDescs[i];
+		IndexInfo  *info = result->ri_IndexRelationInfo[i];
+		Datum		values[INDEX_MAX_KEYS];
+		bool		isnull[INDEX_MAX_KEYS];
+
+		Assert(info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
+			   info->ii_ExclusionOps == NULL && index->rd_index->indimmediate);
+		/* one that is being built takes no rows yet */
+		if (!info->ii_ReadyForInserts)
+			continue;
+		FormIndexDatum(info, slot, NULL, values, isnull);
+		(void) index_insert(index, values, isnull, &slot->tts_tid,
+							result->ri_RelationDesc,
+							info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+							false, info);
+	}
+}
+
 static void
 insert_row(Relation rel, const Datum *values, const bool *isnull)
 {
-	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot *slot = make_slot(rel, values, isnull);
 
 	InitResultRelInfo(result, rel, 0, NULL, 0);
 	ExecOpenIndices(result, false);
-	ExecSimpleRelationInsert(result, estate, slot);
-
+	check_nulls(result, slot);
+	simple_table_tuple_insert(rel, slot);
+	insert_index_entries(result, slot);
 	ExecCloseIndices(result);
 	ExecDropSingleTupleTableSlot(slot);
-	FreeExecutorState(estate);
 }
 
 /*
@@ -203,7 +251,6 @@ static void
 insert_rows(Relation rel, int count, const Datum *values, const bool *isnull,
 			int *at)
 {
-	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *result = makeNode(ResultRelInfo);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * count);
 	int			natts = RelationGetNumberOfAttributes(rel);
@@ -213,18 +260,15 @@ insert_rows(Relation rel, int count, const Datum *values, const bool *isnull,
 	for (*at = 0; *at < count; (*at)++)
 	{
 		slots[*at] = make_slot(rel, values + *at * natts, isnull + *at * natts);
-		ExecConstraints(result, slots[*at], estate);
+		check_nulls(result, slots[*at]);
 	}
 	table_multi_insert(rel, slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (*at = 0; *at < count; (*at)++)
 	{
-		slots[*at]->tts_tableOid = RelationGetRelid(rel);
-		(void) IDEM_INSERT_INDEX_ENTRIES(result, slots[*at], estate);
+		insert_index_entries(result, slots[*at]);
 		ExecDropSingleTupleTableSlot(slots[*at]);
-		ResetPerTupleExprContext(estate);
 	}
 	ExecCloseIndices(result);
-	FreeExecutorState(estate);
 }
 
 /*
