@@ -191,16 +191,10 @@ catalog_load(Oid schema)
  * the time, tells nothing new.
  */
 static bool
-catalog_refresh(void)
+catalog_read(void)
 {
 	uint64		counter;
 
-	/*
-	 * what is kept may be asked for anywhere, to look it up takes a
-	 * transaction
-	 */
-	if (catalog_valid)
-		return true;
 	Assert(IsTransactionState());
 	do
 	{
@@ -228,6 +222,16 @@ catalog_refresh(void)
 		}
 	} while (!catalog_valid && counter != SharedInvalidMessageCounter);
 	return true;
+}
+
+/*
+ * Is the catalog up to date, or can it be brought so?  What is kept may be asked for
+ * anywhere, to look it up takes a transaction.
+ */
+static inline bool
+catalog_refresh(void)
+{
+	return catalog_valid || catalog_read();
 }
 
 /*
