@@ -263,8 +263,8 @@ sub each_once
 	}
 	cmp_ok($total, '>', 50, "$name, $case: there are effects");
 	is("$distinct $kept $both", "$total $total $total", "$name, $case: $total effects, each once, each with its key")
-		or diag(map { c("SELECT e.key, array_agg(e.at), k.created_at FROM $_.effect AS e LEFT JOIN $_.idem_key AS k USING (key)"
-				. ' GROUP BY e.key, k.created_at HAVING count(*) > 1 OR k.created_at IS NULL LIMIT 10') . "\n" } @{ $layouts{$name}{schemas} });
+		or diag(map { "$_: twice " . c("SELECT string_agg(key, ' ') FROM (SELECT key FROM $_.effect GROUP BY key HAVING count(*) > 1) AS x")
+				. ', without a key ' . c("SELECT string_agg(key, ' ') FROM (SELECT key FROM $_.effect EXCEPT SELECT key FROM $_.idem_key) AS x") } @{ $layouts{$name}{schemas} });
 	return;
 }
 

@@ -58,17 +58,33 @@ static const IdemStoreStatement renew_row = {
 };
 
 /* Long values are read only where they are wanted. */
+#define FIND_ROW \
+	"SELECT k.created_at, k.expires_at, k.fence, k.lease_until, k.fingerprint," \
+	" k.outcome, k.claimed_by, k.sqlstate," \
+	" CASE WHEN $3 THEN k.response END, CASE WHEN $3 THEN k.request END," \
+	" CASE WHEN $3 THEN k.checkpoints END," \
+	" k.response IS NULL, k.request IS NULL, k.checkpoints IS NULL, k.ctid, k.xmin" \
+	" FROM @.idem_key AS k WHERE k.scope OPERATOR(pg_catalog.=) $1" \
+	" AND k.key OPERATOR(pg_catalog.=) $2"
+
 static const IdemStoreStatement find_row = {
 	.number = IDEM_STORE_KEY_STATEMENTS + 2,
 	.table = IDEM_TABLE_KEY,
 	.reads = true,
-	.text = "SELECT k.created_at, k.expires_at, k.fence, k.lease_until, k.fingerprint,"
-	" k.outcome, k.claimed_by, k.sqlstate,"
-	" CASE WHEN $3 THEN k.response END, CASE WHEN $3 THEN k.request END,"
-	" CASE WHEN $3 THEN k.checkpoints END,"
-	" k.response IS NULL, k.request IS NULL, k.checkpoints IS NULL, k.ctid, k.xmin"
-	" FROM @.idem_key AS k WHERE k.scope OPERATOR(pg_catalog.=) $1"
-	" AND k.key OPERATOR(pg_catalog.=) $2",
+	.text = FIND_ROW,
+	.nargs = 3,
+	.argtypes = {IDEM_STORE_SCOPE, TEXTOID, BOOLOID}
+};
+
+/*
+ * The same for a transaction that keeps one snapshot.  It still sees a row that had
+ * expired, and has been purged since, beside the one that it has put in its place.
+ */
+static const IdemStoreStatement find_last_row = {
+	.number = IDEM_STORE_KEY_STATEMENTS + 7,
+	.table = IDEM_TABLE_KEY,
+	.reads = true,
+	.text = FIND_ROW " ORDER BY k.created_at USING OPERATOR(pg_catalog.>) LIMIT 1",
 	.nargs = 3,
 	.argtypes = {IDEM_STORE_SCOPE, TEXTOID, BOOLOID}
 };
@@ -254,11 +270,12 @@ idem_key_store_find(const IdemKey *key, TimestampTz now, int options,
 	args[0] = idem_store_scope_value(key->store, key->scope);
 	args[1] = PointerGetDatum(key->key);
 	args[2] = BoolGetDatum((options & IDEM_WITH_VALUES) != 0);
-	if (!XactReadOnly && idem_key_lock_is_held(key) &&
+	/* the first look is one before a write, too, with the lock or without */
+	if (!XactReadOnly && (key->claims || idem_key_lock_is_held(key)) &&
 		idem_routed(key->store->key_table))
 		(void) idem_store_run(key->store, &pin_row, args, NULL, 0, NULL, NULL);
-	found = idem_store_run(key->store, &find_row, args, NULL, FOUND_COLUMNS, values,
-						   isnull) > 0;
+	found = idem_store_run(key->store, IsolationUsesXactSnapshot() ? &find_last_row :
+						   &find_row, args, NULL, FOUND_COLUMNS, values, isnull) > 0;
 	row->unseen = is_unseen(key);
 	if (!found)
 		return IDEM_KEY_ABSENT;
