@@ -200,6 +200,20 @@ refused(q{SET idem.store = 'store'; CREATE TABLE d (id int PRIMARY KEY DEFAULT 1
 	SELECT idem_upsert('d', 'd', '{"v": 1}')},
 	'cannot upsert into distributed table "d" by a column that is not in data', 'an upsert by a default');
 
+# What a table is may be looked at in vain: then it is looked at again.
+my $lock = $node->background_psql('routed');
+my $looking = $node->background_psql('routed', on_error_stop => 0);
+$lock->query_safe('BEGIN; LOCK TABLE pg_catalog.pg_dist_partition');
+$looking->query_safe("SET lock_timeout = '50ms'");
+$looking->query(q{SELECT idem_upsert('look-1', 't', '{"id": 70, "v": 1}')});
+like($looking->{stderr}, qr/canceling statement due to lock timeout/, 'a look is given up');
+$looking->{stderr} = '';
+$lock->query_safe('COMMIT');
+$lock->quit;
+like($looking->query_safe(q{SELECT outcome FROM idem_upsert('look-1', 't', '{"id": 70, "v": 1}')}), qr/inserted/,
+	'it has not been taken for an answer');
+$looking->quit;
+
 # A table that is distributed while a session goes on.
 my ($rc, $out, $err);
 my $session = $node->background_psql('routed', on_error_stop => 0);

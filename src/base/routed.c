@@ -39,7 +39,10 @@ static Oid	engine = InvalidOid;
 static bool engine_valid = false;
 static uint32 engine_hash;		/* of its name, once the flag has been set */
 
-/* What is known of a few tables, each in the place that its OID gives it. */
+/*
+ * What is known of a few tables, each in the place that its OID gives it; of none,
+ * where looking ended in an error.
+ */
 static struct
 {
 	Oid			relid;
@@ -53,10 +56,19 @@ find_engine(void)
 	engine_hash = GetSysCacheHashValue2(RELNAMENSP,
 										CStringGetDatum(ENGINE_TABLE),
 										ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+	memset(known, 0, sizeof(known));
 	/* first, so that a change that comes in meanwhile is not lost */
 	engine_valid = true;
-	engine = get_relname_relid(ENGINE_TABLE, PG_CATALOG_NAMESPACE);
-	memset(known, 0, sizeof(known));
+	PG_TRY();
+	{
+		engine = get_relname_relid(ENGINE_TABLE, PG_CATALOG_NAMESPACE);
+	}
+	PG_CATCH();
+	{
+		engine_valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 /* Is there an engine in this database? */
@@ -100,7 +112,17 @@ idem_routed(Oid relid)
 	{
 		known[i].relid = relid;
 		known[i].valid = true;
-		known[i].routed = has_row(relid);
+		PG_TRY();
+		{
+			known[i].routed = has_row(relid);
+		}
+		PG_CATCH();
+		{
+			/* or a cancelled look would be taken for an answer */
+			known[i].valid = false;
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
 	}
 	return known[i].routed;
 }
