@@ -181,6 +181,8 @@ refused(q{SELECT idem_advance('c', 't', 0, 0, 1)},
 	'table "idem_offset" cannot be used in a database with distributed tables', 'an offset without a store');
 refused(q{SELECT idem_emit('topic', '1')},
 	'table "idem_outbox" cannot be used in a database with distributed tables', 'a message that leaves');
+refused(q{SET idem.store = 'store'; SELECT idem_saga_start('s', '[{"do": "a"}]')},
+	'table "idem_saga" cannot be used in a database with distributed tables', 'a saga');
 refused(q{SET idem.store = 'store'; BEGIN; SELECT idem_barrier('s', 1)},
 	'table "idem_key" cannot be used in a database with distributed tables', 'a step of a saga');
 refused(q{SELECT * FROM idem_check('UPDATE t SET v = v + 1')},

@@ -14,6 +14,7 @@
 #include "base/fingerprint.h"
 #include "base/interval.h"
 #include "base/result_tuple.h"
+#include "base/routed.h"
 #include "base/settings.h"
 #include "saga/saga_argument.h"
 #include "saga/saga_parse.h"
@@ -80,7 +81,8 @@ set_times(IdemSaga *saga, const Interval *deadline, const Interval *ttl)
  * where it or the scope is another role's, 40001 where it was changed after the
  * transaction's snapshot was taken, 22004 and 22023 for arguments that are none,
  * 54000 for an input that is too long, 25006 in a read-only transaction and on a
- * standby, 27000 where a trigger keeps a row from being written.
+ * standby, 27000 where a trigger keeps a row from being written, 0A000 where a table
+ * of the database is distributed.
  */
 Datum
 idem_saga_start(PG_FUNCTION_ARGS)
@@ -112,6 +114,7 @@ idem_saga_start(PG_FUNCTION_ARGS)
 	set_times(&saga, PG_ARGISNULL(3) ? NULL : PG_GETARG_INTERVAL_P(3),
 			  PG_ARGISNULL(5) ? NULL : PG_GETARG_INTERVAL_P(5));
 
+	idem_routed_check_local("idem_saga", false);
 	replayed = idem_saga_table_find(&there, saga.saga, saga.scope);
 	if (!replayed)
 	{
