@@ -7,6 +7,7 @@ can tell once the connection is lost before the answer.  ledger.py knows the kin
 
 import json
 
+import layout
 from calls.base import literal
 from calls.machines import EDGES
 
@@ -195,10 +196,20 @@ def transition(rng, front, me):
         row_id = f"""'{{"id": {row}, "region": {row % 2}}}'{rng.choice(("::jsonb", ""))}"""
     return Request(
         f"""SELECT outcome, replayed, from_state, to_state, version FROM idem_transition('{table}', {row_id}, '{to}'
-            {f", key => '{key}'" if key else ''}, note => '{unique}')""",
-        errors=("ID201", "ID204") if table == "job" else ("ID201",),
+            {f", key => '{key}'" if key else ''}{note(unique)})""",
+        errors=not_moved(table, to),
         facts=lambda rows: moved(table, row, rows[0], key, unique),
         possible=[("version", (table, row)), ("moved", (table, row))])
+
+
+def not_moved(table, to):
+    """The errors of a transition; one from a state to itself has one more where it cannot be."""
+    errors = ("ID201", "ID204") if table == "job" else ("ID201",)
+    return (*errors, "0A000") if layout.routed() and to in EDGES[table][to] else errors
+
+
+def note(unique):
+    return "" if layout.routed() else f", note => '{unique}'"
 
 
 def moved(table, row, answer, key, note):
@@ -221,8 +232,8 @@ def transition_batch(rng, front, me):
     ids = ", ".join(f"""'{{"id": {i}, "region": {i % 2}}}'""" if table == "ticket" else f"'{i}'" for i in rows_)
     return Request(
         f"""SELECT outcome, replayed, from_state, to_state, version FROM idem_transition_batch('{table}',
-            ARRAY[{ids}]{rng.choice(("::jsonb[]", ""))}, '{to}', note => '{unique}')""",
-        errors=("ID201", "ID204") if table == "job" else ("ID201",),
+            ARRAY[{ids}]{rng.choice(("::jsonb[]", ""))}, '{to}'{note(unique)})""",
+        errors=not_moved(table, to),
         facts=lambda rows: [f for i, row in zip(rows_, rows) for f in moved(table, i, row, None, unique)],
         possible=[(kind, (table, i)) for i in rows_ for kind in ("version", "moved")])
 
@@ -431,3 +442,12 @@ CALLS = {f.__name__: f for f in (
     upsert, upsert_batch, upsert_doc, merge, update, write, execute, refuse, execute_expiring, transfer, transition,
     transition_batch, move, claim, ready, claim_transaction, lookup, wait, forget, consume, consume_batch, consume_expiring, advance, emit,
     relay, barrier, history, check, saga_start, saga_work, saga_fail, saga_leave, saga_cancel, saga_resolve)}
+
+# What an engine's tables cannot have, and what is for one node.
+NOT_ROUTED = ("emit", "relay", "barrier", "history", "check", "saga_start", "saga_work", "saga_fail", "saga_leave",
+              "saga_cancel", "saga_resolve")
+
+
+def possible():
+    """The calls by their names that can be made where the tables are."""
+    return {name: call for name, call in CALLS.items() if not (layout.routed() and name in NOT_ROUTED)}

@@ -6,6 +6,7 @@ import time
 
 import calls
 import free_calls
+import layout
 from calls import keyed
 from pq import Connection
 
@@ -49,26 +50,34 @@ class Server:
         return self.control.value(sql)
 
     def rows(self, sql):
-        answer = self.control.ask(sql)
+        answer = self.control.ask(layout.placed(sql))
         if not answer.ok:
             raise RuntimeError(f"{answer} at {sql}")
         return answer.rows
 
     def install(self):
         self.undo_prepared()
+        self.rows(layout.FORGET)
         self.rows("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public; DROP EXTENSION IF EXISTS idem CASCADE;"
                   "CREATE EXTENSION idem;")
+        if layout.in_store():
+            self.rows(layout.MAKE_STORE)
         for user in USERS:
             if not self.ask(f"SELECT 1 FROM pg_roles WHERE rolname = '{user}'"):
                 self.rows(f"CREATE ROLE {user} LOGIN")
         for user, roles in keyed.MEMBERS.items():
             self.rows(f"GRANT {', '.join(roles)} TO {user}")
         self.rows("GRANT SET ON PARAMETER idem.lose_ack, idem.lose_request TO PUBLIC")
-        self.rows(calls.schema() + free_calls.SCHEMA)
+        self.rows(layout.schema(calls.schema() + free_calls.SCHEMA))
         self.rows("GRANT USAGE ON SCHEMA public TO PUBLIC;"
                   "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p')"
                   " AND relnamespace = 'public'::regnamespace AND relname NOT LIKE 'idem%' LOOP"
                   " EXECUTE format('GRANT ALL ON %s TO PUBLIC', t); END LOOP; END $$")
+        if layout.routed():
+            self.rows(layout.MAKE_ROUTED)
+        database = self.ask("SELECT quote_ident(current_database())")
+        self.rows(f"ALTER DATABASE {database} SET idem.store = '{layout.STORE if layout.in_store() else ''}'")
+        self.reach()
 
     def undo_prepared(self):
         """Ends what a schedule has left that failed."""
@@ -77,7 +86,7 @@ class Server:
 
     def reset(self):
         self.undo_prepared()
-        self.rows("SET lock_timeout = '20s';" + calls.reset())
+        self.rows("SET lock_timeout = '20s';" + calls.reset() + "DELETE FROM public.idem_key;")
 
     def reset_free(self):
         self.reset()

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 import calls
+import layout
 import model
 import pq
 from calls.base import public
@@ -49,7 +50,7 @@ class Step:
 
     def text(self):
         if self.what in calls.CALLS:
-            return calls.CALLS[self.what].sql(self.p)
+            return layout.placed(calls.CALLS[self.what].sql(self.p))
         if self.what in STATEMENTS:
             return STATEMENTS[self.what](self.p)
         return f"({self.what})"

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 
 import free
+import layout
 import stepped
 from server import Server
 from shrink import shrink
@@ -77,7 +78,7 @@ def report(server, pool, users, schedule, seed, options):
     say(violation or "(it passed this time)")
     with open(options.failed, "w") as file:
         json.dump([users, [s.dump() for s in shortest]], file)
-    say(f"\nagain: make storm MODE=stepped ONLY={seed}, or the shortest: ONLY={options.failed}")
+    say(f"\nagain: make storm MODE=stepped{layout.again()} ONLY={seed}, or the shortest: ONLY={options.failed}")
 
 
 def main():
@@ -87,6 +88,8 @@ def main():
     parser.add_argument("--conninfo", default="dbname=postgres")
     parser.add_argument("--seed", default=environment("IDEM_STORM_SEED") or str(random.randrange(10**9)))
     parser.add_argument("--duration", type=float, default=float(environment("IDEM_STORM_SECONDS") or 60))
+    parser.add_argument("--layout", choices=layout.NAMES, default=environment("IDEM_STORM_LAYOUT") or "plain",
+                        help="where keys are kept, and how tables are reached")
     parser.add_argument("--only", default=environment("IDEM_STORM_ONLY") or None,
                         help="one schedule, by its seed or from the file that is left of one that failed")
     parser.add_argument("--schedules", type=int, help="so many at most")
@@ -96,6 +99,7 @@ def main():
     parser.add_argument("--failed", default="storm.stepped.json")
     options = parser.parse_args()
 
+    layout.choose(options.layout)
     server = Server(options.conninfo)
     server.install()
     if options.only and os.path.exists(options.only):
@@ -106,7 +110,7 @@ def main():
         say("\n".join(lines))
         say(violation or "as the model has it")
         return 1 if violation else 0
-    say(f"{options.mode}, " + (f"only {options.only}" if options.only else
+    say(f"{options.mode}{', ' + options.layout if options.layout != 'plain' else ''}, " + (f"only {options.only}" if options.only else
                                f"seed {options.seed}, for {options.duration:g} s"))
     if options.mode == "stepped":
         return 0 if step_storm(server, options) else 1

@@ -2,6 +2,7 @@
 
 import json
 
+import layout
 from calls import keyed
 from calls.base import public, tidy, trimmed
 from calls.keys import told
@@ -19,14 +20,15 @@ def there(server, state):
         (scope, key): (outcome, expired == "t", fence, role, lease)
         for scope, key, outcome, expired, fence, role, lease in server.rows(
             "SELECT scope, key, outcome, expires_at <= now(), fence, claimed_by,"
-            " CASE WHEN lease_until > '-infinity' THEN lease_until > now() END FROM idem_key WHERE key NOT LIKE 'begun %'")}
+            " CASE WHEN lease_until > '-infinity' THEN lease_until > now() END"
+            f" FROM {layout.keys()} AS k WHERE key NOT LIKE 'begun %'")}
     yield "idem_lookup()", {item[1:]: told(row) for item, row in state.items()
                             if item[0] == "key" and not row["expired"] and comparable(row)}, {
         (scope, key): [outcome, tidy(json.loads(response)) if response else None, fence,
                        tidy(json.loads(request)) if request else None]
         for scope, key, outcome, response, fence, request in server.rows(
             f"SELECT k.scope, k.key, l.outcome, {trimmed('l.response')}, l.fence, l.request"
-            " FROM idem_key AS k, idem_lookup(k.key, k.scope) AS l WHERE k.expires_at > now() AND key NOT LIKE 'begun %'")
+            f" FROM {layout.keys()} AS k, idem_lookup(k.key, k.scope) AS l WHERE k.expires_at > now() AND key NOT LIKE 'begun %'")
         if comparable(state.get(("key", scope, key), {"fp": None}))}
     yield "idem_message", {item[1:]: row["expired"] for item, row in state.items() if item[0] == "message"}, {
         (consumer, message): expired == "t" for consumer, message, expired in server.rows(

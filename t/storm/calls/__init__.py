@@ -1,5 +1,7 @@
 """All calls that a schedule may make, by their names."""
 
+import layout
+
 from . import barriers, checking, claims, definitions, dml, figures, keys, machines, messages, purging, sagas, upkeep
 
 MODULES = (keys, claims, barriers, machines, messages, definitions, checking, purging, sagas, dml, upkeep, figures)
@@ -18,4 +20,5 @@ def reset():
 
 def items():
     """The model of that beginning."""
-    return {item: value for module in MODULES for item, value in getattr(module, "ITEMS", {}).items()}
+    return {item: value for module in MODULES for item, value in getattr(module, "ITEMS", {}).items()
+            if not (item[0] == "history" and layout.routed())}

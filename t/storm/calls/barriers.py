@@ -2,6 +2,7 @@
 
 import hashlib
 
+import layout
 from model import Busy, Refused
 
 from . import keyed
@@ -71,6 +72,8 @@ class Barrier(Call):
         keyed.check_scope(view, p)
         if not view.transaction.block:
             raise Refused("25P01")
+        if layout.routed():
+            raise Refused("0A000")
         do, undo = item_of(p, "do"), item_of(p, "undo")
         if not p["undo"]:
             came = claim(view, do)
@@ -102,7 +105,7 @@ class ExpireBarrier(Call):
 
     @staticmethod
     def sql(p):
-        return (f"UPDATE idem_key SET expires_at = clock_timestamp() - interval '1 second'"
+        return (f"UPDATE public.idem_key SET expires_at = clock_timestamp() - interval '1 second'"
                 f" WHERE scope = '{SCOPE}' AND key = idem_derive_key('', {literal(p['saga'])}, '1', '{p['what']}')"
                 " RETURNING key")
 

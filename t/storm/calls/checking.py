@@ -1,5 +1,6 @@
 """idem_check: runs a statement twice, says what the second run did, and leaves nothing behind."""
 
+import layout
 from model import Refused
 
 from . import keyed, keys, messages
@@ -69,6 +70,10 @@ class Check(Call):
             same = messages.Consume.expect(view, p["call"]) == [["f"]]
         refused = is_refused(view, p)
         view.undo()
+        late = p["kind"] == "consume" and p["call"].get("old") and messages.is_late(view, p["call"]["consumer"])
+        # what is late has only read
+        if layout.routed() and not late:
+            raise Refused("0A000")
         if refused:
             return [["f", "f", "0", "0"]]
         return [[boolean(not differences), boolean(same), str(differences), str(rewritten)]]

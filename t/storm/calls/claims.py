@@ -40,7 +40,11 @@ class Claim(Call):
         if p["lease"] is None and not view.transaction.block:
             raise Refused("25P01")
 
-        if p["wait"] is False:
+        if keyed.in_store(item):
+            row = keyed.find_in_store(view, item, p["wait"] is not False, live=True)
+            if row == "busy":
+                return [["in_progress", None, None, "f"]]
+        elif p["wait"] is False:
             row = keyed.find(view, item, lambda strange: "strange" if strange else "busy")
             if row == "strange":
                 # whose it is depends on which version of the row is met
@@ -63,6 +67,9 @@ class Claim(Call):
             return [[row["outcome"], response, None if held else str(row["fence"]),
                      boolean(held and row["leased"])]]
 
+        if p["wait"] is False and row is not None and keyed.in_store(item) and view.holders(item):
+            # by who has no need of its lock
+            return [["in_progress", None, None, "f"]]
         taken = keyed.new_row(view, row)
         if state == keyed.LAPSED:
             taken.update({k: row[k] for k in ("fp", "response", "request", "leased", "steps")})
@@ -75,7 +82,7 @@ class Claim(Call):
                 taken["request"] = tidy(p["request"])
         else:
             taken["outcome"] = "completed"
-        view.write(item, taken)
+        keyed.write(view, item, taken)
         return [["claimed", taken["response"], str(taken["fence"]), boolean(p["lease"])]]
 
 
@@ -129,8 +136,8 @@ class Complete(Call):
         item, row, how = held(view, p)
         if how == ENDED:
             return [["f"]]
-        view.write(item, {**row, "outcome": cls.outcome, "response": tidy(p["response"]), "leased": False,
-                          "lapsed": False})
+        keyed.write(view, item, {**row, "outcome": cls.outcome, "response": tidy(p["response"]), "leased": False,
+                                "lapsed": False})
         return [["t"]]
 
 
@@ -163,11 +170,11 @@ class Release(Call):
             row = {**row, "outcome": "abandoned", "leased": True, "lapsed": True}
             if p["forget"]:
                 row.update(fp=None, response=None, request=None, steps=[])
-            view.write(item, row)
+            keyed.write(view, item, row)
         elif row["fence"] > 1:
-            view.write(item, {**row, "expired": True})
+            keyed.write(view, item, {**row, "expired": True})
         else:
-            view.write(item, None)
+            keyed.write(view, item, None)
         return [["t"]]
 
 
@@ -194,7 +201,7 @@ class Extend(Call):
         item, row, how = held(view, p)
         if how != FENCE:
             raise Refused("ID002")
-        view.write(item, {**row, "lapsed": False})
+        keyed.write(view, item, {**row, "lapsed": False})
         return [["t"]]
 
 
@@ -223,7 +230,7 @@ class Checkpoint(Call):
             raise Refused("ID002")
         # one of the same name before it is gone
         steps = [step for step in row["steps"] if step[0] != p["name"]] + [[p["name"], p["step"]]]
-        view.write(item, {**row, "response": {"name": p["name"], "data": p["step"]}, "steps": steps})
+        keyed.write(view, item, {**row, "response": {"name": p["name"], "data": p["step"]}, "steps": steps})
         return [[""]]
 
 
@@ -244,9 +251,12 @@ class Checkpoints(Call):
     def expect(view, p):
         keyed.check_scope(view, p)
         item = keyed.item_of(p)
-        if view.is_unseen(item):
+        if keyed.in_store(item):
+            row = keyed.seen(view, item)
+        elif view.is_unseen(item):
             raise Refused("40001")
-        row = view.current(item)
+        else:
+            row = view.current(item)
         if keyed.stands(row) in (keyed.NOTHING, keyed.EXPIRED):
             return []
         keyed.check_owner(view, row)

@@ -2,6 +2,7 @@
 
 import random
 
+import layout
 from model import Busy, Refused
 
 from .base import born
@@ -65,6 +66,60 @@ def check_owner(view, row):
         raise Refused("42501")
 
 
+def in_store(item):
+    """Is a key in a store, whose rows are reached by statements?"""
+    return layout.in_store() and not item[1].startswith("idem.")
+
+
+def lock_of(item):
+    """What stands for the lock of a key in a store, which the transaction keeps that has written it."""
+    return ("lock",) + item[1:]
+
+
+def seen(view, item):
+    """The row of a key in a store as a statement finds it."""
+    own, row = view.own(item)
+    if own:
+        return row
+    if layout.routed():
+        # what is elsewhere cannot be asked for: there it is the primary key that tells
+        return view.visible(item)
+    if view.is_unseen(item):
+        raise Refused("40001")
+    return view.store.latest(item)[1]
+
+
+def find_in_store(view, item, wait=True, live=False):
+    """The row of a key, or "busy" where its lock is not waited for.  live: a row that is live
+    stands for itself, whoever has the lock.  Nobody knows whose a busy key will be."""
+    view.touch(item)
+    row = seen(view, item)
+    if view.own(item)[0] or (live and stands(row) == LIVE):
+        return row
+    holders = view.writers(lock_of(item))
+    if holders and wait:
+        raise Busy(item, holders)
+    return "busy" if holders or (not wait and view.keys_in_use(item)) else row
+
+
+def write(view, item, row, inserts=False):
+    """Writes the row of a key, whose lock the caller has.  inserts: where the row that it sees is
+    gone, it makes one, instead of failing."""
+    if in_store(item):
+        if not view.own(item)[0]:
+            seq, there = view.store.latest(item)
+            # who has no need of the lock may be at it: then it is looked at once more
+            place = ("row",) + item[1:]
+            if view.holders(item):
+                view.touch(place)
+                raise Busy(place, view.holders(item), ("40001",) if view.is_unseen(item) else ())
+            snapshot = view.transaction.snapshot
+            if snapshot is not None and seq > snapshot and (there is not None or (not inserts and view.visible(item))):
+                raise Refused("40001")
+        view.write(lock_of(item), None)
+    view.write(item, row)
+
+
 def claimer(view, item, writers):
     """The roles that a row which others write may tell of, None for one that has expired."""
     before = view.store.latest(item)[1]
@@ -80,6 +135,8 @@ def claimer(view, item, writers):
 def find(view, item, busy=None):
     """The row of a key.  Raises Busy where others are at it, unless busy(roles) tells
     something else to do: then that is returned."""
+    if in_store(item):
+        return find_in_store(view, item)
     own, row = view.own(item)
     if not own:
         view.touch(item)
@@ -127,10 +184,14 @@ def options_sql(p):
 
 def begin(view, item, fp, wait, columns):
     """None: the work is to be done.  Else the answer of the first call, or that it is in progress."""
-    if wait:
+    progress = [["in_progress", "f", *[None] * columns]]
+    if in_store(item):
+        row = find_in_store(view, item, wait, live=True)
+        if row == "busy":
+            return progress
+    elif wait:
         row = find(view, item)
     else:
-        progress = [["in_progress", "f", *[None] * columns]]
         row = find(view, item, lambda strange: "strange" if strange else "busy")
         if row == "strange":
             # whose it is depends on which version of the row is met
@@ -148,8 +209,8 @@ def begin(view, item, fp, wait, columns):
 
 
 def finish(view, item, fp, outcome, answer, response=None, refused=False):
-    before = view.current(item)
-    view.write(item, new_row(view, before, outcome=outcome, fp=fp, answer=answer, response=response, refused=refused))
+    row = new_row(view, view.current(item), outcome=outcome, fp=fp, answer=answer, response=response, refused=refused)
+    write(view, item, row, inserts=True)
 
 
 def once(view, p, fp, work, response=None, columns=1):

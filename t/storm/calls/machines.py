@@ -2,6 +2,7 @@
 a guard, and another one by a column beside it.
 """
 
+import layout
 from model import Refused
 
 from . import keyed
@@ -62,9 +63,10 @@ def guarded(table, row, to):
 def moved(view, item, row, to, key=None, scope="", note=None):
     """A row in another state, with its history, which one of the machines keeps."""
     column, _ = machine(item[0], to)
+    kept = column == "status" and not layout.routed()
     new = {**row, column: to, "version": row["version"] + 1}
     view.write(item, new)
-    if column == "status":
+    if kept:
         view.append(("history",) + item, (str(new["version"]), row["status"], to, *view.under(key, scope), note))
     return new
 
@@ -72,6 +74,8 @@ def moved(view, item, row, to, key=None, scope="", note=None):
 def transition(view, table, number, p):
     """The answer about one row."""
     item, to, expected, state = (table, number), p["to"], p.get("expected"), p.get("expected_state")
+    if layout.routed() and p.get("note") is not None:
+        raise Refused("0A000")
     row = view.found(item)
     if row is None:
         raise Refused("ID205")
@@ -86,6 +90,8 @@ def transition(view, table, number, p):
         raise Refused("ID202")
     if there:
         return ["noop", REPLAYED, to, to, str(row["version"])]
+    if row[column] == to and layout.routed():
+        raise Refused("0A000")
     if to not in edges[row[column]]:
         raise Refused("ID201")
     if guarded(table, row, to):
@@ -223,6 +229,8 @@ class History(Call):
 
     @staticmethod
     def expect(view, p):
+        if layout.routed():
+            raise Refused("55000")
         return [list(entry) for entry in view.visible(("history", p["table"], p["id"])) or ()]
 
 

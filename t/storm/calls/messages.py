@@ -1,5 +1,6 @@
 """idem_consume, idem_consume_batch, idem_seen, idem_advance, idem_offset."""
 
+import layout
 from model import Busy, Refused
 
 from . import keyed
@@ -26,6 +27,15 @@ def is_late(view, consumer):
 def consume(view, consumer, message, late=False):
     """Is the message new?"""
     item = ("message", consumer, message)
+    if layout.in_store():
+        # one statement, which locks the row of what is known, too
+        row = view.visible(item) if late else view.unique(item)
+        if row is not None and not row["expired"]:
+            return False
+        if late:
+            raise Refused("ID301")
+        view.write(item, {"expired": False})
+        return True
     own, row = view.own(item)
     if late and not own and view.waited and item not in view.waited:
         # it was looked for before what the call has waited for
@@ -115,7 +125,8 @@ class Seen(Call):
     @staticmethod
     def expect(view, p):
         check_consumer(view, p["consumer"])
-        row = view.current(("message", p["consumer"], p["message"]))
+        item = ("message", p["consumer"], p["message"])
+        row = view.visible(item) if layout.in_store() else view.current(item)
         return [[boolean(row is not None and not row["expired"])]]
 
 
@@ -170,7 +181,8 @@ class Offset(Call):
     @staticmethod
     def expect(view, p):
         check_consumer(view, "one")
-        row = view.current(("offset", p["part"]))
+        item = ("offset", p["part"])
+        row = view.visible(item) if layout.in_store() else view.current(item)
         return [[str(row["next"]) if row else None]]
 
 

@@ -4,6 +4,7 @@ steps, one attempt each, whose leases do not run out.
 The row of a saga and the rows of its steps are two items: the second may change alone.
 """
 
+import layout
 from model import Busy, Refused
 
 from . import keyed
@@ -107,6 +108,8 @@ class SagaStart(Call):
 
     @staticmethod
     def expect(view, p):
+        if layout.routed():
+            raise Refused("0A000")
         item = ("saga", p["saga"])
         row = view.current(item)
         if row is None:
