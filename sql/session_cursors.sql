@@ -58,6 +58,14 @@ FETCH 2 FROM c;
 FETCH BACKWARD 1 FROM c;
 ROLLBACK;
 
+-- The key is the transaction's, whatever first takes it: a cursor that stays open, too.
+BEGIN;
+SET LOCAL idem.key = 'first';
+DECLARE c CURSOR FOR SELECT id FROM item ORDER BY id FOR UPDATE;
+FETCH c;
+UPDATE item SET n = n + 1 WHERE CURRENT OF c;
+COMMIT;
+
 -- Without a key a cursor is as ever, and so is one of a function's.
 BEGIN;
 DECLARE c CURSOR FOR SELECT id FROM item ORDER BY id;

@@ -20,6 +20,7 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -57,6 +58,19 @@ set_locktag(LOCKTAG *tag, const IdemKey *key)
 }
 
 /*
+ * What owns the lock: the transaction.  The first write of a transaction that has a key
+ * may be a cursor's, which would own it until it is closed.
+ */
+static ResourceOwner
+own(ResourceOwner owner)
+{
+	ResourceOwner before = CurrentResourceOwner;
+
+	CurrentResourceOwner = owner;
+	return before;
+}
+
+/*
  * Takes the lock of a key; false if another session has it and the caller would
  * have to wait, but does not want to.  Raises 55006 where this session has it.
  *
@@ -66,10 +80,14 @@ set_locktag(LOCKTAG *tag, const IdemKey *key)
 static bool
 take(const IdemKey *key, bool wait)
 {
+	ResourceOwner before = own(CurTransactionResourceOwner);
+	LockAcquireResult result;
 	LOCKTAG		tag;
 
 	set_locktag(&tag, key);
-	switch (LockAcquire(&tag, mode(key), false, !wait))
+	result = LockAcquire(&tag, mode(key), false, !wait);
+	own(before);
+	switch (result)
 	{
 		case LOCKACQUIRE_OK:
 			return true;
@@ -99,11 +117,13 @@ idem_key_lock_take(const IdemKey *key)
 void
 idem_key_lock_release(const IdemKey *key)
 {
+	ResourceOwner before = own(CurTransactionResourceOwner);
 	LOCKTAG		tag;
 
 	Assert(idem_key_lock_is_held(key));
 	set_locktag(&tag, key);
 	LockRelease(&tag, mode(key), false);
+	own(before);
 }
 
 /* Does this session hold the lock of a key? */
