@@ -147,6 +147,7 @@ OBJS = \
 	src/session/executor_hooks.o \
 	src/session/lose_ack.o \
 	src/session/record.o \
+	src/session/record_size.o \
 	src/session/row_text.o \
 	src/session/savepoint.o \
 	src/session/session.o \

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "session/entry.h"
+#include "session/record_size.h"
 #include "session/savepoint.h"
 #include "session/session.h"
 
@@ -47,8 +48,10 @@ idem_entry_open(const IdemStatementText *statement, bool writes, int columns)
 	idem_statement_key_make(statement, &key);
 	if (idem_session.mode == IDEM_SESSION_RECORDS)
 	{
-		MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
+		MemoryContext caller;
 
+		idem_record_size_add_entry();
+		caller = MemoryContextSwitchTo(idem_session.memory);
 		entry = palloc0(sizeof(IdemEntry));
 		entry->key = key;
 		entry->kind = IDEM_ENTRY_AGAIN;
@@ -82,6 +85,17 @@ idem_entry_remove(IdemEntry *entry)
 	entry->kind = IDEM_ENTRY_REMOVED;
 }
 
+/* Forgets the rows of a statement that are not to be sent again. */
+void
+idem_entry_forget_rows(IdemEntry *entry)
+{
+	if (entry->rows.text.data == NULL)
+		return;
+	idem_record_size_take_rows(&entry->rows);
+	pfree(entry->rows.text.data);
+	memset(&entry->rows, 0, sizeof(IdemRows));
+}
+
 /*
  * A statement that is being recorded has raised an error, which is being handled.  In a
  * savepoint that is how it answers, unless it is due to the moment.
@@ -92,6 +106,7 @@ idem_entry_failed(IdemEntry *entry)
 	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
 
 	idem_savepoint_note_error();
+	idem_entry_forget_rows(entry);
 	if (idem_session.moment || GetCurrentTransactionNestLevel() < 2)
 		idem_entry_remove(entry);
 	else
@@ -99,6 +114,7 @@ idem_entry_failed(IdemEntry *entry)
 		entry->kind = IDEM_ENTRY_FAILED;
 		entry->error = CopyErrorData();
 		entry->undone = true;
+		idem_record_size_add_error(entry->error);
 	}
 	MemoryContextSwitchTo(caller);
 }

@@ -11,6 +11,7 @@ extern IdemEntry *idem_entry_open(const IdemStatementText *statement, bool write
 								  int columns);
 extern void idem_entry_failed(IdemEntry *entry);
 extern void idem_entry_cut(IdemEntry *entry, const IdemRows *before);
+extern void idem_entry_forget_rows(IdemEntry *entry);
 extern void idem_entry_remove(IdemEntry *entry);
 
 #endif							/* IDEM_ENTRY_H */

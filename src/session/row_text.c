@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 
 #include "run/usercontext.h"
+#include "session/record_size.h"
 #include "session/row_text.h"
 
 /*
@@ -119,35 +120,58 @@ idem_row_text_add(IdemRows *rows, const char *value, int length)
 static void
 drop(IdemTee *tee)
 {
+	idem_record_size_take_rows(tee->rows);
 	pfree(tee->rows->text.data);
 	tee->rows->text.data = NULL;
 	tee->rows->count = 0;
 	tee->dropped = true;
 }
 
-static void
-keep(IdemTee *tee, TupleTableSlot *slot)
+/* May so many bytes more be kept of a value?  They count as what the record takes. */
+static bool
+has_space(IdemTee *tee, Size length)
 {
-	IdemRows   *rows = tee->rows;
-	MemoryContext caller = MemoryContextSwitchTo(tee->scratch);
-	int			nestlevel = pin();
+	if (tee->most > 0 && tee->rows->text.len + sizeof(int32) + length > tee->most)
+	{
+		if (!tee->must_keep(tee->state))
+			return false;
+		tee->most = 0;
+	}
+	idem_record_size_add_value(length);
+	return true;
+}
 
-	slot_getallattrs(slot);
-	for (int i = 0; i < rows->columns; i++)
+/* Keeps the values of a row; false: they are too much. */
+static bool
+keep_values(IdemTee *tee, TupleTableSlot *slot)
+{
+	for (int i = 0; i < tee->rows->columns; i++)
 	{
 		char	   *value = slot->tts_isnull[i] ? NULL :
 			OutputFunctionCall(&tee->output[i], slot->tts_values[i]);
+		Size		length = value == NULL ? 0 : strlen(value);
 
-		idem_row_text_add(rows, value, value == NULL ? 0 : (int) strlen(value));
+		if (!has_space(tee, length))
+			return false;
+		idem_row_text_add(tee->rows, value, length);
 	}
+	return true;
+}
+
+static void
+keep(IdemTee *tee, TupleTableSlot *slot)
+{
+	MemoryContext caller = MemoryContextSwitchTo(tee->scratch);
+	int			nestlevel = pin();
+	bool		kept;
+
+	slot_getallattrs(slot);
+	kept = keep_values(tee, slot);
 	unpin(nestlevel);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(tee->scratch);
-	rows->count++;
-	if (tee->most == 0 || (Size) rows->text.len <= tee->most)
-		return;
-	if (tee->must_keep(tee->state))
-		tee->most = 0;
+	if (kept)
+		tee->rows->count++;
 	else
 		drop(tee);
 }

@@ -35,6 +35,9 @@ typedef struct IdemSession
 	struct IdemSavepoint *savepoints;	/* by nesting level; private to
 										 * savepoint.c */
 	int			savepoints_size;	/* so many there is space for */
+	Size		charged;		/* bytes that the record takes in memory, at
+								 * least as many */
+	Size text;					/* of them, those that its values have */
 	int			sent;			/* in a replay, how many of the first of them
 								 * have been sent, at least */
 	MemoryContext memory;		/* of all this, until the transaction ends */

@@ -268,11 +268,8 @@ idem_statement_run_close(IdemStatementRun *run)
 		return;
 	if (!run->ran)
 		idem_entry_remove(entry);
-	else if (entry->kind == IDEM_ENTRY_AGAIN && entry->rows.text.data != NULL)
-	{
-		pfree(entry->rows.text.data);
-		memset(&entry->rows, 0, sizeof(IdemRows));
-	}
+	else if (entry->kind == IDEM_ENTRY_AGAIN)
+		idem_entry_forget_rows(entry);
 }
 
 static void
