@@ -1,7 +1,8 @@
 -- What a call costs inside the server: microseconds and bytes of WAL, for a
 -- new key, for a replay, and where errors are remembered, against what a user
 -- would write in plpgsql and against the two bare inserts that nobody can do
--- without.
+-- without.  Claims and their completion too, and how many of the latter leave the
+-- indexes alone (HOT).
 --
 --   psql -X -f bench/cost.sql          (needs the extension's files installed)
 --
@@ -132,6 +133,7 @@ INSERT INTO contestant VALUES
 	('plpgsql, in a block', 'in a block', 7, 'try_order(k, d)', 400000000),
 	('idem, in a block', 'in a block', 8, 'idem_upsert(k, ''orders'', d, scope => ''idem_bench'', remember_errors => ''{23514}'')', 500000000),
 	('plpgsql, refused', 'refused', 9, 'try_order(k, r)', 600000000),
+	('idem, claim and completion', NULL, 11, NULL, NULL),
 	('idem, refused', 'refused', 10, 'idem_upsert(k, ''orders'', r, scope => ''idem_bench'', remember_errors => ''{23514}'')', 700000000);
 
 CREATE TABLE measured (contestant text, us float8, wal float8);
@@ -160,12 +162,41 @@ BEGIN
 END;
 $$;
 
+-- Claims are completed soon after, in a transaction of its own: ten at a time here.
+CREATE PROCEDURE measure_claims(base bigint, loops int)
+LANGUAGE plpgsql AS $$
+DECLARE
+	wal pg_lsn := pg_current_wal_insert_lsn();
+	began timestamptz;
+	us float8[] := '{0, 0}';
+	call text;
+BEGIN
+	FOR start IN base + 1..base + loops BY 10 LOOP
+		FOR i IN 1..2 LOOP
+			call := (ARRAY['claim(k, d, ''1 hour'', scope => ''idem_bench'')', 'complete(k, d, 1, scope => ''idem_bench'')'])[i];
+			began := clock_timestamp();
+			EXECUTE format($sql$
+				SELECT count(idem_%s) FROM (
+					SELECT 'key-' || i AS k, jsonb_build_object('id', i, 'customer', 'VINET',
+						'status', 'PENDING', 'total', 440.00) AS d
+					FROM generate_series($1, $1 + 9) AS i OFFSET 0) AS request
+				$sql$, call) USING start;
+			us[i] := us[i] + extract(epoch FROM clock_timestamp() - began) * 1e6;
+			COMMIT;
+		END LOOP;
+	END LOOP;
+	INSERT INTO idem_bench.measured
+	SELECT 'idem, claim and completion', (us[1] + us[2]) / loops, (pg_current_wal_insert_lsn() - wal) / loops;
+END;
+$$;
+
 \if :{?loops}
 \else
 \set loops 20000
 \endif
 
 CHECKPOINT;
+SELECT pg_stat_reset_single_table_counters('idem_key'::regclass) \g /dev/null
 SELECT set_config('idem_bench.loops', :'loops', false) \g /dev/null
 DO $$
 DECLARE
@@ -173,14 +204,17 @@ DECLARE
 	loops int := current_setting('idem_bench.loops');
 BEGIN
 	FOR round IN 1..9 LOOP
-		FOR c IN SELECT * FROM idem_bench.contestant ORDER BY ordinal LOOP
+		FOR c IN SELECT * FROM idem_bench.contestant WHERE call IS NOT NULL ORDER BY ordinal LOOP
 			CALL idem_bench.measure(c, c.base + round * loops, loops);
 			COMMIT;
 		END LOOP;
+		CALL idem_bench.measure_claims(800000000 + round * loops, loops / 10);
+		COMMIT;
 	END LOOP;
 END;
 $$;
 
+SELECT pg_stat_force_next_flush() \g /dev/null
 \pset footer off
 WITH median AS (
 	SELECT name AS contestant, kind, ordinal,
@@ -200,6 +234,9 @@ SELECT n.contestant, round(n.us::numeric, 2) AS microseconds,
 FROM net AS n
 LEFT JOIN net AS p ON p.contestant = 'plpgsql, ' || n.kind
 ORDER BY n.ordinal;
+
+SELECT 'HOT, %' AS "of completions", round(100.0 * n_tup_hot_upd / n_tup_upd, 1) AS hot
+FROM pg_stat_user_tables WHERE relid = 'idem_key'::regclass AND n_tup_upd > 0;
 
 DELETE FROM idem_key WHERE scope = 'idem_bench';
 DROP SCHEMA idem_bench CASCADE;

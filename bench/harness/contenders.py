@@ -31,6 +31,7 @@ ORDERS = [
     order("usual", "plpgsql, as usually written", "usual.sql", core=False),
     order("plpgsql", "plpgsql, at its best", "plpgsql.sql"),
     order("upsert", "idem_upsert", "idem.sql", keys="idem_key"),
+    order("result", "(idem_upsert(...)).result", "idem.sql", keys="idem_key", core=False),
     order("execute", "idem_execute", "idem.sql", keys="idem_key", core=False),
     order("claim", "idem_claim, five round trips", "idem.sql", keys="idem_key", core=False),
 ]
@@ -83,8 +84,9 @@ NODE = [
 
 # Orders whose customer is so many bytes long, and with it what a retry is answered.
 LENGTHS = {"small": 200, "large": 4000}
-PLACING = ("orders", "hot", "together", *LENGTHS)  # the jobs of ORDERS
+PLACING = ("orders", "far", "hot", "together", *LENGTHS)  # the jobs of ORDERS
 PEERS = [c for c in ORDERS if c.name in ("usual", "plpgsql", "upsert")]
+FAR_MS = 0.5  # of round trip to a server that is some way off
 
 
 def begun(contender, preamble):
@@ -94,6 +96,7 @@ def begun(contender, preamble):
 
 JOBS = {
     "orders": ORDERS,
+    "far": [c for c in ORDERS if c.name in ("insert", "trips", "plpgsql", "upsert", "claim")],
     "node": NODE,
     "hot": [begun(c, "hot") for c in ORDERS[:1] + PEERS],
     "together": [begun(c, "together") for c in PEERS],

@@ -33,8 +33,10 @@ def summary(latencies):
     return {f"p{percent}": percentile(latencies, percent) for percent in (50, 95, 99)}
 
 
-def environment(synchronous_commit):
-    return {**os.environ, "PGOPTIONS": f"-c synchronous_commit={synchronous_commit}"}
+def environment(synchronous_commit, host=None):
+    """The host is that of libpq, unless the server is to be reached by another way."""
+    return {**os.environ, **({"PGHOST": host} if host else {}),
+            "PGOPTIONS": f"-c synchronous_commit={synchronous_commit}"}
 
 
 def script_of(files, keys, replaced):
@@ -52,7 +54,7 @@ class Pgbench:
     replaced."""
 
     def __init__(self, database, files, clients, variables, seconds=None, transactions=None,
-                 synchronous_commit="on", keys="ordered", replaced={}, rate=None):
+                 synchronous_commit="on", keys="ordered", replaced={}, rate=None, host=None):
         self.files = files
         self.directory = tempfile.TemporaryDirectory(dir=PLACE)
         script = f"{self.directory.name}/script"
@@ -67,7 +69,7 @@ class Pgbench:
             command += ["-D", f"{name}={value}"]
         self.before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.process = subprocess.Popen(
-            [*command, database], env=environment(synchronous_commit),
+            [*command, database], env=environment(synchronous_commit, host),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def log(self):

@@ -3,7 +3,8 @@
 import hashlib
 import time
 
-from contenders import JOBS, LENGTHS, begun
+from contenders import FAR_MS, JOBS, LENGTHS, begun
+from delay import Delay
 from load import BENCH, Node, pgbench
 from redis import Redis
 from server import Psql, Use
@@ -40,6 +41,7 @@ class Measure:
         self.keys = keys
         self.base = 0
         self.redis = {}
+        self.far = None  # the way to a server that is some way off
 
     def next_base(self):
         self.base += STRIDE
@@ -99,11 +101,18 @@ class Measure:
                                f"not {measured['operations']}")
         return measured
 
+    def host(self, job):
+        if job != "far":
+            return None
+        self.far = self.far or Delay(FAR_MS)
+        return self.far.host
+
     def pgbench(self, job, contender, clients, sync, variables):
+        host = self.host(job)
         with Use(self.server) as use:
             measured = pgbench(database(job, contender), contender.script, clients, variables,
                                self.seconds, synchronous_commit=sync, keys=self.keys,
-                               replaced=replaced(job))
+                               replaced=replaced(job), host=host)
         return {**measured, **use.used}
 
     def in_node(self, job, contender, dup, clients, sync):
@@ -138,6 +147,8 @@ class Measure:
             session.ask(f"TRUNCATE orders{', ' + contender.keys if contender.keys else ''}")
 
     def close(self):
+        if self.far:
+            self.far.stop()
         for redis in self.redis.values():
             redis.stop()
 

@@ -1,11 +1,11 @@
 """What bench/run has found."""
 
 import plot
-from contenders import JOBS, LENGTHS, MESSAGES, label
+from contenders import FAR_MS, JOBS, LENGTHS, MESSAGES, label
 from results import cell
 from tables import machine_table, spread, table
 
-OURS = {"upsert", "execute", "claim", "attach", "transition", "keyed", "consume", "consume_batch"}
+OURS = {"upsert", "result", "execute", "claim", "attach", "transition", "keyed", "consume", "consume_batch"}
 
 
 def bold(name, text):
@@ -118,12 +118,14 @@ def sizes(results):
 
 def costs(results):
     found = {key[1]: measured[0] for key, measured in results.cells.items() if key[0] == "cost"}
+    hot = found.pop("hot", None)
     if not found:
         return ""
     rows = [[f"**{name}**" if name.startswith("idem") else name, plot.number(one["us"]),
              plot.number(one["wal"])] for name, one in found.items()]
     return ("## In the server\n\nOne call within a statement, by `bench/cost.sql`: no client, no "
-            "protocol, no commit.\n\n" + table(["", "µs", "WAL, bytes"], rows))
+            "protocol, no commit.\n\n" + table(["", "µs", "WAL, bytes"], rows)
+            + (f"\n{plot.number(hot['percent'])} % of the completions left the indexes alone (HOT).\n" if hot else ""))
 
 
 CONTENDERS = """## Contenders
@@ -135,6 +137,7 @@ CONTENDERS = """## Contenders
 | plpgsql, as usually written | those statements in a function |
 | plpgsql, at its best | one for these orders alone: typed arguments, a digest for the request, the key looked for under an advisory lock and inserted once |
 | **idem_upsert**, **idem_execute** | one call |
+| **(idem_upsert(...)).result** | the same call, of which a client wants one column |
 | **idem_claim** | BEGIN, claim, insert the order, complete, COMMIT |
 | node-idempotency | `@node-idempotency/core` with its Redis adapter (of its own, none for PostgreSQL is published; its repository has one), in front of the same INSERT |
 | Powertools | `@aws-lambda-powertools/idempotency` with its cache layer on Redis, the same |
@@ -144,6 +147,8 @@ All in SQL by pgbench, with prepared statements over a unix socket. Left out: `e
 looks a key up and creates it in two steps, so two requests at once both do the work.
 """
 
+FAR = f"""The same through a socket that hands on what comes in with {FAR_MS} ms of round trip, as a
+network between machines does: what a client waits for is messages, not instructions."""
 HOT = "Every client asks for the one order that is there."
 TOGETHER = """Every client places the same new orders at the same time, as when requests are sent
 twice or to several servers: one of them places each, and the others wait for it."""
@@ -166,6 +171,7 @@ def text(results):
              machine_table(results, f"{about['rounds']} rounds of {about['seconds']} s, "
                                     f"{about['keys']} keys"),
              placed and f"## Placing orders\n\n{placed}", costs(results), sizes(results),
+             section(results, "far", "From afar", FAR, "an order"),
              section(results, "hot", "One hot key", HOT, "an order"),
              section(results, "together", "The same requests at once", TOGETHER, "an order"),
              *(section(results, job, f"Answers of {length} bytes", "", "an order")

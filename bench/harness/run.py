@@ -15,7 +15,7 @@ from redis import have_redis
 from results import Results, cell
 from server import Psql, Server
 
-WORKLOADS = ("new-key", "replay", "mix", "hot", "results", "node", "transitions", "consumers",
+WORKLOADS = ("new-key", "replay", "mix", "far", "hot", "results", "node", "transitions", "consumers",
              "cost", "size")
 HOT = 32  # clients that want the same
 MIXES = (1, 10, 50)  # of 100 orders, how many are placed again
@@ -66,6 +66,9 @@ def groups(args):
             for clients in args.clients if args.full else (middle,):
                 for sync in ("on", "off") if args.full else ("on",):
                     yield "orders", f"{dup}% duplicates", dup, clients, sync
+    if "far" in args.only:
+        yield "far", "new keys from afar", 0, middle, "on"
+        yield "far", "replays from afar", 100, middle, "on"
     if "hot" in args.only:
         yield "hot", "one order replayed", 100, HOT, "on"
         yield "together", "all the same new orders", 0, HOT, "on"
@@ -174,6 +177,8 @@ class Run:
             env={**os.environ, "PGDATABASE": "postgres"}).stdout
         for line in answer.splitlines()[1:]:
             fields = line.split("|")
+            if fields[0] == "HOT, %":
+                self.results.add(("cost", "hot", 0, 1, "on"), {"operations": 1, "percent": float(fields[1])})
             if len(fields) == 5:
                 self.results.add(("cost", fields[0], 0, 1, "on"),
                                  {"operations": 1, "us": float(fields[1]), "wal": float(fields[2])})

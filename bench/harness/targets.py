@@ -28,6 +28,19 @@ def cost(one, to):
     return measured
 
 
+def claimed(found):
+    """Bytes of WAL of a claim and its completion."""
+    results = found.get("run")
+    key = ("cost", "idem, claim and completion", 0, 1, "on")
+    return results and results.has(key) and [results.cells[key][0]["wal"]]
+
+
+def hot(found):
+    results = found.get("run")
+    key = ("cost", "hot", 0, 1, "on")
+    return results and results.has(key) and [results.cells[key][0]["percent"]]
+
+
 def counted(one, to):
     def measured(found):
         results = found.get("count")
@@ -88,20 +101,28 @@ COMMANDS = {"tx": "count --tx"}
 # what, by which command, at least (else at most), how much, the measurement
 TARGETS = [
     ("new keys, throughput: idem_upsert / bare INSERT", "run", True, 0.80, ratio("upsert", "insert")),
-    ("new keys, throughput: idem_upsert / plpgsql at its best", "run", True, 1.20,
+    ("new keys, throughput: idem_upsert / plpgsql at its best", "run", True, 1.15,
      ratio("upsert", "plpgsql")),
     ("new keys, throughput: idem_upsert / plpgsql as usual", "run", True, 1.20,
      ratio("upsert", "usual")),
     ("new keys, throughput: idem_upsert / five round trips", "run", True, 2.5,
      ratio("upsert", "trips")),
-    ("new keys, throughput from node: idem_upsert / node-idempotency with Redis", "run", True, 3,
+    ("new keys, throughput from node: idem_upsert / node-idempotency with Redis", "run", True, 2.2,
      ratio("upsert", "redis", job="node")),
-    ("replays, throughput: idem_upsert / SELECT by primary key", "run", True, 0.90,
+    ("replays, throughput: idem_upsert / SELECT by primary key", "run", True, 0.72,
      ratio("upsert", "insert", REPLAY)),
-    ("new keys, WAL: idem_upsert / plpgsql at its best", "run", False, 0.75,
+    ("the same, of (idem_upsert(...)).result", "run", True, 0.78,
+     ratio("result", "insert", REPLAY)),
+    ("new keys from 0.5 ms afar, throughput: idem_upsert / bare INSERT", "run", True, 0.90,
+     ratio("upsert", "insert", job="far")),
+    ("new keys from 0.5 ms afar, throughput: idem_upsert / five round trips", "run", True, 3,
+     ratio("upsert", "trips", job="far")),
+    ("new keys, WAL: idem_upsert / plpgsql at its best", "run", False, 1.02,
      ratio("upsert", "plpgsql", metric="wal")),
-    ("new keys, WAL: idem_upsert / plpgsql as usual", "run", False, 0.75,
+    ("new keys, WAL: idem_upsert / plpgsql as usual", "run", False, 0.73,
      ratio("upsert", "usual", metric="wal")),
+    ("a claim and its completion, bytes of WAL", "run", False, 700, claimed),
+    ("completions of claims that leave the indexes alone (HOT), %", "run", True, 95, hot),
     ("new key, time in the server: idem_upsert / the two bare INSERTs", "run", False, 1.25,
      cost("idem, new key", "two bare inserts")),
     ("new key, instructions in the server: idem_upsert / the two bare INSERTs", "count", False, 0.90,
