@@ -110,7 +110,11 @@ take(const IdemKey *key, bool wait)
 bool
 idem_key_lock_take(const IdemKey *key)
 {
-	return take(key, false);
+	/*
+	 * who keeps the lock need not wait for it, but only if it asks as one that
+	 * would: others may stand in line
+	 */
+	return take(key, key->store != NULL && idem_key_lock_is_kept(key));
 }
 
 /* Gives back a key's lock, once the key's row is written or is left alone. */

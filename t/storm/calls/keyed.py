@@ -94,7 +94,8 @@ def find_in_store(view, item, wait=True, live=False):
     stands for itself, whoever has the lock.  Nobody knows whose a busy key will be."""
     view.touch(item)
     row = seen(view, item)
-    if view.own(item)[0] or (live and stands(row) == LIVE):
+    # who has written it past idem's functions has not got its lock
+    if view.own(lock_of(item))[0] or (live and stands(row) == LIVE):
         return row
     holders = view.writers(lock_of(item))
     if holders and wait:

@@ -384,9 +384,9 @@ class ForgetScope(Call):
 
     @staticmethod
     def expect(view, p):
+        keyed.check_scope(view, p)
         if layout.in_store():
             raise Refused("0A000")
-        keyed.check_scope(view, p)
         forgotten = in_use = 0
         for item in view.items("key", p["scope"]):
             row = view.visible(item)
