@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
@@ -168,17 +167,11 @@ idem_simple_dml_runs_nothing(Relation rel)
 	return known[i].answer;
 }
 
-/*
- * A slot with a row, to be dropped.  Inserting into a heap leaves the values in the
- * slot as they are, unless it is of the heap's own kind, from which the indexes' would
- * have to be taken again.
- */
+/* A slot with a row, to be dropped. */
 static TupleTableSlot *
 make_slot(Relation rel, const Datum *values, const bool *isnull)
 {
-	bool		is_heap = (rel->rd_tableam == GetHeapamTableAmRoutine());
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel),
-													is_heap ? &TTSOpsVirtual :
 													table_slot_callbacks(rel));
 	Size		natts = RelationGetNumberOfAttributes(rel);
 
@@ -202,26 +195,35 @@ check_nulls(ResultRelInfo *result, TupleTableSlot *slot)
 }
 
 /*
- * Adds a row to the indexes of its table, as ExecInsertIndexTuples() does.  They have no
- * expressions and no conditions, and what is unique in them is so at once.
+ * Adds a row, given by its values, to the indexes of its table, as
+ * ExecInsertIndexTuples() does.  They have no expressions and no conditions, and what
+ * is unique in them is so at once.
  */
 static void
-insert_index_entries(ResultRelInfo *result, TupleTableSlot *slot)
+insert_index_entries(ResultRelInfo *result, ItemPointer place, const Datum *values,
+					 const bool *isnull)
 {
 	for (int i = 0; i < result->ri_NumIndices; i++)
 	{
 		Relation	index = result->ri_IndexRelationDescs[i];
 		IndexInfo  *info = result->ri_IndexRelationInfo[i];
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
+		Datum		entry[INDEX_MAX_KEYS];
+		bool		entry_isnull[INDEX_MAX_KEYS];
 
 		Assert(info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
 			   info->ii_ExclusionOps == NULL && index->rd_index->indimmediate);
 		/* one that is being built takes no rows yet */
 		if (!info->ii_ReadyForInserts)
 			continue;
-		FormIndexDatum(info, slot, NULL, values, isnull);
-		(void) index_insert(index, values, isnull, &slot->tts_tid,
+		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+		{
+			AttrNumber	column = info->ii_IndexAttrNumbers[k];
+
+			Assert(column > 0);
+			entry[k] = values[column - 1];
+			entry_isnull[k] = isnull[column - 1];
+		}
+		(void) index_insert(index, entry, entry_isnull, place,
 							result->ri_RelationDesc,
 							info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
 							false, info);
@@ -238,7 +240,7 @@ insert_row(Relation rel, const Datum *values, const bool *isnull)
 	ExecOpenIndices(result, false);
 	check_nulls(result, slot);
 	simple_table_tuple_insert(rel, slot);
-	insert_index_entries(result, slot);
+	insert_index_entries(result, &slot->tts_tid, values, isnull);
 	ExecCloseIndices(result);
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -265,7 +267,8 @@ insert_rows(Relation rel, int count, const Datum *values, const bool *isnull,
 	table_multi_insert(rel, slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (*at = 0; *at < count; (*at)++)
 	{
-		insert_index_entries(result, slots[*at]);
+		insert_index_entries(result, &slots[*at]->tts_tid, values + *at * natts,
+							 isnull + *at * natts);
 		ExecDropSingleTupleTableSlot(slots[*at]);
 	}
 	ExecCloseIndices(result);
