@@ -110,6 +110,7 @@ OBJS = \
 	src/purge/purge_leases.o \
 	src/purge/purge_note.o \
 	src/purge/purge_stores.o \
+	src/purge/purge_tables.o \
 	src/purge/purge_worker.o \
 	src/run/committed_row.o \
 	src/run/definition.o \

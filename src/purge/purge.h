@@ -47,8 +47,6 @@ typedef struct IdemPurgeBounds
 
 extern void idem_purge_begin(IdemPurge *purge, TimestampTz now);
 extern void idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds);
-extern int	idem_purge_kept_s(int table);
 extern void idem_purge_pass_over(IdemPurge *purge);
-extern const char *idem_purge_table_name(const IdemPurge *purge);
 
 #endif							/* IDEM_PURGE_H */

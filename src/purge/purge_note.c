@@ -7,6 +7,7 @@
 #include "utils/timestamp.h"
 
 #include "purge/purge_note.h"
+#include "purge/purge_tables.h"
 #include "stats/stats_shared.h"
 
 /*
@@ -29,7 +30,7 @@ oldest_left(const IdemPurge *purge)
 			continue;
 		if (table->begun == 0 || TIMESTAMP_NOT_FINITE(end))
 			continue;
-		end += idem_purge_kept_s(i) * USECS_PER_SEC;
+		end += idem_purge_tables_kept_s(i) * USECS_PER_SEC;
 		if (end < purge->now && (oldest == 0 || end < oldest))
 			oldest = end;
 	}

@@ -37,6 +37,7 @@
 #include "purge/purge_leases.h"
 #include "purge/purge_note.h"
 #include "purge/purge_stores.h"
+#include "purge/purge_tables.h"
 #include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
@@ -200,7 +201,7 @@ clean_up(const IdemPurge *purge)
 	if (purge != NULL)
 	{
 		errcontext("purge of table \"%s\" of database \"%s\"",
-				   idem_purge_table_name(purge), database_name);
+				   idem_purge_tables_name(purge->table), database_name);
 		EmitErrorReport();
 	}
 	AbortCurrentTransaction();
