@@ -105,10 +105,11 @@ OBJS = \
 	src/outbox/outbox_read.o \
 	src/purge/bgworker.o \
 	src/purge/purge.o \
+	src/purge/purge_blocks.o \
 	src/purge/purge_delete.o \
 	src/purge/purge_launcher.o \
-	src/purge/purge_leases.o \
 	src/purge/purge_note.o \
+	src/purge/purge_ranges.o \
 	src/purge/purge_stores.o \
 	src/purge/purge_tables.o \
 	src/purge/purge_worker.o \

@@ -7,8 +7,8 @@
 -- Contents
 --
 --   Outcomes and roles   types idem_outcome, idem_role
---   Keys                 table idem_key; idem_lookup, idem_wait, idem_forget,
---                        idem_forget_scope, idem_new_key, idem_derive_key
+--   Keys                 tables idem_key, idem_key_range; idem_lookup, idem_wait,
+--                        idem_forget, idem_forget_scope, idem_new_key, idem_derive_key
 --   Scopes               table idem_scope; idem_scope_define, idem_scope_drop
 --   Upserts              idem_upsert, idem_upsert_batch
 --   Updates              idem_update
@@ -120,7 +120,6 @@ CREATE TABLE @extschema@.idem_key (
 	autovacuum_vacuum_scale_factor = 0.02,
 	autovacuum_analyze_scale_factor = 0.05
 );
-CREATE INDEX idem_key_expires_at_idx ON @extschema@.idem_key (expires_at);
 -- An answer of some kilobytes is compressed in a third of the time that pglz takes.
 -- A server that was built without lz4 keeps to its default.
 DO $do$
@@ -163,6 +162,37 @@ COMMENT ON COLUMN @extschema@.idem_key.lease_until IS
 'until when a claim is held; -infinity once it is answered, null where no call has had a lease';
 REVOKE ALL ON TABLE @extschema@.idem_key FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.idem_key', '');
+
+-- What purging knows of idem_key, which no index leads to what has expired in: one
+-- would have to be written with each key, and again where a claim is completed.  It is
+-- neither dumped nor replicated, and empty after a crash, since it tells of one file
+-- on one server.
+CREATE UNLOGGED TABLE @extschema@.idem_key_range (
+	visited_at timestamp with time zone NOT NULL,
+	purge_at timestamp with time zone NOT NULL,
+	lease_since timestamp with time zone,
+	lease_until timestamp with time zone,
+	file oid NOT NULL,
+	range integer NOT NULL,
+	blocks integer NOT NULL
+);
+COMMENT ON TABLE @extschema@.idem_key_range IS
+'what purging has seen in each range of 128 blocks of idem_key; the latest row of a range counts';
+COMMENT ON COLUMN @extschema@.idem_key_range.file IS
+'file of idem_key that the range is of: pg_class.relfilenode';
+COMMENT ON COLUMN @extschema@.idem_key_range.range IS
+'number of the range, from 0';
+COMMENT ON COLUMN @extschema@.idem_key_range.blocks IS
+'how many blocks it had';
+COMMENT ON COLUMN @extschema@.idem_key_range.visited_at IS
+'when the range was last read';
+COMMENT ON COLUMN @extschema@.idem_key_range.purge_at IS
+'when there will be enough to purge in it for a visit to pay; infinity if never';
+COMMENT ON COLUMN @extschema@.idem_key_range.lease_until IS
+'end of the lease that ends first, of those of open claims; null if there are none';
+COMMENT ON COLUMN @extschema@.idem_key_range.lease_since IS
+'when that claim was made';
+REVOKE ALL ON TABLE @extschema@.idem_key_range FROM PUBLIC;
 
 CREATE TYPE @extschema@.idem_lookup_result AS (
 	outcome @extschema@.idem_outcome,

@@ -55,7 +55,7 @@ foreach my $way (@ways)
 	is( $publisher->safe_psql($way, q{
 			SELECT c.relname FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
 			JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-			WHERE e.extname = 'idem' AND c.relkind = 'r'
+			WHERE e.extname = 'idem' AND c.relkind = 'r' AND c.relpersistence = 'p'
 			AND NOT EXISTS (SELECT FROM pg_publication_tables AS t WHERE t.tablename = c.relname)}),
 		'', "$way: no table of idem's is left out");
 

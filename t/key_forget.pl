@@ -67,7 +67,7 @@ my %script = (
 	},
 	move => q{
 		VACUUM FULL idem_key;
-		CLUSTER idem_key USING idem_key_expires_at_idx;
+		CLUSTER idem_key USING idem_key_pkey;
 		\sleep 20 ms
 	});
 

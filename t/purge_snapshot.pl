@@ -54,25 +54,25 @@ sub is_left
 		SELECT coalesce(string_agg(key, ' ' ORDER BY key), '') = '$keys' FROM idem_key}), $name);
 }
 
-# How many index entries were read so far, in how many scans.
+# In how many passes the worker has visited how many ranges of blocks.
 sub figures
 {
 	return split(/\|/, $node->safe_psql('postgres', q{
-		SELECT idx_tup_read, idx_scan FROM pg_stat_user_indexes
-		WHERE indexrelname = 'idem_key_expires_at_idx'}));
+		SELECT seq_scan, n_tup_ins FROM pg_stat_user_tables WHERE relname = 'idem_key_range'}));
 }
 
 reload('idem.worker = on');
 is_left('1000 500', 'the expired ones go');
 
-my ($read_before, $scans_before) = figures();
-my $scans = $scans_before + 30;
+my $ranges = $node->safe_psql('postgres', q{
+	SELECT (pg_relation_size('idem_key') / 8192 + 127) / 128});
+my ($passes_before, $visits_before) = figures();
+my $passes = $passes_before + 30;
 ok($node->poll_query_until('postgres', qq{
-	SELECT idx_scan >= $scans FROM pg_stat_user_indexes
-	WHERE indexrelname = 'idem_key_expires_at_idx'}), 'thirty more looks');
-my ($read, $scans_now) = figures();
-cmp_ok($read - $read_before, '<', 5 * $dead,
-	'not each of them walks past what is gone');
+	SELECT seq_scan >= $passes FROM pg_stat_user_tables WHERE relname = 'idem_key_range'}),
+	'thirty more passes');
+my ($passes_now, $visits) = figures();
+cmp_ok($visits - $visits_before, '<', 5 * $ranges, 'not each of them walks past what is gone');
 
 # What comes now is behind none of it.
 $node->safe_psql('postgres', q{

@@ -51,6 +51,7 @@ static const size_t table_fields[] = {
 	[IDEM_TABLE_OUTBOX] = offsetof(IdemCatalog, outbox_table),
 	[IDEM_TABLE_OUTBOX_ERA] = offsetof(IdemCatalog, outbox_era_table),
 	[IDEM_TABLE_OUTBOX_POSITION] = offsetof(IdemCatalog, outbox_position_table),
+	[IDEM_TABLE_KEY_RANGE] = offsetof(IdemCatalog, key_range_table),
 };
 
 StaticAssertDecl(lengthof(table_fields) == IDEM_TABLES,
@@ -278,6 +279,8 @@ compare(IdemTable table, Relation rel)
 
 	if (!idem_table_shape_fits(table, rel, &types))
 		idem_catalog_error_altered("table", name);
+	if (table == IDEM_TABLE_KEY_RANGE)
+		return InvalidOid;		/* it has none */
 	key = idem_table_shape_key(table, rel);
 	if (!OidIsValid(key))
 		idem_catalog_error_altered("primary key of table", name);

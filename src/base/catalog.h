@@ -31,6 +31,7 @@ typedef struct IdemCatalog
 	Oid			outbox_table;	/* idem_outbox */
 	Oid			outbox_era_table;	/* idem_outbox_era */
 	Oid			outbox_position_table;	/* idem_outbox_position */
+	Oid			key_range_table;	/* idem_key_range */
 	Oid			role_type;		/* idem_role */
 	Oid			outcome_type;	/* idem_outcome */
 	Oid			outcome[IDEM_OUTCOMES]; /* idem_outcome's values */

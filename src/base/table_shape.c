@@ -192,6 +192,18 @@ static const Shape shapes[] = {
 			{.name = "topic", .type = TEXTOID, .not_null = true, .key = 2},
 		},
 	},
+	[IDEM_TABLE_KEY_RANGE] = {
+		.name = "idem_key_range",
+		.columns = {
+			{.name = "visited_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "purge_at", .type = TIMESTAMPTZOID, .not_null = true},
+			{.name = "lease_since", .type = TIMESTAMPTZOID},
+			{.name = "lease_until", .type = TIMESTAMPTZOID},
+			{.name = "file", .type = OIDOID, .not_null = true},
+			{.name = "range", .type = INT4OID, .not_null = true},
+			{.name = "blocks", .type = INT4OID, .not_null = true},
+		},
+	},
 };
 
 StaticAssertDecl(lengthof(shapes) == IDEM_TABLES,

@@ -22,10 +22,11 @@ typedef enum IdemTable
 	IDEM_TABLE_SAGA_STEP,
 	IDEM_TABLE_OUTBOX,
 	IDEM_TABLE_OUTBOX_ERA,
-	IDEM_TABLE_OUTBOX_POSITION
+	IDEM_TABLE_OUTBOX_POSITION,
+	IDEM_TABLE_KEY_RANGE
 } IdemTable;
 
-#define IDEM_TABLES		(IDEM_TABLE_OUTBOX_POSITION + 1)
+#define IDEM_TABLES		(IDEM_TABLE_KEY_RANGE + 1)
 
 /* Types that are not the same in all tables, or in all databases. */
 typedef struct IdemOwnTypes

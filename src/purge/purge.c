@@ -20,7 +20,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -32,8 +31,8 @@
 #include "base/settings.h"
 #include "purge/purge.h"
 #include "purge/purge_delete.h"
-#include "purge/purge_leases.h"
 #include "purge/purge_note.h"
+#include "purge/purge_ranges.h"
 #include "purge/purge_stores.h"
 #include "purge/purge_tables.h"
 #include "stats/stats_counter.h"
@@ -43,6 +42,8 @@ PG_FUNCTION_INFO_V1(idem_purge);
 #define MAX_CYCLE_S		600		/* until a table is purged from the start
 								 * again */
 #define CYCLE_SHARE		100		/* one part of the time may go for that */
+#define SESSION_LOOKS	100000	/* keys that a call looks at without need */
+#define SESSION_LOOKS_A_ROW	100 /* and for each row that it may delete */
 #define DELETING_US		10		/* what one row takes at most that is deleted */
 #define MAX_NAPTIMES	32		/* for which a table that fails is left alone */
 
@@ -51,7 +52,7 @@ PG_FUNCTION_INFO_V1(idem_purge);
  * not come to its end, the table that it had reached is the last one's turn.
  */
 void
-idem_purge_begin(IdemPurge *purge, TimestampTz now)
+idem_purge_begin(IdemPurge *purge, TimestampTz now, MemoryContext context)
 {
 	if (purge->left > 0)
 		purge->table = (purge->table + 1) % IDEM_PURGE_TABLES;
@@ -59,6 +60,8 @@ idem_purge_begin(IdemPurge *purge, TimestampTz now)
 	purge->now = now;
 	purge->purged = 0;
 	purge->batches = 0;
+	purge->context = context;
+	purge->ranges = NULL;
 }
 
 static void
@@ -105,13 +108,19 @@ is_failing(const IdemPurgeTable *table, TimestampTz now)
 
 /* Tells, once in a row, that others keep the worker from purging a table. */
 static void
-report_in_use(IdemPurgeTable *table, const char *name, bool in_use)
+report_in_use(IdemPurgeTable *table, const char *name, IdemPurgeState state)
 {
+	bool		in_use = state == IDEM_PURGE_IN_USE ||
+		state == IDEM_PURGE_RANGES_IN_USE;
+
 	if (in_use && !table->in_use)
 		ereport(LOG,
 				(errmsg("idem does not purge table \"%s\" of database \"%s\" for now",
 						name, get_database_name(MyDatabaseId)),
-				 errdetail("Others have locked it.")));
+				 state == IDEM_PURGE_IN_USE ?
+				 errdetail("Others have locked it.") :
+				 errdetail("Others have locked table \"%s\", which tells where to look.",
+						   "idem_key_range")));
 	table->in_use = in_use;
 }
 
@@ -131,8 +140,7 @@ idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
 	{
 		IdemPurgeState state = idem_purge_tables_open(purge->table, false, &rel);
 
-		report_in_use(table, idem_purge_tables_name(purge->table),
-					  state == IDEM_PURGE_IN_USE);
+		report_in_use(table, idem_purge_tables_name(purge->table), state);
 		if (state == IDEM_PURGE_READY)
 		{
 			IdemPurgeDelete rows = {.limit = bounds->rows, .looks = bounds->looks,
@@ -171,12 +179,25 @@ idem_purge_pass_over(IdemPurge *purge)
 	next_table(purge);
 }
 
+/*
+ * How many rows a session may look at to delete so many.  Where the order of the end
+ * leads to them, all: only rows that are being deleted, or are held, are in the way.
+ */
+static int64
+looks_of(const IdemPurge *purge, int64 limit)
+{
+	if (!idem_purge_tables_is_by_block(purge->table) ||
+		limit > PG_INT64_MAX / SESSION_LOOKS_A_ROW)
+		return PG_INT64_MAX;
+	return Max(limit * SESSION_LOOKS_A_ROW, SESSION_LOOKS);
+}
+
 /* Deletes rows of the table that a pass of a session has reached. */
 static void
 purge_in_session(IdemPurge *purge, int64 limit)
 {
 	IdemPurgeDelete rows = {.from = DT_NOBEGIN, .limit = limit,
-	.looks = PG_INT64_MAX};
+	.looks = looks_of(purge, limit), .more_looks = SESSION_LOOKS};
 	Relation	rel;
 
 	if (idem_purge_tables_is_kept(purge->table))
@@ -220,7 +241,7 @@ idem_purge(PG_FUNCTION_ARGS)
 				 errdetail("It is %lld.", (long long) max_rows),
 				 errhint("Leave \"max_rows\" out to purge all that is past its time.")));
 
-	idem_purge_begin(&purge, GetCurrentTimestamp());
+	idem_purge_begin(&purge, GetCurrentTimestamp(), CurrentMemoryContext);
 	while (purge.left > 0 && purge.purged < max_rows)
 	{
 		purge_in_session(&purge, max_rows - purge.purged);
@@ -231,8 +252,7 @@ idem_purge(PG_FUNCTION_ARGS)
 	/* where that was all: a session has no watermark to tell of the rest */
 	if (purge.purged < max_rows)
 		idem_purge_note_pass(&purge);
-	/* reads that must not make a serializable transaction fail */
-	if (!IsolationIsSerializable())
-		idem_purge_leases_look();
+	if (purge.ranges != NULL)
+		idem_purge_ranges_note_leases(purge.ranges);
 	PG_RETURN_INT64(purge.purged);
 }

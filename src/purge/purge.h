@@ -35,6 +35,10 @@ typedef struct IdemPurge
 	int64		purged;			/* rows deleted so far, */
 	int64		batches;		/* by so many batches */
 	IdemPurgeTable tables[IDEM_PURGE_TABLES];
+	/* of this pass alone, in the process that makes it */
+	MemoryContext context;		/* that lasts for the pass */
+	struct IdemPurgeRanges *ranges; /* of the table of keys; NULL: not read
+									 * yet */
 } IdemPurge;
 
 /* What a batch may do. */
@@ -45,7 +49,8 @@ typedef struct IdemPurgeBounds
 	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */
 } IdemPurgeBounds;
 
-extern void idem_purge_begin(IdemPurge *purge, TimestampTz now);
+extern void idem_purge_begin(IdemPurge *purge, TimestampTz now,
+							 MemoryContext context);
 extern void idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds);
 extern void idem_purge_pass_over(IdemPurge *purge);
 

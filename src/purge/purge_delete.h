@@ -21,6 +21,8 @@ typedef struct IdemPurgeDelete
 	TimestampTz held_until;		/* or by then where held is not null */
 	int64		limit;			/* so many are deleted at most, */
 	int64		looks;			/* so many looked at, or a few more */
+	int64		more_looks;		/* of idem_purge_blocks(): where fewer were,
+								 * at such as need not be due, too */
 	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */
 	IdemRowDeleteLocked delete_locked;	/* where the table has code attached */
 	bool		is_whole;		/* do other rows go with each? then to

@@ -17,6 +17,8 @@
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "outbox/outbox_purge.h"
+#include "purge/purge_blocks.h"
+#include "purge/purge_ranges.h"
 #include "purge/purge_tables.h"
 #include "run/spi_own.h"
 #include "saga/saga_purge.h"
@@ -26,6 +28,8 @@
 typedef struct Store
 {
 	const char *name;
+	bool		by_block;		/* is it read block by block, or else in the
+								 * order of the end? */
 	const char *ended;			/* its column that tells the end; NULL: it has
 								 * none, and goes once it was read */
 	const char *held;			/* another, up to which a row lives on, or
@@ -55,16 +59,16 @@ typedef struct Store
  * the next fence, and that one is told from it.
  */
 static Store stores[IDEM_PURGE_TABLES] = {
-	{"idem_key", "expires_at", "lease_until", &idem_fence_retention_s,
+	{"idem_key", true, "expires_at", "lease_until", &idem_fence_retention_s,
 	DELETE("idem_key", key_table), NULL},
-	{"idem_message", "expires_at", NULL, NULL,
+	{"idem_message", false, "expires_at", NULL, NULL,
 	DELETE("idem_message", message_table), NULL},
-	{"idem_history", "changed_at", NULL, NULL,
+	{"idem_history", false, "changed_at", NULL, NULL,
 	DELETE("idem_history", history_table), &idem_history_retention_s},
 	/* a whole one at a time, with its steps and their keys */
-	{"idem_saga", "expires_at", NULL, NULL,
+	{"idem_saga", false, "expires_at", NULL, NULL,
 	DELETE("idem_saga", saga_table), NULL, idem_saga_purge},
-	{"idem_outbox", NULL, NULL, NULL, DELETE("idem_outbox", outbox_table), NULL},
+	{"idem_outbox", false, NULL, NULL, NULL, DELETE("idem_outbox", outbox_table), NULL},
 };
 
 /* The name of a table. */
@@ -91,6 +95,13 @@ idem_purge_tables_is_kept(int table)
 	const Store *store = &stores[table];
 
 	return store->kept_s != NULL && *store->kept_s < 0;
+}
+
+/* Is a table read block by block, rather than in the order in which its rows end? */
+bool
+idem_purge_tables_is_by_block(int table)
+{
+	return stores[table].by_block;
 }
 
 /* Deletes rows that are locked, with whatever the table's owner has put there. */
@@ -153,6 +164,11 @@ idem_purge_tables_open(int table, bool wait, Relation *rel)
 		table_close(*rel, NoLock);
 		return IDEM_PURGE_FILLED;
 	}
+	if (stores[table].by_block && !idem_purge_ranges_lock(wait))
+	{
+		table_close(*rel, NoLock);
+		return IDEM_PURGE_RANGES_IN_USE;
+	}
 	return IDEM_PURGE_READY;
 }
 
@@ -186,6 +202,16 @@ purge_outbox(Store *store, Relation rel, IdemPurgeDelete *rows)
 	rows->finished = messages.finished;
 }
 
+/* The same for keys, of which no index tells which have expired. */
+static void
+purge_keys(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
+{
+	(void) idem_catalog_key_of(rel);	/* raises, if it was altered */
+	if (purge->ranges == NULL || !idem_purge_ranges_fit(purge->ranges, rel))
+		purge->ranges = idem_purge_ranges_load(rel, purge->now, purge->context);
+	idem_purge_blocks(rel, rows, purge->ranges);
+}
+
 /* Deletes rows of a table, at most so many; whether it came to their end. */
 bool
 idem_purge_tables_delete(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
@@ -210,7 +236,10 @@ idem_purge_tables_delete(IdemPurge *purge, Relation rel, IdemPurgeDelete *rows)
 	rows->delete_locked = delete_locked;
 	rows->is_whole = (store->before != NULL);
 	rows->state = store;
-	idem_purge_delete(rel, rows);
+	if (store->by_block)
+		purge_keys(purge, rel, rows);
+	else
+		idem_purge_delete(rel, rows);
 	idem_stats_counter_add(IDEM_COUNT_PURGE_ROWS, rows->deleted);
 	idem_stats_counter_add(IDEM_COUNT_PURGE_BATCHES, rows->deleted > 0 ? 1 : 0);
 	purge->batches += rows->deleted > 0 ? 1 : 0;

@@ -34,8 +34,8 @@
 #include "base/settings.h"
 #include "purge/bgworker.h"
 #include "purge/purge.h"
-#include "purge/purge_leases.h"
 #include "purge/purge_note.h"
+#include "purge/purge_ranges.h"
 #include "purge/purge_stores.h"
 #include "purge/purge_tables.h"
 #include "stats/stats_shared.h"
@@ -188,22 +188,16 @@ run_batch(IdemPurge *purge)
 	return installed;
 }
 
-/*
- * Cleans up after the error that a transaction has ended with; reports it, if it was
- * a batch of a pass.
- */
+/* Reports the error that a batch of a pass has ended with, and cleans up after it. */
 static void
 clean_up(const IdemPurge *purge)
 {
 	HOLD_INTERRUPTS();
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
-	if (purge != NULL)
-	{
-		errcontext("purge of table \"%s\" of database \"%s\"",
-				   idem_purge_tables_name(purge->table), database_name);
-		EmitErrorReport();
-	}
+	errcontext("purge of table \"%s\" of database \"%s\"",
+			   idem_purge_tables_name(purge->table), database_name);
+	EmitErrorReport();
 	AbortCurrentTransaction();
 	FlushErrorState();
 	debug_query_string = NULL;
@@ -268,7 +262,7 @@ run_pass(IdemPurge *purge)
 	int			failures = 0;
 
 	turn_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TURN_MS);
-	idem_purge_begin(purge, GetCurrentTimestamp());
+	idem_purge_begin(purge, GetCurrentTimestamp(), TopMemoryContext);
 	while (purge->left > 0)
 	{
 		int			left = purge->left;
@@ -323,32 +317,6 @@ run_stores_pass(IdemPurge *purge)
 	return IDEM_VISIT_FINISHED;
 }
 
-/*
- * Looks for claims whose holder has not come back.  Where the table of keys was
- * altered, every call under a key says so: that need not be logged again and again.
- */
-static void
-look_at_leases(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		begin_work("looking for claims that have been left alone");
-		if (idem_catalog_installed())
-			idem_purge_leases_look();
-		end_work();
-	}
-	PG_CATCH();
-	{
-		if (ShutdownRequestPending)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		clean_up(NULL);
-	}
-	PG_END_TRY();
-}
-
 /* Logs a pass that has taken long enough, as idem.log_purge_min_duration says. */
 static void
 log_pass(const IdemPurge *purge, TimestampTz began)
@@ -379,8 +347,8 @@ purge_database(IdemPurge *purge)
 	{
 		log_pass(purge, began);
 		idem_purge_note_pass(purge);
-		if (!ShutdownRequestPending)
-			look_at_leases();
+		if (purge->ranges != NULL)
+			idem_purge_ranges_note_leases(purge->ranges);
 	}
 	return visit;
 }

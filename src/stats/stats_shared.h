@@ -31,19 +31,13 @@ typedef struct IdemStatsPass
 								 * that is past its time; 0: it left none */
 } IdemStatsPass;
 
-/*
- * The open claim whose lease ends, or has ended, first.  The table is read a part at
- * a time: what is known of it is from the last time that all of it was through.
- */
+/* The open claim whose lease ends, or has ended, first, as far as purging has seen. */
 typedef struct IdemStatsLeases
 {
-	TimestampTz looked_at;		/* when that was; 0: not yet */
+	TimestampTz looked_at;		/* when all of the table had been seen; 0: not
+								 * yet */
 	TimestampTz since;			/* when the claim was made */
 	TimestampTz until;			/* when its lease ends; 0: there is no claim */
-	/* of the part that has been read since then */
-	uint32		page;			/* to go on with */
-	TimestampTz next_since;
-	TimestampTz next_until;
 } IdemStatsLeases;
 
 extern pg_atomic_uint64 * idem_stats_shared_stripe(void);

@@ -5,7 +5,7 @@ from .base import Call
 # Not idem_consumer: whether a definition has waited for its row, or for the table, makes a
 # difference that cannot be seen.
 TABLES = {
-    "idem_key": ("idem_key_pkey", "idem_key_expires_at_idx"),
+    "idem_key": ("idem_key_pkey",), "idem_key_range": (),
     "idem_message": ("idem_message_pkey", "idem_message_expires_at_idx"),
     "idem_offset": ("idem_offset_pkey",), "idem_scope": ("idem_scope_pkey",),
     "doc": ("doc_pkey",), "plain": ("plain_pkey",), "named": ("named_pkey", "named_code_key"),
@@ -26,14 +26,15 @@ class Upkeep(Call):
     @staticmethod
     def generate(rng):
         table = rng.choice(list(TABLES))
-        index = rng.choice(TABLES[table])
         what = ["VACUUM FULL {t}", "ANALYZE {t}", "VACUUM {t}", "REINDEX TABLE {t}"]
-        if table not in SPREAD:
-            what.append("CLUSTER {t} USING {i}")
+        if table == "idem_key_range":
+            what.append("TRUNCATE {t}")
+        elif table not in SPREAD:
+            what.append("CLUSTER {t} USING " + rng.choice(TABLES[table]))
         if table in OWN:
             what += ["ALTER TABLE {t} ADD COLUMN IF NOT EXISTS extra int DEFAULT 7",
                      "ALTER TABLE {t} DROP COLUMN IF EXISTS extra"]
-        return {"sql": rng.choice(what).format(t=table, i=index)}
+        return {"sql": rng.choice(what).format(t=table)}
 
     @staticmethod
     def sql(p):
