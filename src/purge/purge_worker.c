@@ -15,17 +15,13 @@
 #include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
 #include "utils/elog.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
@@ -38,6 +34,7 @@
 #include "purge/purge_ranges.h"
 #include "purge/purge_stores.h"
 #include "purge/purge_tables.h"
+#include "purge/purge_work.h"
 #include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* the longest visit to a database */
@@ -45,16 +42,11 @@
 #define ATTENTION_MS	100		/* the longest sleep between looks around */
 #define BATCH_MS		(2 * TURN_MS)	/* the longest batch, with what is
 										 * attached to the tables */
-#define GRACE_MS		(2 * 1000)	/* to end one that is cancelled */
-#define TICK_MS			500
 #define LOCK_WAIT		"1s"	/* the longest wait for a lock */
 #define LOOKS_A_ROW		100		/* rows looked at for each that may be deleted */
 
 static char *database_name;		/* for messages */
 static TimestampTz turn_end;	/* of the visit to the database */
-static TimeoutId watch;			/* over a batch */
-static int	ticks_left;			/* of the batch */
-static int	ticks_to_leave;		/* once it is asked to */
 static emit_log_hook_type previous_log_hook;
 
 /*
@@ -103,59 +95,6 @@ may_stay(void)
 		idem_bgworker_database_is_free(MyDatabaseId);
 }
 
-/*
- * Code on the tables may handle the error that cancels it, and go on.  So the
- * process is ended that does not leave a batch in time, or not when told to: no
- * database is to have the launcher, or the server's shutdown, wait for it.
- */
-static void
-tick(void)
-{
-	ticks_left--;
-	if (ShutdownRequestPending)
-		ticks_to_leave--;
-	if (ticks_left > 0 && ticks_to_leave > 0)
-		return;
-	ProcDiePending = true;
-	InterruptPending = true;
-	SetLatch(MyLatch);
-}
-
-static void
-begin_watch(void)
-{
-	ticks_left = (BATCH_MS + GRACE_MS) / TICK_MS;
-	ticks_to_leave = GRACE_MS / TICK_MS;
-	enable_timeout_every(watch,
-						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													 TICK_MS), TICK_MS);
-}
-
-/* Begins a transaction, in which so much is done as what says. */
-static void
-begin_work(const char *what)
-{
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	debug_query_string = what;
-	pgstat_report_activity(STATE_RUNNING, debug_query_string);
-	enable_timeout_after(STATEMENT_TIMEOUT, BATCH_MS);
-	begin_watch();
-}
-
-static void
-end_work(void)
-{
-	disable_timeout(watch, false);
-	disable_timeout(STATEMENT_TIMEOUT, false);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	debug_query_string = NULL;
-	pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
-}
-
 /* How far one batch goes. */
 static IdemPurgeBounds
 bounds_of_batch(void)
@@ -176,7 +115,7 @@ run_batch(IdemPurge *purge)
 	IdemPurgeBounds bounds = bounds_of_batch();
 	bool		installed;
 
-	begin_work("purging what has expired");
+	idem_purge_work_begin("purging what has expired");
 	installed = idem_catalog_installed();
 	if (installed)
 	{
@@ -184,25 +123,8 @@ run_batch(IdemPurge *purge)
 		(void) idem_stats_shared_stripe();
 		idem_purge_batch(purge, &bounds);
 	}
-	end_work();
+	idem_purge_work_end();
 	return installed;
-}
-
-/* Reports the error that a batch of a pass has ended with, and cleans up after it. */
-static void
-clean_up(const IdemPurge *purge)
-{
-	HOLD_INTERRUPTS();
-	disable_all_timeouts(false);
-	QueryCancelPending = false;
-	errcontext("purge of table \"%s\" of database \"%s\"",
-			   idem_purge_tables_name(purge->table), database_name);
-	EmitErrorReport();
-	AbortCurrentTransaction();
-	FlushErrorState();
-	debug_query_string = NULL;
-	pgstat_report_activity(STATE_IDLE, NULL);
-	RESUME_INTERRUPTS();
 }
 
 /*
@@ -227,7 +149,9 @@ try_batch(IdemPurge *purge, int *failures)
 		if (ShutdownRequestPending)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
-		clean_up(purge);
+		errcontext("purge of table \"%s\" of database \"%s\"",
+				   idem_purge_tables_name(purge->table), database_name);
+		idem_purge_work_fail();
 		idem_purge_pass_over(purge);
 		(*failures)++;
 	}
@@ -290,10 +214,10 @@ run_stores_batch(IdemPurgeStores *stores)
 	IdemPurgeStores next = *stores;
 	bool		finished;
 
-	begin_work("purging what has expired in stores");
+	idem_purge_work_begin("purging what has expired in stores");
 	(void) idem_stats_shared_stripe();
 	finished = !idem_catalog_installed() || idem_purge_stores(&next, &bounds);
-	end_work();
+	idem_purge_work_end();
 	*stores = next;
 	return finished;
 }
@@ -407,7 +331,7 @@ make_visit(Oid database, IdemReport *report)
 	report->visit = IDEM_VISIT_FAILED;
 	override_settings();
 	connect_to(database);
-	watch = RegisterTimeout(USER_TIMEOUT, tick);
+	idem_purge_work_init(BATCH_MS);
 	report->visit = lock_purge() ? purge_database(&report->purge) :
 		IDEM_VISIT_FINISHED;
 }
