@@ -111,8 +111,8 @@ bool
 idem_key_lock_take(const IdemKey *key)
 {
 	/*
-	 * who keeps the lock need not wait for it, but only if it asks as one that
-	 * would: others may stand in line
+	 * who keeps the lock need not wait for it, but only if it asks as one
+	 * that would: others may stand in line
 	 */
 	return take(key, key->store != NULL && idem_key_lock_is_kept(key));
 }
