@@ -149,6 +149,7 @@ OBJS = \
 	src/session/entry.o \
 	src/session/executor_hooks.o \
 	src/session/lose_ack.o \
+	src/session/notify_hook.o \
 	src/session/record.o \
 	src/session/record_size.o \
 	src/session/row_text.o \

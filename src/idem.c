@@ -24,6 +24,7 @@
 #include "run/usercontext.h"
 #include "session/executor_hooks.h"
 #include "session/lose_ack.h"
+#include "session/notify_hook.h"
 #include "session/savepoint.h"
 #include "session/session.h"
 #include "session/statement_run.h"
@@ -63,6 +64,7 @@ _PG_init(void)
 	idem_session_init();
 	idem_savepoint_init();
 	idem_statement_run_init();
+	idem_notify_hook_init();
 	idem_executor_hooks_init();
 	idem_utility_hook_init();
 }

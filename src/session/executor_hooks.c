@@ -186,8 +186,9 @@ check_inner(const QueryDesc *query)
 {
 	if (idem_session.mode == IDEM_SESSION_REPLAYS && idem_statement_run_writes(query))
 		idem_session_error_unknown("A function writes that did not write in the first transaction.");
-	if (idem_statement_run_current != NULL && !idem_statement_run_writes(query) &&
-		idem_session.mode == IDEM_SESSION_RECORDS &&
+	if ((idem_statement_run_current != NULL || idem_session.unrecorded != NULL) &&
+		!idem_statement_run_writes(query) &&
+		idem_session.mode != IDEM_SESSION_OFF &&
 		idem_volatile_calls_of(query->plannedstmt).notifies)
 		idem_statement_run_wrote();
 }
@@ -302,9 +303,12 @@ run_hook(IDEM_RUN_ARGS)
 		run_outside(query, &part);
 		return;
 	}
+	if (run != NULL)
+		run->running = true;
 	do_part(run, query, &part);
 	if (run != NULL)
 	{
+		run->running = false;
 		run->ran = true;
 		if (!ScanDirectionIsNoMovement(direction))
 			run->exhausted = count == 0 || query->estate->es_processed < count;

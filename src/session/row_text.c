@@ -285,6 +285,13 @@ read_row(const IdemRows *rows, IdemRowsPlace *place, FmgrInfo *input,
 	ExecStoreVirtualTuple(slot);
 }
 
+/* Says of an error what was read: a constraint of a domain may be newer than the value. */
+static void
+read_context(void *arg)
+{
+	errcontext("reading what the statement answered the first time");
+}
+
 /*
  * Sends so many rows, or, for 0, all that are left, and returns how many there were.
  * The receiver is started and shut, as an executor would.
@@ -314,10 +321,15 @@ idem_row_text_send(const IdemRows *rows, IdemRowsPlace *place, uint64 count,
 	{
 		MemoryContext caller = MemoryContextSwitchTo(scratch);
 		int			nestlevel = pin();
+		ErrorContextCallback context = {
+			.previous = error_context_stack, .callback = read_context
+		};
 		bool		more;
 
 		CHECK_FOR_INTERRUPTS();
+		error_context_stack = &context;
 		read_row(rows, place, input, ioparam, slot);
+		error_context_stack = context.previous;
 		unpin(nestlevel);
 		MemoryContextSwitchTo(caller);
 		place->row++;

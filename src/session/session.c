@@ -58,6 +58,18 @@ idem_session_error_outside(void)
 			 errhint("Begin a transaction, and use SET LOCAL or idem_begin() in it.")));
 }
 
+/* Raises 0A000: a command has written that is not recorded. */
+void
+idem_session_error_unrecorded(const char *command)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot execute %s in a transaction that has a key, since it has written",
+					command),
+			 errdetail("What it has written is not recorded, and a retry would write it again."),
+			 errhint("Call functions that write in statements of their own.")));
+}
+
 pg_noreturn static void
 error_late(void)
 {

@@ -26,6 +26,8 @@ typedef struct IdemSession
 	int			lock_level;		/* of the subtransaction that has the key's
 								 * lock */
 	int			depth;			/* of what runs now; 0: the client's own */
+	const char *unrecorded;		/* the command that runs without being
+								 * recorded, or NULL */
 	struct QueryDesc *starter;	/* the query that has named the key */
 	TimestampTz starter_time;	/* when the client sent that */
 	IdemKey		key;
@@ -57,6 +59,7 @@ extern bool idem_session_is_top(void);
 extern void idem_session_started(bool over);
 pg_noreturn extern void idem_session_error_unknown(const char *detail);
 pg_noreturn extern void idem_session_error_outside(void);
+pg_noreturn extern void idem_session_error_unrecorded(const char *command);
 extern void idem_session_init(void);
 
 #endif							/* IDEM_SESSION_H */

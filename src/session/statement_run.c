@@ -249,6 +249,8 @@ idem_statement_run_look(IdemStatementRun *run, const IdemSeen *before)
 void
 idem_statement_run_wrote(void)
 {
+	if (idem_session.unrecorded != NULL)
+		idem_session_error_unrecorded(idem_session.unrecorded);
 	if (idem_session.mode == IDEM_SESSION_REPLAYS)
 		idem_statement_run_error_unsent();
 	if (idem_statement_run_current == NULL)
@@ -256,6 +258,15 @@ idem_statement_run_wrote(void)
 	idem_statement_run_current->wrote = true;
 	if (!idem_statement_run_current->kept || idem_statement_run_current->dropped)
 		idem_statement_run_error_unkept();
+}
+
+/* pg_notify() is about to be called, unless what has it is only started. */
+void
+idem_statement_run_notifies(void)
+{
+	if (idem_session.unrecorded != NULL ||
+		(idem_statement_run_current != NULL && idem_statement_run_current->running))
+		idem_statement_run_wrote();
 }
 
 /* A statement is over that has been recorded: what is to be known of it? */

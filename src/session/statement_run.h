@@ -21,6 +21,7 @@ typedef struct IdemStatementRun
 	bool		locks;			/* does it lock rows? */
 	bool		wrote;			/* has it written something? */
 	bool		dropped;		/* were its rows more than are kept? */
+	bool		running;		/* its rows are being made right now */
 	bool		ran;
 	bool		exhausted;		/* have all rows been asked for? */
 	IdemRowsPlace place;		/* as far as it has been answered */
@@ -50,6 +51,7 @@ extern void idem_statement_run_close(IdemStatementRun *run);
 extern IdemSeen idem_statement_run_see(void);
 extern void idem_statement_run_look(IdemStatementRun *run, const IdemSeen *before);
 extern void idem_statement_run_wrote(void);
+extern void idem_statement_run_notifies(void);
 pg_noreturn extern void idem_statement_run_error_unkept(void);
 pg_noreturn extern void idem_statement_run_error_unsent(void);
 extern void idem_statement_run_init(void);

@@ -155,11 +155,13 @@ run_inside(const Command *command)
 	PG_CATCH();
 	{
 		idem_session.depth = depth;
+		idem_session.unrecorded = NULL;
 		idem_savepoint_note_error();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	idem_session.depth = depth;
+	idem_session.unrecorded = NULL;
 }
 
 /* Says a command that counts as one more that it may have written? */
@@ -182,17 +184,15 @@ static void
 run_unrecorded(const Command *command)
 {
 	CommandId	before = GetCurrentCommandId(false);
+	const char *name =
+		GetCommandTagName(CreateCommandTag(command->pstmt->utilityStmt));
 
+	if (may_have_written(command))
+		idem_session.unrecorded = name;
 	run_inside(command);
 	CommandCounterIncrement();
-	if (GetCurrentCommandId(false) == before || !may_have_written(command))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot execute %s in a transaction that has a key, since it has written",
-					GetCommandTagName(CreateCommandTag(command->pstmt->utilityStmt))),
-			 errdetail("What it has written is not recorded, and a retry would write it again."),
-			 errhint("Call functions that write in statements of their own.")));
+	if (GetCurrentCommandId(false) != before && may_have_written(command))
+		idem_session_error_unrecorded(name);
 }
 
 /* Runs a command, and has entry keep what it answers. */
