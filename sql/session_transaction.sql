@@ -178,4 +178,14 @@ ROLLBACK;
 RESET ROLE;
 DROP OWNED BY regress_idem_session, regress_idem_session_other;
 DROP ROLE regress_idem_session, regress_idem_session_other;
+-- What is kept does not depend on how the session has values written, then or now.
+SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = 0; SET bytea_output = 'escape';
+CREATE TABLE styles (d date, i interval, f float8, b bytea);
+BEGIN; SELECT idem_begin('session-style');
+INSERT INTO styles VALUES (DATE '2026-03-02', INTERVAL '-1 day 2 hours', 0.1::float8 + 0.2::float8, '\x0100ff') RETURNING *; COMMIT;
+SET DateStyle = 'SQL, MDY'; SET IntervalStyle = 'postgres_verbose'; SET extra_float_digits = 1; SET bytea_output = 'hex';
+BEGIN; SELECT idem_begin('session-style');
+INSERT INTO styles VALUES (DATE '2026-03-02', INTERVAL '-1 day 2 hours', 0.1::float8 + 0.2::float8, '\x0100ff') RETURNING *; COMMIT;
+SELECT * FROM styles;
+RESET DateStyle; RESET IntervalStyle; RESET extra_float_digits; RESET bytea_output;
 DROP SCHEMA idem_test_session_transaction CASCADE;
