@@ -63,13 +63,7 @@ static IdemStatement blank_locked = {
 	.table = offsetof(IdemCatalog, key_table)
 };
 
-static IdemStatement delete_locked = {
-	.text = "DELETE FROM ONLY @.idem_key AS k"
-	" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)",
-	.nargs = 1,
-	.argtypes = {TIDARRAYOID},
-	.table = offsetof(IdemCatalog, key_table)
-};
+static IdemStatement delete_locked = IDEM_ROW_DELETE_STATEMENT("idem_key", key_table);
 
 /* What came of the keys of a scope. */
 typedef struct Forgetting

@@ -97,9 +97,7 @@ static void
 init_all_but_key(IdemKey *key, FunctionCallInfo fcinfo, int scope, int ttl)
 {
 	memset(key, 0, sizeof(IdemKey));
-	key->scope = PG_ARGISNULL(scope) ? cstring_to_text(idem_scope) :
-		PG_GETARG_TEXT_PP(scope);
-	check_length("scope", key->scope, 0);
+	key->scope = idem_scope_argument(fcinfo, scope);
 	choose_store(key);
 	key->ttl = ttl < 0 || PG_ARGISNULL(ttl) ? NULL : PG_GETARG_INTERVAL_P(ttl);
 	key->role = GetUserId();

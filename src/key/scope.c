@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "base/catalog.h"
+#include "base/error.h"
 #include "base/settings.h"
 #include "key/scope.h"
 #include "run/definition.h"
@@ -65,6 +66,21 @@ static IdemDefinitionKind scopes = {
 		.table = offsetof(IdemCatalog, scope_table)
 	}
 };
+
+/*
+ * The scope that an argument of a function gives, or else the setting.  Raises 22023
+ * for one of a wrong length.
+ */
+text *
+idem_scope_argument(FunctionCallInfo fcinfo, int argument)
+{
+	text	   *scope = PG_ARGISNULL(argument) ? cstring_to_text(idem_scope) :
+		PG_GETARG_TEXT_PP(argument);
+
+	if (VARSIZE_ANY_EXHDR(scope) > IDEM_MAX_KEY_LENGTH)
+		idem_error_length("scope", VARSIZE_ANY_EXHDR(scope), 0, IDEM_MAX_KEY_LENGTH);
+	return scope;
+}
 
 /* Raises 42501 unless a scope, of a length that may be, is for the caller to use. */
 void

@@ -10,6 +10,7 @@
 #define IDEM_SCOPE_SAGA		IDEM_SCOPE_RESERVED "saga"
 #define IDEM_SCOPE_BARRIER	IDEM_SCOPE_RESERVED "barrier"
 
+extern text *idem_scope_argument(FunctionCallInfo fcinfo, int argument);
 extern void idem_scope_check(text *scope);
 extern bool idem_scope_is_reserved(text *name);
 extern void idem_scope_check_reserved(text *scope);

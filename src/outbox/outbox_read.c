@@ -61,31 +61,26 @@ typedef struct Reader
 	bool		registered;		/* has it a position? */
 } Reader;
 
-/* Inserts a position, or locks that which is there: a condition comes after the lock. */
-static IdemStatement lock_position = {
-	.text = "INSERT INTO @.idem_outbox_position AS p"
-	" (xid, id, read_at, era, consumer, topic)"
-	" VALUES ($1, $2, $3, $4, $5, $6)"
-	" ON CONFLICT (consumer, topic) DO UPDATE SET id = p.id WHERE false",
-	.nargs = 6,
-	.argtypes = {XID8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID},
-	.table = offsetof(IdemCatalog, outbox_position_table),
-	.bare = true
-};
+/* Inserts a position, or does that to the one that is there. */
+#define POSITION_STATEMENT(update) \
+	{ \
+		.text = "INSERT INTO @.idem_outbox_position AS p" \
+		" (xid, id, read_at, era, consumer, topic)" \
+		" VALUES ($1, $2, $3, $4, $5, $6)" \
+		" ON CONFLICT (consumer, topic) DO UPDATE SET " update, \
+		.nargs = 6, \
+		.argtypes = {XID8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID}, \
+		.table = offsetof(IdemCatalog, outbox_position_table), \
+		.bare = true \
+	}
+
+/* Locks it: a condition comes after the lock. */
+static IdemStatement lock_position = POSITION_STATEMENT("id = p.id WHERE false");
 
 /* Of a row that is there; nothing is read, as in consume/advance.c. */
-static IdemStatement move_position = {
-	.text = "INSERT INTO @.idem_outbox_position AS p"
-	" (xid, id, read_at, era, consumer, topic)"
-	" VALUES ($1, $2, $3, $4, $5, $6)"
-	" ON CONFLICT (consumer, topic) DO UPDATE SET"
-	" xid = excluded.xid, id = excluded.id, read_at = excluded.read_at,"
-	" era = excluded.era",
-	.nargs = 6,
-	.argtypes = {XID8OID, INT8OID, TIMESTAMPTZOID, INT4OID, TEXTOID, TEXTOID},
-	.table = offsetof(IdemCatalog, outbox_position_table),
-	.bare = true
-};
+static IdemStatement move_position =
+POSITION_STATEMENT("xid = excluded.xid, id = excluded.id, read_at = excluded.read_at,"
+				   " era = excluded.era");
 
 static IdemStatement delete_position = {
 	.text = "DELETE FROM @.idem_outbox_position AS p"

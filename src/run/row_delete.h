@@ -5,11 +5,23 @@
 #ifndef IDEM_ROW_DELETE_H
 #define IDEM_ROW_DELETE_H
 
+#include "catalog/pg_type.h"
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "base/catalog.h"
 #include "run/spi_own.h"
+
+/* The statement that deletes rows of a table, by that name, by their places. */
+#define IDEM_ROW_DELETE_STATEMENT(name, field) \
+	{ \
+		.text = "DELETE FROM ONLY @." name " AS k" \
+		" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)", \
+		.nargs = 1, \
+		.argtypes = {TIDARRAYOID}, \
+		.table = offsetof(IdemCatalog, field) \
+	}
 
 /* Deletes n rows, which are locked, by a statement. */
 typedef void (*IdemRowDeleteLocked) (void *state, ItemPointer tids, int n);

@@ -21,11 +21,8 @@
 text *
 idem_saga_argument_scope(FunctionCallInfo fcinfo, int argument)
 {
-	text	   *scope = PG_ARGISNULL(argument) ? cstring_to_text(idem_scope) :
-		PG_GETARG_TEXT_PP(argument);
+	text	   *scope = idem_scope_argument(fcinfo, argument);
 
-	if (VARSIZE_ANY_EXHDR(scope) > IDEM_MAX_KEY_LENGTH)
-		idem_error_length("scope", VARSIZE_ANY_EXHDR(scope), 0, IDEM_MAX_KEY_LENGTH);
 	idem_scope_check_reserved(scope);
 	idem_scope_check(scope);
 	return scope;

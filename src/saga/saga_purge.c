@@ -11,7 +11,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -28,21 +27,8 @@
 #include "saga/saga_purge.h"
 #include "saga/saga_table.h"
 
-static IdemStatement delete_steps = {
-	.text = "DELETE FROM ONLY @.idem_saga_step AS k"
-	" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)",
-	.nargs = 1,
-	.argtypes = {TIDARRAYOID},
-	.table = offsetof(IdemCatalog, saga_step_table)
-};
-
-static IdemStatement delete_keys = {
-	.text = "DELETE FROM ONLY @.idem_key AS k"
-	" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)",
-	.nargs = 1,
-	.argtypes = {TIDARRAYOID},
-	.table = offsetof(IdemCatalog, key_table)
-};
+static IdemStatement delete_steps = IDEM_ROW_DELETE_STATEMENT("idem_saga_step", saga_step_table);
+static IdemStatement delete_keys = IDEM_ROW_DELETE_STATEMENT("idem_key", key_table);
 
 /* Places of rows. */
 typedef struct Places
