@@ -2,8 +2,8 @@
  * health_lease.c
  *	  Is there a claim whose holder has not come back?
  *
- * The purger has looked (purge_leases.c).  Only the claim whose lease ends first is
- * known; idem_claims has all.
+ * The purger has looked (purge_ranges.c).  Only the claim whose lease has been over
+ * for longest is known; idem_claims has all.
  */
 #include "postgres.h"
 

@@ -178,15 +178,25 @@ revisit_us(const IdemPurgeRanges *ranges, int range)
 }
 
 /*
- * When to see whether the claim whose lease ends first is still open: when it is as
- * long past its lease as that was; DT_NOEND where that has been seen.
+ * The range with the claim that is to be told of: of those whose lease was over when
+ * they were seen open, the one whose lease has ended first.  -1 if there is none.  A
+ * lease that ran then tells nothing: most claims are answered in time.
  */
-static TimestampTz
-look_at_lease(const IdemPurgeRange *range)
+static int
+find_stuck(const IdemPurgeRanges *ranges)
 {
-	TimestampTz at = range->lease_until + (range->lease_until - range->lease_since);
+	int			found = -1;
 
-	return range->lease_until == 0 || at <= range->visited_at ? DT_NOEND : at;
+	for (int i = 0; i < ranges->count; i++)
+	{
+		const IdemPurgeRange *range = &ranges->ranges[i];
+
+		if (range->lease_until == 0 || range->lease_until > range->visited_at)
+			continue;
+		if (found < 0 || range->lease_until < ranges->ranges[found].lease_until)
+			found = i;
+	}
+	return found;
 }
 
 static bool
@@ -197,7 +207,6 @@ is_due(const IdemPurgeRanges *ranges, int number, TimestampTz now)
 	return range->visited_at == DT_NOBEGIN ||
 		range->blocks < blocks_of(ranges, number) ||
 		range->purge_at <= now ||
-		look_at_lease(range) <= now ||
 		now - range->visited_at >= revisit_us(ranges, number);
 }
 
@@ -230,11 +239,13 @@ static void
 plan_visits(IdemPurgeRanges *ranges, TimestampTz now)
 {
 	int			others = ranges->count;
+	int			stuck = find_stuck(ranges);
 
 	ranges->due = 0;
 	for (int i = ranges->count - 1; i >= 0; i--)
 	{
-		if (is_due(ranges, i, now))
+		/* is the claim that is told of still open? */
+		if (i == stuck || is_due(ranges, i, now))
 			ranges->visits[ranges->due++] = i;
 		else
 			ranges->visits[--others] = i;
@@ -385,23 +396,22 @@ idem_purge_ranges_oldest(const IdemPurgeRanges *ranges)
 	return oldest == DT_NOEND ? DT_NOBEGIN : oldest;
 }
 
-/* Tells of the open claim whose lease ends first, once all ranges have been visited. */
+/* Tells of the claim whose lease was over first, once all ranges have been visited. */
 void
 idem_purge_ranges_note_leases(const IdemPurgeRanges *ranges)
 {
 	IdemStatsLeases leases = {.looked_at = GetCurrentTimestamp()};
+	int			stuck = find_stuck(ranges);
 
 	for (int i = 0; i < ranges->count; i++)
 	{
-		const IdemPurgeRange *range = &ranges->ranges[i];
-
-		if (range->visited_at == DT_NOBEGIN)
+		if (ranges->ranges[i].visited_at == DT_NOBEGIN)
 			return;
-		if (range->lease_until == 0 ||
-			(leases.until != 0 && leases.until <= range->lease_until))
-			continue;
-		leases.since = range->lease_since;
-		leases.until = range->lease_until;
+	}
+	if (stuck >= 0)
+	{
+		leases.since = ranges->ranges[stuck].lease_since;
+		leases.until = ranges->ranges[stuck].lease_until;
 	}
 	idem_stats_shared_set_leases(&leases);
 }

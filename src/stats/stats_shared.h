@@ -31,13 +31,14 @@ typedef struct IdemStatsPass
 								 * that is past its time; 0: it left none */
 } IdemStatsPass;
 
-/* The open claim whose lease ends, or has ended, first, as far as purging has seen. */
+/* The claim that has been open past its lease for longest, as far as purging has seen. */
 typedef struct IdemStatsLeases
 {
 	TimestampTz looked_at;		/* when all of the table had been seen; 0: not
 								 * yet */
 	TimestampTz since;			/* when the claim was made */
-	TimestampTz until;			/* when its lease ends; 0: there is no claim */
+	TimestampTz until;			/* when its lease ended; 0: there is no such
+								 * claim */
 } IdemStatsLeases;
 
 extern pg_atomic_uint64 * idem_stats_shared_stripe(void);
