@@ -171,6 +171,15 @@ sub refused
 	return;
 }
 
+sub refused27000
+{
+	my ($sql, $name) = @_;
+	my ($rc, $out, $err) = $node->psql('routed', "\\set VERBOSITY verbose\nSET idem.store = 'store';\n$sql");
+
+	like($err, qr/ERROR:  27000: row .* was kept from being updated/, $name);
+	return;
+}
+
 refused(q{SELECT idem_upsert('k', 't', '{"id": 1, "v": 1}')},
 	'table "idem_key" cannot be used in a database with distributed tables', 'a key without a store');
 refused(q{SELECT idem_lookup('k')},
@@ -201,6 +210,17 @@ refused(q{SET idem.store = 'store'; CREATE TABLE p (id int PRIMARY KEY, v int) P
 refused(q{SET idem.store = 'store'; CREATE TABLE d (id int PRIMARY KEY DEFAULT 1, v int);
 	SELECT idem_upsert('d', 'd', '{"v": 1}')},
 	'cannot upsert into distributed table "d" by a column that is not in data', 'an upsert by a default');
+
+# A trigger that leaves nothing to be found is no matter of a retry.
+refused27000(q{CREATE TABLE upper (code text PRIMARY KEY, v int);
+	CREATE FUNCTION upper_code() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.code := upper(NEW.code); RETURN NEW; END$$;
+	CREATE TRIGGER u BEFORE INSERT ON upper FOR EACH ROW EXECUTE FUNCTION upper_code();
+	INSERT INTO upper VALUES ('x', 1);
+	SELECT idem_upsert('up-1', 'upper', '{"code": "x", "v": 1}')}, 'a key that a trigger changes');
+refused27000(q{CREATE TABLE none (code text PRIMARY KEY, v int);
+	CREATE FUNCTION no_row() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+	CREATE TRIGGER n BEFORE INSERT ON none FOR EACH ROW EXECUTE FUNCTION no_row();
+	SELECT idem_upsert('up-2', 'none', '{"code": "x", "v": 1}')}, 'an insert that a trigger suppresses');
 
 # What a table is may be looked at in vain: then it is looked at again.
 my $lock = $node->background_psql('routed');

@@ -356,6 +356,8 @@ judge_kept(Call *call, IdemAnswer *answer)
 static void
 upsert_row(Call *call, IdemAnswer *answer)
 {
+	bool		found = false;
+
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
 		if (run(call, WRITE))
@@ -367,10 +369,22 @@ upsert_row(Call *call, IdemAnswer *answer)
 								  "Leave \"expected_version\" out to insert the row.");
 			return;
 		}
-		if (run(call, READ) && judge_kept(call, answer))
-			return;
+		if (run(call, READ))
+		{
+			if (judge_kept(call, answer))
+				return;
+			found = true;
+		}
 		CHECK_FOR_INTERRUPTS();
 	}
+
+	/*
+	 * no retry would end otherwise, as the statement meets another key each
+	 * time
+	 */
+	if (!found)
+		idem_target_error_kept(&call->target.table, row_name(call),
+							   "A trigger of the table suppresses the insert, or makes it one of another key.");
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not serialize access due to concurrent update"),
@@ -379,7 +393,7 @@ upsert_row(Call *call, IdemAnswer *answer)
 
 /*
  * As idem_upsert_exec.  Raises 0A000, too, for a table or a key that it cannot be done
- * for, 40001 where the row comes and goes meanwhile.
+ * for, 40001 where the row comes and goes meanwhile, 27000 where a trigger keeps it out.
  */
 void
 idem_upsert_routed(const IdemUpsert *upsert, IdemAnswer *answer)
