@@ -71,9 +71,10 @@ class Check(Call):
         refused = is_refused(view, p)
         view.undo()
         late = p["kind"] == "consume" and p["call"].get("old") and messages.is_late(view, p["call"]["consumer"])
-        # what is late has only read
-        if layout.routed() and not late:
-            raise Refused("0A000")
+        # what is late has only read, and perhaps nothing was written before
+        if layout.routed():
+            rows = [["t", "t", "0", "0"]] if late and same and not differences else None
+            raise Refused("0A000", rows=rows)
         if refused:
             return [["f", "f", "0", "0"]]
         return [[boolean(not differences), boolean(same), str(differences), str(rewritten)]]
