@@ -24,7 +24,7 @@ my @same = qw(
 
 my %otherwise = (
 	'is one of a store itself, which it makes, and routes where it is to be' => [ qw(
-		purge_stores_locked store_claim_race store_consume_race store_key_race store_purge_race
+		purge_stores_locked store_claim_race store_consume_race store_keeper store_key_race store_purge_race
 		store_race store_snapshot store_transition_race) ],
 	'sagas and the outbox are refused' => [ qw(
 		outbox_read saga_barrier_race saga_purge_race saga_race saga_start_race) ],
