@@ -202,6 +202,12 @@ class View:
         snapshot = self.transaction.snapshot
         return snapshot is not None and not self.own(item)[0] and seq > snapshot and value is not None
 
+    def sees_old(self, item):
+        """Does the snapshot have a row beside our own, which another has deleted since?"""
+        snapshot = self.transaction.snapshot
+        return (snapshot is not None and self.store.latest(item)[0] > snapshot
+                and self.store.seen(item, snapshot) is not None)
+
     def items(self, *kind):
         """All items that begin so, of which it may see one."""
         known = list(self.store.versions) + list(self.effect.writes) + [
@@ -221,6 +227,8 @@ class View:
         was deleted and came again while it waited is not found then."""
         own, value = self.own(item)
         if own:
+            if item[0] not in ("scope", "consumer") and self.sees_old(item):
+                raise Refused("40001")
             return value
         value = self.visible(item)
         if value is None:
