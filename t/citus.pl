@@ -333,12 +333,67 @@ foreach my $move ([ $third->port, $to ], [ $to, $third->port ], [ $third->port, 
 	c("CALL citus_cleanup_orphaned_resources()");
 	c("SELECT citus_move_shard_placement($moved, '127.0.0.1', $move->[0], '127.0.0.1', $move->[1], 'force_logical')");
 }
+# once more by a copy, for which the writes wait
+foreach my $move ([ $third->port, $to ], [ $to, $third->port ])
+{
+	c("CALL citus_cleanup_orphaned_resources()");
+	c("SELECT citus_move_shard_placement($moved, '127.0.0.1', $move->[0], '127.0.0.1', $move->[1], 'block_writes')");
+}
 usleep($seconds * 250_000);
 end_load($running);
 push @nodes, $third;
 each_once($name, 'a shard moves, a node is added');
 my ($shards) = c("SELECT min(shardid) FROM citus_shards WHERE table_name = 'app.idem_key'::regclass AND nodeport = " . $third->port);
 cmp_ok($third->safe_psql('postgres', "SELECT count(*) FROM app.idem_key_$shards"), '>', 0, 'keys have moved with their rows');
+
+# The schema of a tenant moves, with its store.
+empty('a schema a tenant');
+$running = begin_load('a schema a tenant');
+foreach my $schema (qw(t1 t2 t3), qw(t1 t2 t3))
+{
+	my ($on) = c("SELECT nodeport FROM citus_shards WHERE table_name = '$schema.idem_key'::regclass");
+	my ($next) = grep { $_ != $on } map { $_->port } @workers, $third;
+
+	usleep($seconds * 100_000);
+	c("CALL citus_cleanup_orphaned_resources()");
+	c("SELECT citus_schema_move('$schema', '127.0.0.1', $next, '" . ($schema eq 't2' ? 'block_writes' : 'force_logical') . "')");
+	is(c("SELECT count(DISTINCT nodeport) FROM citus_shards WHERE table_name::text LIKE '$schema.%' AND nodeport = $next"), '1',
+		"schema $schema has moved");
+}
+end_load($running);
+each_once('a schema a tenant', 'schemas move');
+
+# Messages and offsets, by consumer, from all nodes at once, while a node of theirs is killed.
+c(q{CREATE TABLE app.paid (consumer text COLLATE "C", message text); SELECT create_distributed_table('app.paid', 'consumer', colocate_with => 'app.idem_message');
+	CREATE TABLE app.read_to (consumer text COLLATE "C", "offset" bigint); SELECT create_distributed_table('app.read_to', 'consumer', colocate_with => 'app.idem_message')});
+$layouts{messages} = { store => 'app', script => q{
+\set c :k % 7
+\set m random(1, 400)
+BEGIN;
+WITH new AS MATERIALIZED (SELECT idem_consume('c:c', 'm:m') AS yes) INSERT INTO app.paid SELECT 'c:c', 'm:m' FROM new WHERE yes;
+COMMIT;
+BEGIN;
+INSERT INTO app.read_to SELECT 'c:c', o FROM (SELECT coalesce(idem_offset('c:c', 'log', 0), 0) AS at) AS now,
+    generate_series(idem_advance('c:c', 'log', 0, at, at + 3), at + 3) AS o;
+COMMIT;} };
+$running = begin_load('messages');
+foreach my $node ($workers[0], $coordinator)
+{
+	usleep($seconds * 400_000);
+	kill_and_start($node);
+}
+usleep($seconds * 250_000);
+end_load($running);
+settle();
+my ($paid, $once) = split /\|/, c('SELECT count(*), count(DISTINCT (consumer, message)) FROM app.paid');
+cmp_ok($paid, '>', 50, 'messages were paid');
+is($once . ' ' . c(q{SELECT count(*) FROM app.idem_message WHERE consumer ~ '^c[0-9]'}), "$paid $paid",
+	"each of $paid messages was paid once, and is remembered");
+is(c(q{SELECT count(*) > 0, bool_and(r.n = r.d AND r.n = o.next_offset) FROM (
+	SELECT consumer, count(*) AS n, count(DISTINCT "offset") AS d FROM app.read_to GROUP BY consumer) AS r
+	JOIN app.idem_offset AS o ON o.consumer = r.consumer AND o.topic = 'log'}), 't|t',
+	'each offset was read once, without a gap: ' . c('SELECT count(*) FROM app.read_to'));
+delete $layouts{messages};
 
 # Each node purges the shards that are on it.
 c(q{
