@@ -210,11 +210,11 @@ insert_index_entries(ResultRelInfo *result, ItemPointer place, const Datum *valu
 		Datum		entry[INDEX_MAX_KEYS];
 		bool		entry_isnull[INDEX_MAX_KEYS];
 
-		Assert(info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
-			   info->ii_ExclusionOps == NULL && index->rd_index->indimmediate);
-		/* one that is being built takes no rows yet */
+		/* one that is being built takes no rows yet, and may be of any kind */
 		if (!info->ii_ReadyForInserts)
 			continue;
+		Assert(info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
+			   info->ii_ExclusionOps == NULL && index->rd_index->indimmediate);
 		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
 		{
 			AttrNumber	column = info->ii_IndexAttrNumbers[k];
