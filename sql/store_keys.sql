@@ -63,6 +63,18 @@ BEGIN;
 SELECT outcome, fence FROM idem_claim('c4');
 COMMIT;
 SELECT idem_complete('c4', '1');
+-- what a cursor has claimed stays claimed where its next row fails in a savepoint
+BEGIN;
+DECLARE c CURSOR FOR
+	SELECT outcome, fence FROM generate_series(1, 2) AS n, idem_claim('c5', to_jsonb(1 / (2 - n)));
+FETCH c;
+SAVEPOINT s;
+FETCH c;
+ROLLBACK TO s;
+SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
+SELECT idem_complete('c5', '"by the same transaction"');
+COMMIT;
+SELECT outcome, response FROM idem_lookup('c5');
 
 -- An expired key counts as none, and its fence is not used again.
 SELECT outcome FROM idem_claim('e1', lease => '1 ms', ttl => '1 ms');

@@ -180,10 +180,10 @@ add_alone(const IdemDelivery *delivery, Datum id)
 		/* waits for other sessions, so without the lock */
 		if (!delete_expired(delivery, id))
 			return false;
-		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		(void) idem_locktag_acquire(&tag, ExclusiveLock, true);
 		added = idem_message_find_absent(delivery, id) &&
 			insert_row(delivery, id);
-		LockRelease(&tag, ExclusiveLock, false);
+		idem_locktag_release(&tag, ExclusiveLock);
 		if (added)
 			return true;
 	}

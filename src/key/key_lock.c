@@ -20,7 +20,6 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/sinvaladt.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -58,19 +57,6 @@ set_locktag(LOCKTAG *tag, const IdemKey *key)
 }
 
 /*
- * What owns the lock: the transaction.  The first write of a transaction that has a key
- * may be a cursor's, which would own it until it is closed.
- */
-static ResourceOwner
-own(ResourceOwner owner)
-{
-	ResourceOwner before = CurrentResourceOwner;
-
-	CurrentResourceOwner = owner;
-	return before;
-}
-
-/*
  * Takes the lock of a key; false if another session has it and the caller would
  * have to wait, but does not want to.  Raises 55006 where this session has it.
  *
@@ -80,14 +66,10 @@ own(ResourceOwner owner)
 static bool
 take(const IdemKey *key, bool wait)
 {
-	ResourceOwner before = own(CurTransactionResourceOwner);
-	LockAcquireResult result;
 	LOCKTAG		tag;
 
 	set_locktag(&tag, key);
-	result = LockAcquire(&tag, mode(key), false, !wait);
-	own(before);
-	switch (result)
+	switch (idem_locktag_acquire(&tag, mode(key), wait))
 	{
 		case LOCKACQUIRE_OK:
 			return true;
@@ -121,13 +103,11 @@ idem_key_lock_take(const IdemKey *key)
 void
 idem_key_lock_release(const IdemKey *key)
 {
-	ResourceOwner before = own(CurTransactionResourceOwner);
 	LOCKTAG		tag;
 
 	Assert(idem_key_lock_is_held(key));
 	set_locktag(&tag, key);
-	LockRelease(&tag, mode(key), false);
-	own(before);
+	idem_locktag_release(&tag, mode(key));
 }
 
 /* Does this session hold the lock of a key? */
@@ -151,7 +131,7 @@ idem_key_lock_keep(const IdemKey *key)
 
 	Assert(key->store != NULL);
 	set_locktag(&tag, key);
-	(void) LockAcquire(&tag, KEPT_MODE, false, false);
+	(void) idem_locktag_acquire(&tag, KEPT_MODE, true);
 }
 
 /* Does this transaction keep it, having written the key? */

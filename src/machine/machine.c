@@ -140,7 +140,7 @@ idem_machine_lock(const char *name, LOCKMODE mode)
 	Assert(mode == ShareLock || mode == ExclusiveLock);
 	IDEM_SET_LOCKTAG(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash,
 					 IDEM_LOCK_MACHINE);
-	(void) LockAcquire(&tag, mode, false, false);
+	(void) idem_locktag_acquire(&tag, mode, true);
 }
 
 /*

@@ -194,8 +194,7 @@ lock_beginning(bool wait)
 	LOCKTAG		tag;
 
 	IDEM_SET_LOCKTAG(tag, MyDatabaseId, 0, 0, IDEM_LOCK_OUTBOX);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) !=
-		LOCKACQUIRE_NOT_AVAIL;
+	return idem_locktag_acquire(&tag, ExclusiveLock, wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*

@@ -184,7 +184,7 @@ lock_start(void)
 	LOCKTAG		tag;
 
 	idem_bgworker_start_tag(&tag, MyDatabaseId);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) idem_locktag_acquire(&tag, ExclusiveLock, true);
 }
 
 /* In the caller's session: a short sleep that can be interrupted. */
