@@ -108,9 +108,9 @@ compile_server() {
 		--without-readline $options CFLAGS="$flags" CPPFLAGS="$cpp" &&
 		make -s -j2 && make -s DESTDIR="$PWD/root" install || return
 	for dir in src/test/regress src/test/isolation src/test/perl contrib/pgcrypto \
-		contrib/amcheck contrib/btree_gist contrib/citext contrib/hstore contrib/ltree \
-		contrib/pageinspect contrib/pg_stat_statements contrib/pgrowlocks \
-		contrib/postgres_fdw contrib/tcn contrib/test_decoding; do
+		contrib/amcheck contrib/auto_explain contrib/btree_gist contrib/citext contrib/hstore contrib/ltree \
+		contrib/pageinspect contrib/pg_stat_statements contrib/pg_walinspect \
+		contrib/pgrowlocks contrib/postgres_fdw contrib/tcn contrib/test_decoding; do
 		[ ! -d "$dir" ] || make -s -C "$dir" DESTDIR="$PWD/root" install || return
 	done
 }
