@@ -146,6 +146,23 @@ becomes("count(*) = $ranges FROM $latest AS r", 'but ranges are noted');
 sql(q{ROLLBACK PREPARED 'p'});
 becomes(left('prepared'), 'rolled back, they go');
 
+# What it holds for long is not tried by each pass, but when the turn of its range comes.
+worker('off');
+use_keys(40_000, 'held', q{'2001-01-01'});
+sql(q{BEGIN; SELECT idem_purge(); PREPARE TRANSACTION 'p'});
+worker('on');
+becomes("count(*) = $ranges FROM $latest AS r", 'ranges that are held are noted');
+($passes, $visits) = split /\|/, sql(q{
+	SELECT seq_scan, n_tup_ins FROM pg_stat_user_tables WHERE relname = 'idem_key_range'});
+becomes(qq{seq_scan > $passes + 50 FROM pg_stat_user_tables WHERE relname = 'idem_key_range'},
+	'fifty passes more');
+($passes_now, $visits_now) = split /\|/, sql(q{
+	SELECT seq_scan, n_tup_ins FROM pg_stat_user_tables WHERE relname = 'idem_key_range'});
+cmp_ok($visits_now - $visits, '<', ($passes_now - $passes) * sql("SELECT $ranges") / 2,
+	'in which few of them were visited');
+sql(q{ROLLBACK PREPARED 'p'});
+becomes(left('held'), 'once it is over, they go');
+
 # A call that may delete one row looks at no more than it should, and the next goes on.
 worker('off');
 sql('TRUNCATE idem_key');

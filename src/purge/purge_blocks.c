@@ -7,8 +7,10 @@
  *
  * A visit reads what is alive or may yet be: also rows of transactions that are running,
  * and such as have committed after our snapshot.  Those it does not delete, but their
- * end counts for the next visit.  Versions that were deleted or replaced for good count
- * for nothing, even while an old snapshot keeps them in the table.
+ * end counts for the next visit.  What is past its end and stays (others have locked it,
+ * say) does not, or each pass would read it again for as long as it is held: it waits
+ * for the range's turn.  Versions that were deleted or replaced for good count for
+ * nothing, even while an old snapshot keeps them in the table.
  */
 #include "postgres.h"
 
@@ -161,7 +163,9 @@ visit_range(Reader *reader)
 			rows->deleted++;
 			continue;
 		}
-		idem_purge_ranges_see(&ranges->visit, at);
+		/* what others keep from going would not go at another visit, either */
+		if (at > rows->until)
+			idem_purge_ranges_see(&ranges->visit, at);
 		see_lease(reader);
 	}
 	return true;
