@@ -182,7 +182,9 @@ goes_on(const Reader *reader)
 		return false;
 	if (reader->looked == 0)
 		return ranges->at < ranges->due || rows->more_looks > 0;
-	return reader->looked < (ranges->at < ranges->due ? rows->looks : rows->more_looks);
+	/* a range without a row has not asked */
+	return reader->looked < (ranges->at < ranges->due ? rows->looks : rows->more_looks) &&
+		(rows->go_on == NULL || rows->go_on());
 }
 
 /*
