@@ -241,7 +241,9 @@ sub difference
 my $sums = join ' UNION ALL ', map {
 	"SELECT '$_', count(*)::text || coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM $_ AS t"
 } qw(a b p log item idem_key idem_message);
-my $state = "$sums UNION ALL SELECT 'xid', pg_snapshot_xmax(pg_current_snapshot())::text";
+my $state = "$sums UNION ALL SELECT 'xid', pg_snapshot_xmax(pg_current_snapshot())::text"
+	# of long tables several processes read at once
+	. ' ORDER BY 1';
 
 sub change
 {
