@@ -25,6 +25,7 @@
 #include "port/pg_bswap.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
@@ -94,7 +95,8 @@ make_hash(void)
 /*
  * The session's own hash, for what is hashed in one turn: nothing else comes in
  * between.  The server frees a hash with what owns it when that is released, which
- * this owner never is.
+ * this owner never is; and one that was built without OpenSSL takes its memory from the
+ * current context.
  */
 static pg_cryptohash_ctx *
 session_hash(void)
@@ -102,18 +104,21 @@ session_hash(void)
 	static pg_cryptohash_ctx *hash = NULL;
 	static ResourceOwner owner = NULL;
 	ResourceOwner former = CurrentResourceOwner;
+	MemoryContext caller;
 
 	if (hash != NULL)
 		return hash;
 	if (owner == NULL)
 		owner = ResourceOwnerCreate(NULL, "idem fingerprint");
 	CurrentResourceOwner = owner;
+	caller = MemoryContextSwitchTo(TopMemoryContext);
 	PG_TRY();
 	{
 		hash = make_hash();
 	}
 	PG_FINALLY();
 	{
+		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = former;
 	}
 	PG_END_TRY();
