@@ -185,8 +185,18 @@ worker('on');
 ok($node->poll_query_until('restored', "SELECT " . left('dump')), 'what has expired goes there');
 is($node->safe_psql('restored', 'SELECT count(*) FROM idem_key'), '249999', 'and nothing else');
 
-# Every one of a backup's, too.
+# A copy by CREATE DATABASE has the notes, and the file that they are of.
 worker('off');
+sql('SELECT idem_purge()') for 1 .. 6;
+use_keys(500, 'twin', q{'2001-01-01'});
+$node->safe_psql('template1', 'CREATE DATABASE twin TEMPLATE postgres');
+is($node->safe_psql('twin', "SELECT count(*) >= $ranges - 1 FROM $latest AS r"), 't', 'its notes are copied');
+my $purged = 0;
+$purged += $node->safe_psql('twin', 'SELECT idem_purge()') for 1 .. 6;
+is($purged, 500, 'what has expired goes there');
+is($node->safe_psql('twin', 'SELECT count(*) FROM idem_key'), '249999', 'and nothing else');
+
+# Every one of a backup's, too.
 $node->backup('b');
 my $copy = PostgreSQL::Test::Cluster->new('copy');
 $copy->init_from_backup($node, 'b');
