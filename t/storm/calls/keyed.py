@@ -86,7 +86,8 @@ def seen(view, item):
         return view.visible(item)
     if view.is_unseen(item):
         raise Refused("40001")
-    return view.store.latest(item)[1]
+    # one that was deleted since is still there
+    return view.store.latest(item)[1] or view.visible(item)
 
 
 def find_in_store(view, item, wait=True, live=False):
