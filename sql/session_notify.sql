@@ -55,6 +55,20 @@ BEGIN; SELECT idem_begin('n-6'); INSERT INTO told VALUES (6); SET CONSTRAINTS AL
 BEGIN; SELECT idem_begin('n-6'); INSERT INTO told VALUES (6); SET CONSTRAINTS ALL IMMEDIATE; COMMIT;
 BEGIN; SELECT idem_begin('n-7'); INSERT INTO told VALUES (7); COMMIT;
 SELECT kinds('n-6'), kinds('n-7'), (SELECT count(*) FROM told);
+-- So do the commands that it runs at the commit.
+CREATE PROCEDURE note(told) LANGUAGE sql AS $$ INSERT INTO t VALUES ($1.v) $$;
+CREATE OR REPLACE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	NOTIFY session_n, 'late';
+	CALL note(NEW);
+	DO 'BEGIN PERFORM 1; END';
+	CREATE TEMPORARY TABLE late_work AS SELECT NEW.v;
+	DROP TABLE late_work;
+	RETURN NEW;
+END $$;
+BEGIN; SELECT idem_begin('n-9'); INSERT INTO told VALUES (9); COMMIT;
+BEGIN; SELECT idem_begin('n-9'); INSERT INTO told VALUES (9); COMMIT;
+SELECT kinds('n-9'), (SELECT count(*) FROM told WHERE v = 9), (SELECT count(*) FROM t WHERE v = 9);
 -- PL/pgSQL asks for an expression's function once in a transaction: a second query that notifies so
 -- is not known for one that writes, and a retry is refused rather than sent twice.
 BEGIN; SELECT idem_begin('n-8'); SELECT by_expression(1); SELECT by_expression(2); COMMIT;

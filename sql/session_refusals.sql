@@ -171,6 +171,32 @@ SELECT tamper('{}');
 BEGIN; SELECT idem_begin('session-r'); INSERT INTO t (v) VALUES ('once') RETURNING v; COMMIT;
 \t off
 
+-- Writes that are in no statement of the transaction's: of a cursor that a function left open or that is
+-- older than the key, and of the arguments of EXECUTE.  They would be done again.
+CREATE FUNCTION open_put() RETURNS refcursor LANGUAGE plpgsql AS $$
+DECLARE
+	c refcursor := 'c';
+BEGIN
+	OPEN c FOR SELECT put('cursor');
+	RETURN c;
+END $$;
+PREPARE value(int) AS SELECT $1 > 0 AS is_id;
+BEGIN; SELECT idem_begin('session-r5'); SELECT open_put(); FETCH ALL FROM c; COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; DECLARE d CURSOR FOR SELECT put('cursor'); SELECT idem_begin('session-r5'); FETCH ALL FROM d; COMMIT;
+BEGIN; DECLARE d CURSOR FOR SELECT put('cursor') FROM t LIMIT 1 FOR UPDATE; SELECT idem_begin('session-r5'); FETCH ALL FROM d; COMMIT;
+BEGIN; DECLARE d CURSOR FOR SELECT pg_notify('session_r', 'cursor'); SELECT idem_begin('session-r5'); FETCH ALL FROM d; COMMIT;
+BEGIN; DECLARE d CURSOR FOR SELECT put('cursor'); SET LOCAL idem.key = 'session-r5'; FETCH ALL FROM d; COMMIT;
+BEGIN; SELECT idem_begin('session-r5'); EXECUTE value(put('argument')); COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+BEGIN; SET LOCAL idem.key = 'session-r5'; EXECUTE value(put('argument')); COMMIT;
+SET idem.key = 'session-r5';
+EXECUTE value(put('argument'));
+EXECUTE value(1);
+RESET idem.key;
+-- Those that only read are as ever.
+BEGIN; DECLARE d CURSOR FOR SELECT v FROM t LIMIT 1 FOR UPDATE; SELECT idem_begin('session-r5'); FETCH ALL FROM d; EXECUTE value(1); ROLLBACK;
+
 -- A key of another call's, and another call under the key of a transaction.
 SELECT outcome FROM idem_execute('session-r3', 'SELECT 1');
 BEGIN; SELECT idem_begin('session-r3'); ROLLBACK;

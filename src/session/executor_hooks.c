@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "tcop/cmdtag.h"
 #include "tcop/pquery.h"
 #include "utils/portal.h"
 
@@ -72,11 +73,44 @@ typedef struct Part
 	void	   *args;
 } Part;
 
+/* What the client has sent that runs a query which is none of its statements. */
+static const char *
+command_of(const QueryDesc *query)
+{
+	if (ActivePortal == NULL)
+		return "a function call";
+	return ActivePortal->queryDesc == query ? "FETCH" :
+		GetCommandTagName(ActivePortal->commandTag);
+}
+
+/* Raises 0A000 for a query that says that it writes, where nothing records it. */
+static void
+check_outside(const QueryDesc *query)
+{
+	if (idem_statement_run_writes(query) ||
+		idem_volatile_calls_of(query->plannedstmt).notifies)
+		idem_session_error_unrecorded(idem_session.unrecorded);
+}
+
+/* Has a query that nothing records written?  That cannot be told where it locks rows. */
+static void
+look_outside(const QueryDesc *query, const IdemSeen *before)
+{
+	if (query->plannedstmt->rowMarks != NIL)
+		return;
+	CommandCounterIncrement();
+	if (idem_statement_run_see().command != before->command)
+		idem_session_error_unrecorded(idem_session.unrecorded);
+}
+
 /* Does a part of running a statement, as that which is being run. */
 static void
 do_part(IdemStatementRun *run, QueryDesc *query, const Part *part)
 {
+	bool		outside = run == NULL &&
+		idem_session_is_outside(idem_statement_run_is_top(query));
 	int			depth = idem_session.depth;
+	const char *unrecorded = idem_session.unrecorded;
 	int			level = GetCurrentTransactionNestLevel();
 	IdemStatementRun *outer = idem_statement_run_current;
 	IdemSeen	before = idem_statement_run_see();
@@ -87,21 +121,29 @@ do_part(IdemStatementRun *run, QueryDesc *query, const Part *part)
 		idem_statement_run_current = run;
 	if (run != NULL && run->entry != NULL)
 		rows = run->entry->rows;
+	if (outside)
+		idem_session.unrecorded = command_of(query);
 	PG_TRY();
 	{
+		if (outside)
+			check_outside(query);
 		part->call(query, part->args);
 		if (run != NULL)
 			idem_statement_run_look(run, &before);
+		else if (outside)
+			look_outside(query, &before);
 	}
 	PG_CATCH();
 	{
 		idem_session.depth = depth;
+		idem_session.unrecorded = unrecorded;
 		idem_statement_run_current = outer;
 		idem_statement_run_fail(run, level, &rows);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	idem_session.depth = depth;
+	idem_session.unrecorded = unrecorded;
 	idem_statement_run_current = outer;
 }
 
@@ -186,6 +228,8 @@ check_inner(const QueryDesc *query)
 {
 	if (idem_session.mode == IDEM_SESSION_REPLAYS && idem_statement_run_writes(query))
 		idem_session_error_unknown("A function writes that did not write in the first transaction.");
+	if (idem_session.unrecorded != NULL && idem_statement_run_writes(query))
+		idem_session_error_unrecorded(idem_session.unrecorded);
 	if ((idem_statement_run_current != NULL || idem_session.unrecorded != NULL) &&
 		!idem_statement_run_writes(query) &&
 		idem_session.mode != IDEM_SESSION_OFF &&

@@ -16,6 +16,7 @@
 #include "executor/execdesc.h"
 #include "fmgr.h"
 #include "tcop/pquery.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
@@ -114,12 +115,25 @@ claim(void)
 {
 	MemoryContext caller = MemoryContextSwitchTo(idem_session.memory);
 	IdemAnswer	answer = {0};
+	int			depth = idem_session.depth;
+	bool		is_replay;
 
 	Assert(idem_session.named && idem_session.mode == IDEM_SESSION_OFF);
 	Assert(idem_session.live == NIL);
 	idem_session.key.waited = false;
 	idem_session.key.wait_until = 0;
-	if (idem_key_begin(&idem_session.key, &answer))
+	/* idem's own statements are none of the transaction's */
+	idem_session.depth++;
+	PG_TRY();
+	{
+		is_replay = idem_key_begin(&idem_session.key, &answer);
+	}
+	PG_FINALLY();
+	{
+		idem_session.depth = depth;
+	}
+	PG_END_TRY();
+	if (is_replay)
 	{
 		idem_session.entries = idem_record_decode(&answer);
 		idem_session.sent = 0;
@@ -173,6 +187,14 @@ name(const IdemKey *key)
 	idem_session.named = true;
 }
 
+/* Does nothing of the client's run, nor a trigger, which may run as it commits? */
+static bool
+is_outermost(void)
+{
+	return idem_session.depth == 0 &&
+		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) == 0;
+}
+
 /*
  * Is the statement that is about to run one that the client has sent, as far as what
  * runs around it can tell?
@@ -180,9 +202,25 @@ name(const IdemKey *key)
 bool
 idem_session_is_top(void)
 {
-	return idem_session.depth == 0 &&
+	return is_outermost() &&
 		!(idem_session.starting &&
 		  idem_session.starter_time == GetCurrentStatementStartTimestamp());
+}
+
+/*
+ * Would nothing record what a query writes that is none of the client's statements under
+ * the key?  So it is with a cursor that a function has left open or that is older than
+ * the key, and with a function that an argument of EXECUTE calls.
+ */
+bool
+idem_session_is_outside(bool is_top)
+{
+	if (idem_session.starting || !is_outermost())
+		return false;
+	if (idem_session.named)
+		return true;
+	return idem_session.mode == IDEM_SESSION_OFF && ActivePortal != NULL &&
+		(IsTransactionBlock() || !is_top);
 }
 
 /*

@@ -56,6 +56,7 @@ idem_session_watches(void)
 
 extern bool idem_session_ready(bool writes);
 extern bool idem_session_is_top(void);
+extern bool idem_session_is_outside(bool is_top);
 extern void idem_session_started(bool over);
 pg_noreturn extern void idem_session_error_unknown(const char *detail);
 pg_noreturn extern void idem_session_error_outside(void);

@@ -14,7 +14,6 @@
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "tcop/pquery.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
@@ -59,15 +58,11 @@ idem_statement_run_writes(const QueryDesc *query)
 	return query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE;
 }
 
-/*
- * Is it what the client has sent?  A trigger that runs as the transaction commits may
- * have a cursor, too.
- */
+/* Is it what the client has sent? */
 bool
 idem_statement_run_is_top(const QueryDesc *query)
 {
 	return ActivePortal != NULL && idem_session_is_top() &&
-		DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) == 0 &&
 		list_member_ptr(ActivePortal->stmts, query->plannedstmt);
 }
 

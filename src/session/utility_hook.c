@@ -328,6 +328,8 @@ run_inner(const Command *command)
 
 	if (IsA(stmt, NotifyStmt))
 		idem_statement_run_wrote();
+	if (idem_session.unrecorded != NULL && IsA(stmt, TruncateStmt))
+		idem_session_error_unrecorded(idem_session.unrecorded);
 	if (idem_session.mode == IDEM_SESSION_REPLAYS &&
 		(IsA(stmt, TruncateStmt) || treat(stmt) == IS_REFUSED))
 		idem_session_error_unknown("A function writes that did not write in the first transaction.");
