@@ -105,6 +105,21 @@ SELECT pg_catalog.repeat('x', 60000);
 \echo :SQLSTATE
 COMMIT;
 \o
+-- Nor does what a savepoint sent that a lock which was not to be had ended: nothing of it is kept.
+\o /dev/null
+BEGIN; SELECT idem_begin('less-6');
+SAVEPOINT s;
+INSERT INTO t (v) VALUES (12) RETURNING pg_catalog.repeat('x', 60000);
+DO 'BEGIN RAISE lock_not_available; END';
+ROLLBACK TO s;
+INSERT INTO t (v) VALUES (12) RETURNING pg_catalog.repeat('x', 60000);
+\echo :SQLSTATE
+DO 'BEGIN RAISE lock_not_available; END';
+ROLLBACK TO s;
+INSERT INTO t (v) VALUES (12) RETURNING pg_catalog.repeat('x', 60000);
+\echo :SQLSTATE
+COMMIT;
+\o
 RESET idem.max_response;
 SELECT key, pg_catalog.length(response::text) > 60000 AS long FROM idem_key WHERE scope = 'session-size' ORDER BY key;
 DROP SCHEMA idem_test_session_size CASCADE;

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "base/error.h"
+#include "session/entry.h"
 #include "session/savepoint.h"
 #include "session/session.h"
 
@@ -113,12 +114,21 @@ release(int level)
 		idem_session.lock_level--;
 }
 
+/* Keeps nothing of what has been sent since, nor counts it as kept. */
+static void
+drop_recorded(const IdemSavepoint *since)
+{
+	for (int i = since->entries; i < list_length(idem_session.entries); i++)
+		idem_entry_forget_rows(list_nth(idem_session.entries, i));
+	idem_session.entries = leave(idem_session.entries, since->entries);
+}
+
 /* A savepoint rolls back, of a transaction that is recorded. */
 static void
 undo_recorded(const IdemSavepoint *since)
 {
 	if (idem_session.moment)
-		idem_session.entries = leave(idem_session.entries, since->entries);
+		drop_recorded(since);
 	else
 		for (int i = since->live; i < list_length(idem_session.live); i++)
 			((IdemEntry *) list_nth(idem_session.live, i))->undone = true;
