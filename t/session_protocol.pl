@@ -220,5 +220,30 @@ is($node->safe_psql('postgres', q{COMMIT PREPARED 'gid2'; SELECT count(*) FROM t
 $node->safe_psql('postgres', q{BEGIN; SELECT idem_begin('three'); INSERT INTO t (v) VALUES ('three'); PREPARE TRANSACTION 'gid3'});
 $node->safe_psql('postgres', q{ROLLBACK PREPARED 'gid3'});
 is($node->safe_psql('postgres', q{SELECT outcome IS NULL FROM idem_lookup('three')}), 't', 'one that is rolled back leaves nothing');
+# What is sent past the statements of the transaction is not recorded: it may not write.
+my $put = $node->safe_psql('postgres', q{SELECT 'put'::regproc::oid});
+my $call = message('F', pack('NnnNa*n', $put, 0, 1, 1, '8', 0));
+$socket = connect_raw();
+ask($socket, @{ begin_with('past') });
+like(show(ask($socket, $call)), qr/E 0A000/, 'a function that is called by itself may not write');
+close $socket;
+$socket = connect_raw();
+ask($socket, query('BEGIN'));
+ask($socket, parse('SELECT put(8)'), bind_portal('older', 0), sync());
+ask($socket, query(q{SELECT idem_begin('past')}));
+like(show(ask($socket, execute('older'), sync())), qr/E 0A000/, 'nor may a portal that is older than the key');
+close $socket;
+
+SKIP:
+{
+	skip 'the server is built without XML', 2
+	  if $node->safe_psql('postgres', q{SELECT count(*) FROM pg_settings WHERE name = 'xmloption'}) == 0 ||
+	  ($node->psql('postgres', q{SELECT xml '<a/>'}))[0] != 0;
+
+	# whatever the session takes for XML
+	my $content = q{SET LOCAL xmloption = document; INSERT INTO t (v) VALUES ('xml') RETURNING xmlparse(content 'a <b/>')};
+
+	twice('content that is no document', begin_with('xml'), [ query($content) ], commit());
+}
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'the server went through it all');
 done_testing();

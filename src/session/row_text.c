@@ -18,6 +18,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/xml.h"
 
 #include "run/usercontext.h"
 #include "session/record_size.h"
@@ -35,10 +36,12 @@ pin(void)
 		{"IntervalStyle", "postgres"},
 		{"extra_float_digits", "1"},
 		{"bytea_output", "hex"},
+		{"xmloption", "content"},
 	};
 
 	if (DateStyle == USE_ISO_DATES && IntervalStyle == INTSTYLE_POSTGRES &&
-		extra_float_digits >= 1 && bytea_output == BYTEA_OUTPUT_HEX)
+		extra_float_digits >= 1 && bytea_output == BYTEA_OUTPUT_HEX &&
+		xmloption == XMLOPTION_CONTENT)
 		return 0;
 	return idem_usercontext_set(settings, lengthof(settings));
 }
