@@ -130,6 +130,46 @@ ROLLBACK TO a;
 INSERT INTO t (v) VALUES ('set') RETURNING v;
 COMMIT;
 
+-- So it is with one that the server meets before a statement runs, such as the lock of its table.
+CREATE FUNCTION busy() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RAISE lock_not_available; END $$;
+BEGIN;
+SELECT idem_begin('session-s16');
+SAVEPOINT a;
+INSERT INTO t (v) VALUES ('planned') RETURNING v;
+INSERT INTO t (v) VALUES (busy()) RETURNING v;
+ROLLBACK TO a;
+INSERT INTO t (v) VALUES ('planned') RETURNING v;
+COMMIT;
+BEGIN;
+SELECT idem_begin('session-s16');
+SAVEPOINT a;
+INSERT INTO t (v) VALUES ('planned') RETURNING v;
+COMMIT;
+-- One that is caught as a statement is planned is none.
+CREATE FUNCTION catches() RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM busy();
+EXCEPTION WHEN lock_not_available THEN
+	RETURN 'caught';
+END $$;
+BEGIN;
+SELECT idem_begin('session-s17');
+SAVEPOINT a;
+INSERT INTO t (v) VALUES ('first') RETURNING v;
+INSERT INTO t (v) VALUES (catches()) RETURNING v;
+ROLLBACK TO a;
+INSERT INTO t (v) VALUES ('kept') RETURNING v;
+COMMIT;
+BEGIN;
+SELECT idem_begin('session-s17');
+SAVEPOINT a;
+INSERT INTO t (v) VALUES ('first') RETURNING v;
+INSERT INTO t (v) VALUES (catches()) RETURNING v;
+ROLLBACK TO a;
+INSERT INTO t (v) VALUES ('kept') RETURNING v;
+COMMIT;
+SELECT v, count(*) FROM t WHERE v IN ('planned', 'kept') GROUP BY v ORDER BY v;
+
 -- An error of the moment: what it ended is not kept, whichever savepoint it ended, so
 -- that a retry that does not meet it is the same.
 CREATE FUNCTION fails() RETURNS void LANGUAGE plpgsql AS $$

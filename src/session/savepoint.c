@@ -19,6 +19,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "storage/ipc.h"
+#include "tcop/pquery.h"
 #include "utils/memutils.h"
 
 #include "base/error.h"
@@ -32,6 +34,19 @@ idem_savepoint_note_error(void)
 {
 	if (idem_error_is_circumstance(geterrcode()))
 		idem_session.moment = true;
+}
+
+/*
+ * Is a savepoint rolled back by an error that the server's main loop is handling, and not
+ * by a command or a function that has caught one?  Such an error may be none of a
+ * statement that runs: a statement waits for the locks of its tables as it is parsed.
+ */
+static bool
+is_in_main_loop(void)
+{
+	return error_context_stack == NULL && ActivePortal == NULL &&
+		idem_session.depth == 0 && !proc_exit_inprogress &&
+		TransactionBlockStatusCode() == 'T';
 }
 
 /* What the transaction had sent when a savepoint began. */
@@ -153,6 +168,8 @@ rollback(int level)
 {
 	IdemSavepoint since = savepoint(level);
 
+	if (is_in_main_loop())
+		idem_savepoint_note_error();
 	if (idem_session.mode == IDEM_SESSION_REPLAYS)
 		undo_replayed(&since);
 	else
