@@ -188,4 +188,30 @@ BEGIN; SELECT idem_begin('session-style');
 INSERT INTO styles VALUES (DATE '2026-03-02', INTERVAL '-1 day 2 hours', 0.1::float8 + 0.2::float8, '\x0100ff') RETURNING *; COMMIT;
 SELECT * FROM styles;
 RESET DateStyle; RESET IntervalStyle; RESET extra_float_digits; RESET bytea_output;
+-- Nor on its time zone: moments within parameters are the same in each.
+CREATE TABLE booked (at timestamptz[], during tstzrange);
+PREPARE book AS INSERT INTO booked VALUES ($1, $2) RETURNING at;
+SET TimeZone = 'UTC';
+BEGIN; SELECT idem_begin('session-zone');
+EXECUTE book ('{2026-03-02 12:00Z}', '[2026-03-02 12:00Z, 2026-03-03 12:00Z)'); COMMIT;
+SET TimeZone = 'America/New_York';
+BEGIN; SELECT idem_begin('session-zone');
+EXECUTE book ('{2026-03-02 07:00-05}', '[2026-03-02 12:00Z, 2026-03-03 12:00Z)'); COMMIT;
+BEGIN; SELECT idem_begin('session-zone');
+EXECUTE book ('{2026-03-02 07:01-05}', '[2026-03-02 12:00Z, 2026-03-03 12:00Z)'); ROLLBACK;
+\echo :LAST_ERROR_SQLSTATE
+RESET TimeZone;
+SELECT count(*) FROM booked;
+
+-- A moment that is left out of the comparison keeps its place.
+CREATE TABLE noted (v jsonb);
+SET idem.key_match = 'clock';
+PREPARE note (text, timestamptz) AS INSERT INTO noted SELECT jsonb_build_array($1, $2);
+BEGIN; SELECT idem_begin('session-place'); EXECUTE note ('a', '2026-03-02 12:00Z'); COMMIT;
+BEGIN; SELECT idem_begin('session-place'); EXECUTE note ('a', '2026-03-02 12:01Z'); COMMIT;
+DEALLOCATE note;
+PREPARE note (timestamptz, text) AS INSERT INTO noted SELECT jsonb_build_array($1, $2);
+BEGIN; SELECT idem_begin('session-place'); EXECUTE note ('2026-03-02 12:00Z', 'a'); COMMIT;
+\echo :LAST_ERROR_SQLSTATE
+RESET idem.key_match;
 DROP SCHEMA idem_test_session_transaction CASCADE;

@@ -13,6 +13,7 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/bytea.h"
 #include "utils/float.h"
 #include "utils/guc.h"
@@ -92,18 +93,35 @@ idem_row_text_can_hold(TupleDesc desc)
 	return true;
 }
 
-/* A value as its type writes it. */
+/* As pin(), for a value that may have moments within, which are written in a zone. */
+static int
+pin_zone(Oid type)
+{
+	static const char *const settings[][2] = {{"TimeZone", "UTC"}};
+	char		category;
+	bool		preferred;
+
+	get_type_category_preferred(getBaseType(type), &category, &preferred);
+	if (strchr("ACR", category) == NULL ||
+		strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0)
+		return 0;
+	return idem_usercontext_set(settings, lengthof(settings));
+}
+
+/* A value as its type writes it, the same in every session. */
 char *
 idem_row_text_of(Oid type, Datum value)
 {
 	Oid			output;
 	bool		varlena;
 	int			nestlevel = pin();
+	int			zone = pin_zone(type);
 	char	   *text;
 
 	getTypeOutputInfo(written_as(type), &output, &varlena);
 	text = OidOutputFunctionCall(output, value);
 
+	unpin(zone);
 	unpin(nestlevel);
 	return text;
 }

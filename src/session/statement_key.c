@@ -198,6 +198,8 @@ add_plain(Digest *digest, Oid type, Datum value)
 		case TIMESTAMPTZOID:
 			if (passes(digest))
 				idem_fingerprint_int8(&digest->fp, DatumGetInt64(value));
+			else
+				idem_fingerprint_token(&digest->fp, HASHED_MOMENT, NULL);
 			return true;
 		case TEXTOID:
 		case VARCHAROID:
