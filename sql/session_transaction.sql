@@ -214,4 +214,19 @@ PREPARE note (timestamptz, text) AS INSERT INTO noted SELECT jsonb_build_array($
 BEGIN; SELECT idem_begin('session-place'); EXECUTE note ('2026-03-02 12:00Z', 'a'); COMMIT;
 \echo :LAST_ERROR_SQLSTATE
 RESET idem.key_match;
+
+-- A procedure of the program's own names the key, in one message with what comes next; not if it writes.
+CREATE TABLE called (v text);
+CREATE PROCEDURE begin_request(key text) LANGUAGE plpgsql AS $$ BEGIN PERFORM idem_begin(key); END $$;
+CREATE PROCEDURE begin_and_write(key text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM idem_begin(key);
+	INSERT INTO called VALUES ('early');
+END $$;
+BEGIN\; CALL begin_request('session-call')\; INSERT INTO called VALUES ('once') RETURNING v\; COMMIT;
+BEGIN\; CALL begin_request('session-call')\; INSERT INTO called VALUES ('once') RETURNING v\; COMMIT;
+BEGIN\; CALL begin_and_write('session-early')\; INSERT INTO called VALUES ('late') RETURNING v\; COMMIT;
+ROLLBACK;
+\echo :LAST_ERROR_SQLSTATE
+SELECT v, count(*) FROM called GROUP BY v;
 DROP SCHEMA idem_test_session_transaction CASCADE;

@@ -16,9 +16,11 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/portal.h"
 
 #include "base/compat.h"
 #include "session/entry.h"
@@ -391,9 +393,10 @@ utility(PlannedStmt *pstmt, const char *source, bool read_only,
 	else
 	{
 		call_next(&command);
-		/* named by what ran inside */
+		/* named by what ran inside, which may be all that has begun */
 		if (unlikely(idem_session.named))
-			idem_session_started(false);
+			idem_session_started(ActivePortal != NULL &&
+								 list_member_ptr(ActivePortal->stmts, pstmt));
 	}
 }
 
