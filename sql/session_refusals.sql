@@ -194,6 +194,9 @@ SET idem.key = 'session-r5';
 EXECUTE value(put('argument'));
 EXECUTE value(1);
 RESET idem.key;
+-- In a savepoint, and in a replay of that, too.
+BEGIN; SELECT idem_begin('session-r6'); INSERT INTO t (v) VALUES ('around'); SAVEPOINT a; SELECT open_put(); FETCH c; ROLLBACK TO a; EXECUTE value(put('argument')); ROLLBACK TO a; COMMIT;
+BEGIN; SELECT idem_begin('session-r6'); INSERT INTO t (v) VALUES ('around'); SAVEPOINT a; SELECT open_put(); FETCH c; ROLLBACK TO a; EXECUTE value(put('argument')); ROLLBACK TO a; COMMIT;
 -- Those that only read are as ever.
 BEGIN; DECLARE d CURSOR FOR SELECT v FROM t LIMIT 1 FOR UPDATE; SELECT idem_begin('session-r5'); FETCH ALL FROM d; EXECUTE value(1); ROLLBACK;
 

@@ -226,10 +226,12 @@ part_finish(QueryDesc *query, void *args)
 static void
 check_inner(const QueryDesc *query)
 {
-	if (idem_session.mode == IDEM_SESSION_REPLAYS && idem_statement_run_writes(query))
-		idem_session_error_unknown("A function writes that did not write in the first transaction.");
+	/* a replay refuses what the first transaction would have been refused */
 	if (idem_session.unrecorded != NULL && idem_statement_run_writes(query))
 		idem_session_error_unrecorded(idem_session.unrecorded);
+	if (idem_session.mode == IDEM_SESSION_REPLAYS && idem_statement_run_writes(query) &&
+		!idem_session_is_outside(false))
+		idem_session_error_unknown("A function writes that did not write in the first transaction.");
 	if ((idem_statement_run_current != NULL || idem_session.unrecorded != NULL) &&
 		!idem_statement_run_writes(query) &&
 		idem_session.mode != IDEM_SESSION_OFF &&
