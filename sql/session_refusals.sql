@@ -190,6 +190,7 @@ BEGIN; DECLARE d CURSOR FOR SELECT put('cursor'); SET LOCAL idem.key = 'session-
 BEGIN; SELECT idem_begin('session-r5'); EXECUTE value(put('argument')); COMMIT;
 \echo :LAST_ERROR_SQLSTATE
 BEGIN; SET LOCAL idem.key = 'session-r5'; EXECUTE value(put('argument')); COMMIT;
+BEGIN; SELECT idem_begin('session-r5'); EXECUTE value(length(pg_notify('session_r', 'argument')::text)); COMMIT;
 SET idem.key = 'session-r5';
 EXECUTE value(put('argument'));
 EXECUTE value(1);

@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "executor/executor.h"
-#include "tcop/cmdtag.h"
 #include "tcop/pquery.h"
 #include "utils/portal.h"
 
@@ -73,16 +72,6 @@ typedef struct Part
 	void	   *args;
 } Part;
 
-/* What the client has sent that runs a query which is none of its statements. */
-static const char *
-command_of(const QueryDesc *query)
-{
-	if (ActivePortal == NULL)
-		return "a function call";
-	return ActivePortal->queryDesc == query ? "FETCH" :
-		GetCommandTagName(ActivePortal->commandTag);
-}
-
 /* Raises 0A000 for a query that says that it writes, where nothing records it. */
 static void
 check_outside(const QueryDesc *query)
@@ -122,7 +111,7 @@ do_part(IdemStatementRun *run, QueryDesc *query, const Part *part)
 	if (run != NULL && run->entry != NULL)
 		rows = run->entry->rows;
 	if (outside)
-		idem_session.unrecorded = command_of(query);
+		idem_session.unrecorded = idem_statement_run_command(query);
 	PG_TRY();
 	{
 		if (outside)

@@ -255,10 +255,25 @@ idem_statement_run_wrote(void)
 		idem_statement_run_error_unkept();
 }
 
-/* pg_notify() is about to be called, unless what has it is only started. */
+/* What the client has sent that runs something which is none of its statements. */
+const char *
+idem_statement_run_command(const QueryDesc *query)
+{
+	if (ActivePortal == NULL)
+		return "a function call";
+	return query != NULL && ActivePortal->queryDesc == query ? "FETCH" :
+		GetCommandTagName(ActivePortal->commandTag);
+}
+
+/*
+ * pg_notify() is about to be called, unless what has it is only started.  An argument of
+ * EXECUTE may have it.
+ */
 void
 idem_statement_run_notifies(void)
 {
+	if (idem_session_is_outside(false))
+		idem_session_error_unrecorded(idem_statement_run_command(NULL));
 	if (idem_session.unrecorded != NULL ||
 		(idem_statement_run_current != NULL && idem_statement_run_current->running))
 		idem_statement_run_wrote();

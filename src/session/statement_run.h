@@ -41,6 +41,7 @@ extern IdemStatementRun *idem_statement_run_current;
 extern bool idem_statement_run_writes(const QueryDesc *query);
 extern bool idem_statement_run_is_top(const QueryDesc *query);
 extern uint32 idem_statement_run_names(const QueryDesc *query);
+extern const char *idem_statement_run_command(const QueryDesc *query);
 extern IdemStatementRun *idem_statement_run_find(const QueryDesc *query);
 extern void idem_statement_run_forget(const QueryDesc *query);
 extern IdemStatementRun *idem_statement_run_open(QueryDesc *query);
