@@ -105,7 +105,7 @@ class ExpireBarrier(Call):
 
     @staticmethod
     def sql(p):
-        return (f"UPDATE public.idem_key SET expires_at = clock_timestamp() - interval '1 second'"
+        return (f"UPDATE public.idem_key SET expires_at = clock_timestamp() - interval '1 hour'"
                 f" WHERE scope = '{SCOPE}' AND key = idem_derive_key('', {literal(p['saga'])}, '1', '{p['what']}')"
                 " RETURNING key")
 

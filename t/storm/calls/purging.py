@@ -3,7 +3,8 @@
 from . import keyed
 from .base import Call, literal
 
-PAST = "clock_timestamp() - interval '1 second'"
+# before any statement that may still be waiting began
+PAST = "clock_timestamp() - interval '1 hour'"
 # where there is a lease
 LAPSED = f"CASE WHEN lease_until > '-infinity' THEN {PAST} ELSE lease_until END"
 
