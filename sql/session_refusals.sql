@@ -191,6 +191,8 @@ BEGIN; SELECT idem_begin('session-r5'); EXECUTE value(put('argument')); COMMIT;
 \echo :LAST_ERROR_SQLSTATE
 BEGIN; SET LOCAL idem.key = 'session-r5'; EXECUTE value(put('argument')); COMMIT;
 BEGIN; SELECT idem_begin('session-r5'); EXECUTE value(length(pg_notify('session_r', 'argument')::text)); COMMIT;
+BEGIN; SELECT idem_begin('session-r5'); EXPLAIN (COSTS off) EXECUTE value(put('argument')); COMMIT;
+BEGIN; SELECT idem_begin('session-r7'); EXPLAIN (COSTS off) EXECUTE value(1); COMMIT;
 SET idem.key = 'session-r5';
 EXECUTE value(put('argument'));
 EXECUTE value(1);

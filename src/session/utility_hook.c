@@ -175,7 +175,9 @@ may_have_written(const Command *command)
 	/* deferred triggers are part of the statements that queued them */
 	if (IsA(stmt, ConstraintsSetStmt))
 		return false;
-	return !IsA(stmt, ExplainStmt) || is_analyze((ExplainStmt *) stmt);
+	/* EXPLAIN evaluates the arguments of EXECUTE, as EXECUTE does */
+	return !IsA(stmt, ExplainStmt) || is_analyze((ExplainStmt *) stmt) ||
+		castNode(Query, ((ExplainStmt *) stmt)->query)->commandType == CMD_UTILITY;
 }
 
 /*
