@@ -59,16 +59,18 @@ idem_simple_dml_is_plain(Relation rel)
 		!has_triggers(rel) && rel->rd_rules == NULL;
 }
 
-/* Does a new row take checks or values that only code can tell? */
+/*
+ * Does a new row take checks or values that only code can tell?  Policies do not count:
+ * a statement would run as the owner, whom they do not bind.
+ */
 static bool
 has_conditions(Relation rel)
 {
 	const TupleConstr *constr = rel->rd_att->constr;
 
-	return rel->rd_rel->relrowsecurity ||
-		(constr != NULL &&
-		 (constr->num_check > 0 || constr->num_defval > 0 ||
-		  constr->has_generated_stored));
+	return constr != NULL &&
+		(constr->num_check > 0 || constr->num_defval > 0 ||
+		 constr->has_generated_stored);
 }
 
 /*
