@@ -40,8 +40,9 @@ BEGIN; SELECT idem_begin('n-4'); EXPLAIN (ANALYZE, COSTS off) SELECT by_expressi
 BEGIN; SELECT idem_begin('n-4'); COPY (SELECT pg_notify('idem_test', 'd')) TO stdout; ROLLBACK;
 BEGIN; SELECT idem_begin('n-4'); COPY (SELECT by_query(1)) TO stdout; ROLLBACK;
 BEGIN; SELECT idem_begin('n-4'); COPY (SELECT by_command(1)) TO stdout; ROLLBACK;
+\set VERBOSITY sqlstate
 BEGIN; SELECT idem_begin('n-4'); COPY (SELECT by_expression(1)) TO stdout; ROLLBACK;
-\echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY terse
 -- In a savepoint, too: what comes after is as ever.
 BEGIN; SELECT idem_begin('n-5'); SAVEPOINT s; COPY (SELECT by_expression(1)) TO stdout; ROLLBACK TO s;
 INSERT INTO t VALUES (5); COPY (SELECT 1) TO stdout; SELECT by_query(5); COMMIT;

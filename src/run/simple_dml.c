@@ -59,10 +59,7 @@ idem_simple_dml_is_plain(Relation rel)
 		!has_triggers(rel) && rel->rd_rules == NULL;
 }
 
-/*
- * Does a new row take checks or values that only code can tell?  Policies do not count:
- * a statement would run as the owner, whom they do not bind.
- */
+/* Does a new row take checks or values that only code can tell? */
 static bool
 has_conditions(Relation rel)
 {
@@ -130,21 +127,28 @@ has_children(Relation rel)
 }
 
 /*
- * Does writing to a table, which is open and locked, run no code but the server's?
- * Of tables that inherit from it, statements read the rows, and may run what is
- * attached to those.
+ * Does what is attached to a table run code?  Of tables that inherit from it,
+ * statements read the rows, and may run what is attached to those.
  */
+static bool
+has_code(Relation rel)
+{
+	return !idem_simple_dml_is_plain(rel) ||
+		has_children(rel) || has_conditions(rel) ||
+		has_domains(rel) || has_expressions(rel);
+}
+
+/* Does writing to a table, which is open and locked, run no code but the server's? */
 bool
 idem_simple_dml_is_bare(Relation rel)
 {
-	return idem_simple_dml_is_plain(rel) &&
-		!has_children(rel) && !has_conditions(rel) &&
-		!has_domains(rel) && !has_expressions(rel);
+	return !rel->rd_rel->relrowsecurity && !has_code(rel);
 }
 
 /*
- * The same of a table of idem's.  What is found of a few tables is kept until one
- * of idem's may have changed.
+ * The same of a table of idem's, whose policies do not count: a statement would run as
+ * its owner, whom they do not bind.  What is found of a few tables is kept until one of
+ * idem's may have changed.
  */
 bool
 idem_simple_dml_runs_nothing(Relation rel)
@@ -161,7 +165,7 @@ idem_simple_dml_runs_nothing(Relation rel)
 	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
 	if (known[i].table != RelationGetRelid(rel) || known[i].reloads != reloads)
 	{
-		known[i].answer = idem_simple_dml_is_bare(rel);
+		known[i].answer = !has_code(rel);
 		known[i].table = RelationGetRelid(rel);
 		/* of before, so that what has come in meanwhile is not lost */
 		known[i].reloads = reloads;
