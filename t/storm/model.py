@@ -152,6 +152,7 @@ class View:
         self.sent = sent if sent is not None else {}    # what was there when the statement was sent
         self.waited = waited            # items that the statement has waited for
         self.replayed = False
+        self.may_fail = ()              # errors that it may raise instead, by what the server meets first
 
     def accept(self):
         self.transaction.levels[-1].absorb(self.effect)

@@ -644,6 +644,9 @@ class Run:
             self.undo(session)
             return
         if not answer.ok:
+            if answer.state in view.may_fail:
+                self.undo(session)
+                return
             if answer.state == pq.LOST and self.may_be_lost(session, call, view):
                 view.accept()
                 self.end_lost(session)
