@@ -20,7 +20,7 @@
 #include "purge/purge_blocks.h"
 #include "purge/purge_ranges.h"
 #include "purge/purge_tables.h"
-#include "run/spi_own.h"
+#include "run/row_delete.h"
 #include "saga/saga_purge.h"
 #include "stats/stats_counter.h"
 
@@ -44,14 +44,6 @@ typedef struct Store
 														 * NULL */
 } Store;
 
-#define DELETE(name, field) { \
-	.text = "DELETE FROM ONLY @." name " AS k" \
-	" WHERE k.ctid OPERATOR(pg_catalog.=) ANY ($1)", \
-	.nargs = 1, \
-	.argtypes = {TIDARRAYOID}, \
-	.table = offsetof(IdemCatalog, field) \
-}
-
 /*
  * The tables that are purged, one after the other.  A claim that is held by a
  * lease is alive, whatever its expiry says.  And where a lease was ever given, a
@@ -60,15 +52,16 @@ typedef struct Store
  */
 static Store stores[IDEM_PURGE_TABLES] = {
 	{"idem_key", true, "expires_at", "lease_until", &idem_fence_retention_s,
-	DELETE("idem_key", key_table), NULL},
+	IDEM_ROW_DELETE_STATEMENT("idem_key", key_table), NULL},
 	{"idem_message", false, "expires_at", NULL, NULL,
-	DELETE("idem_message", message_table), NULL},
+	IDEM_ROW_DELETE_STATEMENT("idem_message", message_table), NULL},
 	{"idem_history", false, "changed_at", NULL, NULL,
-	DELETE("idem_history", history_table), &idem_history_retention_s},
+	IDEM_ROW_DELETE_STATEMENT("idem_history", history_table), &idem_history_retention_s},
 	/* a whole one at a time, with its steps and their keys */
 	{"idem_saga", false, "expires_at", NULL, NULL,
-	DELETE("idem_saga", saga_table), NULL, idem_saga_purge},
-	{"idem_outbox", false, NULL, NULL, NULL, DELETE("idem_outbox", outbox_table), NULL},
+	IDEM_ROW_DELETE_STATEMENT("idem_saga", saga_table), NULL, idem_saga_purge},
+	{"idem_outbox", false, NULL, NULL, NULL,
+	IDEM_ROW_DELETE_STATEMENT("idem_outbox", outbox_table), NULL},
 };
 
 /* The name of a table. */

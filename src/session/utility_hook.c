@@ -188,14 +188,13 @@ static void
 run_unrecorded(const Command *command)
 {
 	CommandId	before = GetCurrentCommandId(false);
-	const char *name =
+	const char *name = !may_have_written(command) ? NULL :
 		GetCommandTagName(CreateCommandTag(command->pstmt->utilityStmt));
 
-	if (may_have_written(command))
-		idem_session.unrecorded = name;
+	idem_session.unrecorded = name;
 	run_inside(command);
 	CommandCounterIncrement();
-	if (GetCurrentCommandId(false) != before && may_have_written(command))
+	if (name != NULL && GetCurrentCommandId(false) != before)
 		idem_session_error_unrecorded(name);
 }
 
