@@ -24,22 +24,12 @@ def is_late(view, consumer):
     return defined is None or (defined["late"] == "reject" and defined["ttl"] is None)
 
 
-def consume(view, consumer, message, late=False):
-    """Is the message new?"""
-    item = ("message", consumer, message)
-    if layout.in_store():
-        # one statement, which locks the row of what is known, too
-        row = view.visible(item) if late else view.unique(item)
-        if row is not None and not row["expired"]:
-            return False
-        if late:
-            raise Refused("ID301")
-        view.write(item, {"expired": False})
-        return True
+def met(view, item, late):
+    """The row of a message that a call meets outside of stores."""
     own, row = view.own(item)
     if late and not own and view.waited and item not in view.waited:
         # it was looked for before what the call has waited for
-        own, row = True, view.sent.get(item)
+        return view.sent.get(item)
     if not own:
         view.touch(item)
         writers = view.writers(item)
@@ -49,6 +39,18 @@ def consume(view, consumer, message, late=False):
         # one that came too late is not written, and so need not be seen
         if view.is_unseen(item) and not (late and row["expired"]):
             raise Refused("40001")
+    return row
+
+
+def consume(view, consumer, message, late=False):
+    """Is the message new?"""
+    item = ("message", consumer, message)
+    if layout.in_store():
+        # one statement, which locks the row of what is known, too; what came late it only reads
+        looked_before = late and view.waited and not view.own(item)[0] and view.transaction.snapshot is None
+        row = view.sent.get(item) if looked_before else view.visible(item) if late else view.unique(item)
+    else:
+        row = met(view, item, late)
     if row is not None and not row["expired"]:
         return False
     if late:
