@@ -8,13 +8,12 @@ SELECT FROM idem_purge();
 SELECT idem_store_create('purge_a');
 SELECT idem_store_create('purge_b', 'uuid');
 SET idem.store = 'purge_a';
-SELECT count(outcome) FROM generate_series(1, 500) AS i, idem_execute('p' || i, 'SELECT 1', ttl => '1 ms');
-SELECT outcome FROM idem_claim('leased', lease => '1 ms', ttl => '1 ms');
+SELECT count(outcome) FROM generate_series(1, 500) AS i, idem_execute('p' || i, 'SELECT 1', ttl => '1 microsecond');
+SELECT outcome FROM idem_claim('leased', lease => '1 microsecond', ttl => '1 microsecond');
 SELECT outcome FROM idem_execute('live', 'SELECT 1');
-SELECT idem_consume('purge', 'm1', '1 ms'), idem_consume('purge', 'm2');
+SELECT idem_consume('purge', 'm1', '1 microsecond'), idem_consume('purge', 'm2');
 SET idem.store = 'purge_b';
-SELECT outcome FROM idem_execute('p', 'SELECT 1', scope => '6f3a2b1c-0d4e-4f5a-8b6c-7d8e9f0a1b2c', ttl => '1 ms');
-SELECT pg_sleep(0.01);
+SELECT outcome FROM idem_execute('p', 'SELECT 1', scope => '6f3a2b1c-0d4e-4f5a-8b6c-7d8e9f0a1b2c', ttl => '1 microsecond');
 
 -- Bounded, then all; a claim that was leased stays for its fence.
 SELECT idem_purge(100);

@@ -77,12 +77,10 @@ COMMIT;
 SELECT outcome, response FROM idem_lookup('c5');
 
 -- An expired key counts as none, and its fence is not used again.
-SELECT outcome FROM idem_claim('e1', lease => '1 ms', ttl => '1 ms');
-SELECT pg_sleep(0.01);
+SELECT outcome FROM idem_claim('e1', lease => '1 microsecond', ttl => '1 microsecond');
 SELECT outcome FROM idem_lookup('e1');
 SELECT outcome, fence FROM idem_claim('e1', lease => '1 min');
-SELECT outcome FROM idem_execute('e2', 'SELECT 1', ttl => '1 ms');
-SELECT pg_sleep(0.01);
+SELECT outcome FROM idem_execute('e2', 'SELECT 1', ttl => '1 microsecond');
 SELECT outcome, replayed FROM idem_execute('e2', 'SELECT 1');
 SELECT key, outcome, fence FROM store_a.idem_key WHERE key LIKE 'e%' ORDER BY key;
 SELECT idem_forget('e2'), idem_forget('e2');
