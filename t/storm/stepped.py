@@ -705,11 +705,16 @@ class Run:
                 session.lose = step.p["name"]
             return
         if what == "begin":
-            if not answer.ok or ("key" in step.p and answer.rows != [("f",)]):
+            # upkeep may be in the way of idem_begin(), so that it is interrupted in the block
+            interrupted = "key" in step.p and self.interrupted(session, answer)
+            if not interrupted and (not answer.ok or ("key" in step.p and answer.rows != [("f",)])):
                 raise Violation("it must succeed")
             session.transaction = model.Transaction(session.name, session.user, step.p["isolation"], block=True)
-            session.transaction.key = step.p.get("key")
             self.store.begin(session.transaction)
+            if interrupted:
+                session.transaction.fail()
+                return
+            session.transaction.key = step.p.get("key")
             if "key" in step.p and step.p["isolation"] != ISOLATIONS[0]:
                 session.transaction.snapshot = self.store.seq
             return
@@ -733,6 +738,9 @@ class Run:
             elif answer.ok:
                 transaction.gid, transaction.name = step.p["gid"], f"prepared {step.p['gid']}"
             elif answer.state == "40001" and transaction.isolation == "serializable":
+                self.store.abort(transaction)
+            elif transaction.key is not None and self.interrupted(session, answer):
+                # it writes the key first
                 self.store.abort(transaction)
             else:
                 raise Violation("it must succeed")
