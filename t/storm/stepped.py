@@ -490,10 +490,13 @@ class Run:
         if any(answer.state == "40P01" for _, answer in answers):
             for session in self.sessions:
                 session.overtakes = session.pending is not None
+        self.failing = []
         if len(answers) == 1:
             self.note(answers)
             self.judge_one(*answers[0])
             return
+        self.failing = [(session, set(self.touched(session)[0])) for session, answer in answers
+                        if not answer.ok and session.pending.what in calls.CALLS]
         endings, failure = {}, None
         for order in itertools.permutations(answers):
             kept = self.keep()
@@ -587,6 +590,11 @@ class Run:
         return any(s.pending.what == "upkeep" or (s.transaction is not None and s.transaction.calls > 0)
                    for s in waiting)
 
+    def met_failing(self, session):
+        """May it have met what another role's call had written, which failed in the same step?"""
+        return any(other.user != session.user and items & set(self.touched(session)[0])
+                   for other, items in self.failing)
+
     def view(self, session):
         return model.View(self.store, session.transaction, session.user,
                           lambda item: self.key_in_use(item, session), session.sent, session.waited)
@@ -623,7 +631,7 @@ class Run:
             if answer.state != "25P02":
                 raise Violation("its transaction had failed")
             return
-        if self.interrupted(session, answer):
+        if self.interrupted(session, answer) or (answer.state == "42501" and self.met_failing(session)):
             self.undo(session)
             return
         view = self.view(session)
