@@ -809,7 +809,7 @@ class Run:
             if touched and self.view(session).holders(touched[-1]):
                 continue
             # and for a subtransaction that has ended within another, to the end of the whole
-            if any(touched and touched[-1] in t.left for t in self.store.open if t is not session.transaction):
+            if any(set(touched) & t.left for t in self.store.open if t is not session.transaction):
                 continue
             if not any(set(touched) & set(items[s][0]) for s in items if s is not session):
                 raise Violation(f"{session.pending}\n  waits, although nobody is at {touched}")

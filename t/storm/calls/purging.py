@@ -1,5 +1,7 @@
 """idem_purge, and time that passes: keys and messages that expire, leases that run out."""
 
+import layout
+
 from . import keyed
 from .base import Call, literal
 
@@ -118,6 +120,8 @@ class Purge(Call):
                     continue
             if row is not None and row["expired"]:
                 view.write(item, None)
+                if layout.in_store():
+                    view.effect.nested.add(item)    # each table in a subtransaction of its own
                 count += 1
         return [[str(count)]]
 
