@@ -227,6 +227,20 @@ $socket = connect_raw();
 ask($socket, @{ begin_with('past') });
 like(show(ask($socket, $call)), qr/E 0A000/, 'a function that is called by itself may not write');
 close $socket;
+# One that is called by itself may roll back what it has tried.
+my $check = $node->safe_psql('postgres', q{SELECT 'idem_check(text, jsonb)'::regprocedure::oid});
+my $tried = message('F', pack('NnnNa*Na*n', $check, 0, 2, 23, 'DELETE FROM t WHERE v=1', 2, '[]', 0));
+$socket = connect_raw();
+ask($socket, @{ begin_with('past') });
+like(show(ask($socket, $tried)), qr/^E 42883\n/, 'its error is its own');
+ask($socket, query('ROLLBACK'));
+ask($socket, @{ begin_with('past') });
+ask($socket, query('SAVEPOINT a'));
+ask($socket, $tried);
+is(types(ask($socket, query('ROLLBACK TO a')), ask($socket, query(q{INSERT INTO t (v) VALUES ('past')})), ask($socket, query('ROLLBACK'))),
+	'CZCZCZ', 'and the savepoint around it is there');
+close $socket;
+unlike(slurp_file($node->logfile), qr/AbortSubTransaction while|errstart was not called/, 'no savepoint is rolled back twice');
 $socket = connect_raw();
 ask($socket, query('BEGIN'));
 ask($socket, parse('SELECT put(8)'), bind_portal('older', 0), sync());

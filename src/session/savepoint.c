@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "tcop/pquery.h"
 #include "utils/memutils.h"
@@ -40,11 +41,17 @@ idem_savepoint_note_error(void)
  * Is a savepoint rolled back by an error that the server's main loop is handling, and not
  * by a command or a function that has caught one?  Such an error may be none of a
  * statement that runs: a statement waits for the locks of its tables as it is parsed.
+ *
+ * A function that is called without a portal, by the fastpath protocol or as a deferred
+ * trigger of a commit, may roll back a savepoint of its own, and has no error left then
+ * to be asked about.  The main loop holds off interrupts while it has one, and ending a
+ * savepoint holds them off once more.
  */
 static bool
 is_in_main_loop(void)
 {
 	return error_context_stack == NULL && ActivePortal == NULL &&
+		InterruptHoldoffCount > 1 &&
 		idem_session.depth == 0 && !proc_exit_inprogress &&
 		TransactionBlockStatusCode() == 'T';
 }
