@@ -215,14 +215,15 @@ put_message(ReturnSetInfo *result, HeapTuple row, TupleDesc desc)
 /*
  * Reads at most so many messages after the position, into result if it is given, and
  * moves the position to the last one.  Returns how many.
+ *
+ * At each isolation level as the statement sees them: one that is newer would be read
+ * by a statement that does not see what was written with it, and may join it away.
  */
 static int
 read_messages(Reader *reader, int max, ReturnSetInfo *result)
 {
 	Relation	rel = table_open(idem_catalog()->outbox_table, AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
-											GetTransactionSnapshot() :
-											GetLatestSnapshot());
+	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
 	IdemOutboxScan scan;
 	HeapTuple	row;
 	XLogRecPtr	lsn = InvalidXLogRecPtr;
