@@ -123,6 +123,7 @@ OBJS = \
 	src/run/planner_hook.o \
 	src/run/row_delete.o \
 	src/run/simple_dml.o \
+	src/run/reading_write.o \
 	src/run/sole_call.o \
 	src/run/spi.o \
 	src/run/spi_caller.o \

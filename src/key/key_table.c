@@ -79,7 +79,9 @@ idem_key_table_read(HeapTuple tuple, TupleDesc desc, TimestampTz now,
 	row->version.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	row->version.fence = row->fence;
 	row->ours = TransactionIdIsCurrentTransactionId(xmin);
-	row->unseen = idem_committed_row_is_unseen(xmin);
+	row->unseen = (options & IDEM_BY_STATEMENT) != 0 ?
+		idem_committed_row_is_unseen_by_statement(xmin) :
+		idem_committed_row_is_unseen(xmin);
 }
 
 /*

@@ -52,6 +52,7 @@ typedef enum IdemKeyState
 #define IDEM_TO_WRITE		4	/* take the locks of who writes, and keep them
 								 * unless the row is busy */
 #define IDEM_TO_INSERT		8	/* the same, and not where it is live, either */
+#define IDEM_BY_STATEMENT	16	/* unseen is what the statement lacks, too */
 
 /* A version of a row, as long as no VACUUM FULL or CLUSTER moves it. */
 typedef struct IdemKeyVersion

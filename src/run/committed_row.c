@@ -86,6 +86,17 @@ idem_committed_row_list(Relation rel, Oid index, int nkeys, ScanKey keys)
 }
 
 /*
+ * Was a row written by a transaction, xmin, that the statement does not see, at
+ * whatever isolation level?
+ */
+bool
+idem_committed_row_is_unseen_by_statement(TransactionId xmin)
+{
+	return !TransactionIdIsCurrentTransactionId(xmin) &&
+		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
+}
+
+/*
  * Was a row written by a transaction, xmin, that the one snapshot of the current
  * transaction does not see?
  */

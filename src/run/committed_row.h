@@ -18,5 +18,6 @@ extern HeapTuple idem_committed_row_find(Relation rel, Oid index, int nkeys,
 extern List *idem_committed_row_list(Relation rel, Oid index, int nkeys,
 									 ScanKey keys);
 extern bool idem_committed_row_is_unseen(TransactionId xmin);
+extern bool idem_committed_row_is_unseen_by_statement(TransactionId xmin);
 
 #endif							/* IDEM_COMMITTED_ROW_H */

@@ -31,6 +31,7 @@
 #include "key/lease.h"
 #include "key/lease_claim.h"
 #include "key/scope.h"
+#include "run/reading_write.h"
 #include "run/sole_call.h"
 #include "saga/saga_argument.h"
 
@@ -112,8 +113,31 @@ begin_action(Barrier *barrier)
 	}
 }
 
+/*
+ * Raises 40001 where an action is to be undone by the very statement that asks, which
+ * began before the action had committed, and so does not see what is to be undone.
+ */
+static void
+check_seen(FunctionCallInfo fcinfo, const Barrier *barrier, const IdemKey *key)
+{
+	IdemKeyRow	row;
+
+	if (!idem_reading_write(fcinfo))
+		return;
+	(void) idem_key_table_find(key->scope, key->key, GetCurrentTimestamp(),
+							   IDEM_COMMITTED | IDEM_BY_STATEMENT, &row);
+	if (!row.unseen)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent action of step %d of saga \"%s\"",
+					barrier->step, text_to_cstring(barrier->saga)),
+			 errdetail("The action committed after this statement began, which does not see what it wrote."),
+			 errhint("Ask the barrier in a statement of its own, or retry the transaction.")));
+}
+
 static const char *
-begin_undo(Barrier *barrier)
+begin_undo(FunctionCallInfo fcinfo, Barrier *barrier)
 {
 	IdemKey		key;
 	int64		fence;
@@ -129,6 +153,7 @@ begin_undo(Barrier *barrier)
 								  DirectFunctionCall1(jsonb_in, CStringGetDatum("\"empty\"")));
 			return "empty";
 		case IDEM_COMPLETED:
+			check_seen(fcinfo, barrier, &key);
 			return "run";
 		default:
 			return "empty";
@@ -155,8 +180,8 @@ check_transaction(FunctionCallInfo fcinfo)
  * since its undo came first ("late").  Waits for transactions that do or undo the same
  * step.
  *
- * Raises 40001 where one has committed after the transaction's snapshot was taken,
- * 42501 where the step is another role's, 25P01 outside a transaction block, 22004 and
+ * Raises 40001 where one has committed after the transaction's snapshot was taken, or,
+ * for an undo that is part of what it lets begin, that of its statement; 42501 where the step is another role's, 25P01 outside a transaction block, 22004 and
  * 22023 for arguments that are none, 25006 in a read-only transaction and on a
  * standby, 27000 where a trigger keeps a row from being written.
  */
@@ -179,6 +204,7 @@ idem_barrier(PG_FUNCTION_ARGS)
 		idem_error_null("undo");
 	check_transaction(fcinfo);
 	barrier.kept.time = Max(idem_barrier_retention_s, 1) * USECS_PER_SEC;
-	PG_RETURN_TEXT_P(cstring_to_text(PG_GETARG_BOOL(2) ? begin_undo(&barrier) :
+	PG_RETURN_TEXT_P(cstring_to_text(PG_GETARG_BOOL(2) ?
+									 begin_undo(fcinfo, &barrier) :
 									 begin_action(&barrier)));
 }
