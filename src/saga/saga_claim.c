@@ -127,8 +127,8 @@ return_claim(ReturnSetInfo *result, const IdemSaga *saga, const IdemSagaClaim *c
  *		   lease_until timestamptz)
  *
  * Claims what is due of the caller's sagas, what has been due for longest first.
- * Passes over sagas that another transaction works on, and, where the transaction
- * keeps one snapshot, over those that have changed since: so it never waits.
+ * Passes over sagas that another transaction works on, and over those that have
+ * changed since the snapshot of the statement was taken: so it never waits.
  *
  * Raises 42501 for a scope that is another role's, 22004 and 22023 for arguments that
  * are none, 25006 in a read-only transaction and on a standby, 27000 where a trigger

@@ -218,10 +218,14 @@ error_unseen(const char *name)
 			 errhint("The transaction might succeed if retried.")));
 }
 
+/* Does the transaction's one snapshot lack a row, or, with skip, that of the statement? */
 static bool
-is_unseen(HeapTuple tuple)
+is_unseen(HeapTuple tuple, bool skip)
 {
-	return idem_committed_row_is_unseen(HeapTupleHeaderGetRawXmin(tuple->t_data));
+	TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+	return skip ? idem_committed_row_is_unseen_by_statement(xmin) :
+		idem_committed_row_is_unseen(xmin);
 }
 
 /* Raises 42501 unless the caller has the rights of the role that started a saga. */
@@ -277,9 +281,9 @@ compare_steps(const void *a, const void *b)
 	return ((const IdemSagaStep *) a)->number - ((const IdemSagaStep *) b)->number;
 }
 
-/* Reads the steps; false if the one snapshot lacks some. */
+/* Reads the steps; false if the snapshot lacks some. */
 static bool
-read_steps(IdemSaga *saga)
+read_steps(IdemSaga *saga, bool skip)
 {
 	Relation	rel = table_open(idem_catalog()->saga_step_table, RowExclusiveLock);
 	ScanKeyData keys[2];
@@ -295,7 +299,7 @@ read_steps(IdemSaga *saga)
 	saga->steps = palloc0(sizeof(IdemSagaStep) * (list_length(rows) + 1));
 	foreach(lc, rows)
 	{
-		if (is_unseen(lfirst(lc)))
+		if (is_unseen(lfirst(lc), skip))
 			seen = false;
 		read_step(rel, lfirst(lc), saga, &saga->steps[saga->nsteps++]);
 	}
@@ -322,7 +326,8 @@ lock_row(Relation rel, HeapTuple tuple, bool skip)
 /*
  * Opens a saga: locks its row, and reads its steps.  Waits for other transactions
  * that work on it.  With IDEM_SAGA_SKIP it never waits, and is BUSY where it is not
- * for the caller, or not as the transaction's one snapshot sees it.
+ * for the caller, or not as the statement sees it: one that is newer might be joined
+ * with what was written with it, and not found, although it is claimed.
  *
  * Raises 42501 where it is another role's, before it waits, and 40001 where it was
  * changed after the one snapshot of the transaction was taken.
@@ -361,7 +366,7 @@ idem_saga_table_open(IdemSaga *saga, text *name, text *scope, int options)
 		return IDEM_SAGA_BUSY;
 
 	saga->now = GetCurrentTimestamp();
-	if (!read_steps(saga) || is_unseen(tuple))
+	if (!read_steps(saga, skip) || is_unseen(tuple, skip))
 	{
 		if (skip)
 			return IDEM_SAGA_BUSY;
@@ -388,7 +393,7 @@ idem_saga_table_find(IdemSaga *saga, text *name, text *scope)
 	{
 		read_saga(rel, tuple, saga);
 		check_owner(saga);
-		if (is_unseen(tuple))
+		if (is_unseen(tuple, false))
 			error_unseen(saga->name);
 	}
 	table_close(rel, AccessShareLock);
