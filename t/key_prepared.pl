@@ -56,6 +56,20 @@ $node->safe_psql('postgres', q{ROLLBACK PREPARED 'p2'});
 is($node->safe_psql('postgres', upsert(2)), 'inserted|f|{"v": "x", "id": 2}',
 	'rolled back: free');
 
+# In a store it is by a lock.  The session that has prepared it goes on, and is not who
+# has the key.
+$node->safe_psql('postgres', q{SELECT idem_store_create('store')});
+my ($rc, $out, $err) = $node->psql('postgres', q{
+	SET idem.store = 'store';
+	BEGIN; SELECT outcome FROM idem_claim('s'); PREPARE TRANSACTION 'ps';
+	SET lock_timeout = '100ms';
+	BEGIN; SELECT outcome FROM idem_claim('s')}, on_error_stop => 0);
+like($err, qr/ERROR:  canceling statement due to lock timeout/, 'a key in a store is kept, too');
+unlike($err, qr/Process/, 'by no process');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'ps'});
+is($node->safe_psql('postgres', q{SET idem.store = 'store'; SELECT outcome FROM idem_lookup('s')}),
+	'completed', 'until its end');
+
 $node->stop('immediate');
 $node->start;
 is_blocked(3, 'the key is kept across a crash');

@@ -181,11 +181,15 @@
 #define IDEM_LOCK_HELD(tag, mode)	LockHeldByMe(tag, mode)
 #endif
 
-/* The process that runs a virtual transaction, or NULL. */
+/* The process that began a virtual transaction, or NULL; and does it run that still? */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_VXID_PROCESS(vxid)		ProcNumberGetProc((vxid).procNumber)
+#define IDEM_RUNS_VXID(process, vxid) \
+	((process)->vxid.lxid == (vxid).localTransactionId)
 #else
 #define IDEM_VXID_PROCESS(vxid)		BackendIdGetProc((vxid).backendId)
+#define IDEM_RUNS_VXID(process, vxid) \
+	((process)->lxid == (vxid).localTransactionId)
 #endif
 
 /*

@@ -163,7 +163,10 @@ idem_key_lock_is_taken(const IdemKey *key)
 	return taken;
 }
 
-/* The process that has the lock of a key; 0 if none has, or none that runs. */
+/*
+ * The process that has the lock of a key; 0 if none has, or none that runs: a prepared
+ * transaction has the number of the one that was prepared, whose session goes on.
+ */
 static int
 lock_holder(const IdemKey *key)
 {
@@ -175,7 +178,8 @@ lock_holder(const IdemKey *key)
 	holders = GetLockConflicts(&tag, mode(key), NULL);
 	process = VirtualTransactionIdIsValid(holders[0]) ?
 		IDEM_VXID_PROCESS(holders[0]) : NULL;
-	return process == NULL ? 0 : process->pid;
+	return process == NULL || !IDEM_RUNS_VXID(process, holders[0]) ? 0 :
+		process->pid;
 }
 
 /* The process that writes a busy row; 0 if there is none: it is prepared, or over. */
