@@ -49,5 +49,24 @@ SELECT idem_purge();
 SELECT count(*) FROM purge_archive.idem_key;
 DROP SCHEMA purge_archive CASCADE;
 
+-- One that cannot be purged keeps no other from it, and the statement goes on.
+SET client_min_messages = error;
+CREATE PUBLICATION idem_test_purge_stores FOR TABLE purge_a.idem_key;
+SET client_min_messages = warning;
+TRUNCATE purge_a.idem_key;
+ALTER TABLE purge_a.idem_key REPLICA IDENTITY NOTHING;
+SET idem.store = 'purge_b';
+SELECT outcome FROM idem_execute('p', 'SELECT 1', scope => '6f3a2b1c-0d4e-4f5a-8b6c-7d8e9f0a1b2c', ttl => '1 microsecond');
+RESET idem.store;
+SELECT idem_purge(), 'and goes on' AS then;
+DROP PUBLICATION idem_test_purge_stores;
+
+-- A store of which nothing goes is not locked any longer.
+BEGIN;
+SELECT idem_purge();
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
+	AND relation IN (SELECT oid FROM pg_class WHERE relnamespace = 'purge_b'::regnamespace);
+COMMIT;
+
 DROP SCHEMA purge_a, purge_b, idem_test_purge_stores CASCADE;
 DROP ROLE regress_idem_keeper;

@@ -80,19 +80,27 @@ cycle_us(const IdemPurgeTable *table)
 }
 
 /*
- * Begins a new cycle of a table where it is time, or the clock was set back.  One
- * that has not come to the end goes on, or no cycle might ever come there.
+ * Begins a new cycle of a table where it is time, or the clock was set back; whether
+ * it did.  One that has not come to the end goes on, or no cycle might ever come there.
  */
-static void
-begin_cycle(IdemPurgeTable *table, TimestampTz now)
+bool
+idem_purge_begin_cycle(IdemPurgeTable *table, TimestampTz now)
 {
 	if (table->begun != 0 && table->begun <= now &&
 		(!table->arrived || now < table->begun + cycle_us(table)))
-		return;
+		return false;
 	table->begun = now;
 	table->watermark = DT_NOBEGIN;
 	table->arrived = false;
 	table->spent_us = 0;
+	return true;
+}
+
+/* Notes what a batch that began then took, beside the rows that it has deleted. */
+void
+idem_purge_note_cost(IdemPurgeTable *table, TimestampTz began, int64 deleted)
+{
+	table->spent_us += Max(GetCurrentTimestamp() - began - deleted * DELETING_US, 0);
 }
 
 /* Is a table to be left alone since it has failed? */
@@ -146,7 +154,7 @@ idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
 			IdemPurgeDelete rows = {.limit = bounds->rows, .looks = bounds->looks,
 			.go_on = bounds->go_on};
 
-			begin_cycle(table, began);
+			(void) idem_purge_begin_cycle(table, began);
 			rows.from = table->watermark;
 			finished = idem_purge_tables_delete(purge, rel, &rows);
 			table_close(rel, NoLock);
@@ -157,8 +165,7 @@ idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds)
 			 * cycle's
 			 */
 			if (!table->arrived)
-				table->spent_us += Max(GetCurrentTimestamp() - began -
-									   rows.deleted * DELETING_US, 0);
+				idem_purge_note_cost(table, began, rows.deleted);
 			table->arrived |= finished;
 		}
 		table->failures = 0;

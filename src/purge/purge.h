@@ -22,6 +22,16 @@ typedef struct IdemPurgeTable
 	TimestampTz failed;			/* the last one of them */
 } IdemPurgeTable;
 
+/* How far the stores of a database have been purged, from one pass to the next. */
+typedef struct IdemPurgeStores
+{
+	IdemPurgeTable cycle;		/* over all of them; its watermark is that of
+								 * the table that has been reached */
+	Oid			last;			/* table that it was done with last */
+	Oid			reached;		/* table that it has reached */
+	int64		purged;			/* rows deleted so far */
+} IdemPurgeStores;
+
 /*
  * A pass over what has expired.  All zero at first; what it is in the end is
  * where the next one may go on.
@@ -35,6 +45,7 @@ typedef struct IdemPurge
 	int64		purged;			/* rows deleted so far, */
 	int64		batches;		/* by so many batches */
 	IdemPurgeTable tables[IDEM_PURGE_TABLES];
+	IdemPurgeStores stores;
 	/* of this pass alone, in the process that makes it */
 	MemoryContext context;		/* that lasts for the pass */
 	struct IdemPurgeRanges *ranges; /* of the table of keys; NULL: not read
@@ -49,6 +60,9 @@ typedef struct IdemPurgeBounds
 	bool		(*go_on) (void);	/* asked now and then; NULL: always yes */
 } IdemPurgeBounds;
 
+extern bool idem_purge_begin_cycle(IdemPurgeTable *table, TimestampTz now);
+extern void idem_purge_note_cost(IdemPurgeTable *table, TimestampTz began,
+								 int64 deleted);
 extern void idem_purge_begin(IdemPurge *purge, TimestampTz now,
 							 MemoryContext context);
 extern void idem_purge_batch(IdemPurge *purge, const IdemPurgeBounds *bounds);

@@ -198,14 +198,24 @@ lock_indexes(Relation rel)
 	return true;
 }
 
-/* Deletes rows of a table; whether there are none left. */
+/*
+ * Deletes rows of a table, from where the pass has come to in it; whether the pass is
+ * done with it.
+ *
+ * Rows that stay although they have expired, for their fences say, may be more than a
+ * batch looks at, so the next one goes on behind them.  One that would get no further
+ * is the last: anybody may have a table in the way of the others, such as one without
+ * an index.
+ */
 static bool
 purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 		   int64 limit)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz from = pass->reached == part->relid ? pass->cycle.watermark :
+		DT_NOBEGIN;
 	IdemPurgeDelete rows = {
-		.from = DT_NOBEGIN, .until = now, .limit = limit, .looks = bounds->looks,
+		.from = from, .until = now, .limit = limit, .looks = bounds->looks,
 		.go_on = bounds->go_on, .delete_locked = delete_locked
 	};
 	Relation	rel;
@@ -230,9 +240,30 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 	}
 	idem_purge_delete(rel, &rows);
 	table_close(rel, NoLock);
+	pass->reached = part->relid;
+	pass->cycle.watermark = rows.from;
 	pass->purged += rows.deleted;
+	idem_purge_note_cost(&pass->cycle, now, rows.deleted);
 	idem_stats_counter_add(IDEM_COUNT_PURGE_ROWS, rows.deleted);
-	return rows.finished;
+	return rows.finished || (rows.deleted == 0 && rows.from <= from);
+}
+
+/*
+ * Tells of a table that could not be purged.  The error is not sent as what it was: a
+ * client takes that for the end of its statement.
+ */
+static void
+report(const Part *part, const ErrorData *error)
+{
+	const char *schema = get_namespace_name(get_rel_namespace(part->relid));
+	const char *name = get_rel_name(part->relid);
+
+	if (schema == NULL || name == NULL)
+		return;					/* it has been dropped */
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("table \"%s\" of store \"%s\" could not be purged", name, schema),
+			 errdetail_internal("%s", error->message)));
 }
 
 /* The same, where what fails is left for the next time. */
@@ -250,27 +281,48 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 	PG_TRY();
 	{
 		finished = purge_part(part, pass, bounds, limit);
-		ReleaseCurrentSubTransaction();
+		/* the locks of a table that is as it was are for nothing, and many */
+		if (pass->purged == before.purged)
+			RollbackAndReleaseCurrentSubTransaction();
+		else
+			ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
+		ErrorData  *error;
+
 		MemoryContextSwitchTo(memory);
 		/* one that asks us to leave, or to stop, is not the table's */
 		if (QueryCancelPending || ProcDiePending ||
 			geterrcode() == ERRCODE_QUERY_CANCELED ||
 			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
 			PG_RE_THROW();
-		errcontext("purge of table with OID %u", part->relid);
-		EmitErrorReport();
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(memory);
+		CurrentResourceOwner = owner;
 		idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
+		report(part, error);
+		FreeErrorData(error);
 		*pass = before;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(memory);
 	CurrentResourceOwner = owner;
 	return finished;
+}
+
+/*
+ * Begins a pass over the stores of a database, or goes on with the one before; false
+ * where that has come to its end, and it is too early for another.
+ */
+bool
+idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
+{
+	if (idem_purge_begin_cycle(&pass->cycle, now))
+		pass->last = pass->reached = InvalidOid;
+	return !pass->cycle.arrived;
 }
 
 /*
@@ -302,6 +354,7 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 			return false;
 		pass->last = part->relid;
 	}
+	pass->cycle.arrived = true;
 	return true;
 }
 

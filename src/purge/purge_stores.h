@@ -7,13 +7,7 @@
 
 #include "purge/purge.h"
 
-/* A pass over the stores of a database; all zero at first. */
-typedef struct IdemPurgeStores
-{
-	Oid			last;			/* the table that was purged last */
-	int64		purged;			/* rows deleted so far */
-} IdemPurgeStores;
-
+extern bool idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now);
 extern bool idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds);
 extern int64 idem_purge_stores_all(int64 limit);
 

@@ -37,7 +37,7 @@
 #include "purge/purge_work.h"
 #include "stats/stats_shared.h"
 
-#define TURN_MS			(10 * 1000) /* the longest visit to a database */
+#define TURN_MS			(10 * 1000) /* for the tables, and as long for stores */
 #define PAUSE_MS		1000	/* the longest pause to be spent in it */
 #define ATTENTION_MS	100		/* the longest sleep between looks around */
 #define BATCH_MS		(2 * TURN_MS)	/* the longest batch, with what is
@@ -180,12 +180,17 @@ pause_between_batches(void)
 	}
 }
 
+static void
+begin_turn(void)
+{
+	turn_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TURN_MS);
+}
+
 static IdemVisit
 run_pass(IdemPurge *purge)
 {
 	int			failures = 0;
 
-	turn_end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TURN_MS);
 	idem_purge_begin(purge, GetCurrentTimestamp(), TopMemoryContext);
 	while (purge->left > 0)
 	{
@@ -223,22 +228,22 @@ run_stores_batch(IdemPurgeStores *stores)
 }
 
 /*
- * A pass over the stores of the database, whose rows count as purged by this one.  What
- * a table raises has been dealt with; what else there is ends the visit.
+ * A pass over the stores of the database, or the rest of the one before.  What a table
+ * raises has been dealt with; what else there is ends the visit.
  */
 static IdemVisit
 run_stores_pass(IdemPurge *purge)
 {
-	IdemPurgeStores stores = {0};
+	IdemPurgeStores *stores = &purge->stores;
+	bool		finished = !idem_purge_stores_begin(stores, GetCurrentTimestamp());
 
-	while (!run_stores_batch(&stores))
+	while (!finished && may_stay())
 	{
-		if (!may_stay())
-			return IDEM_VISIT_UNFINISHED;
-		pause_between_batches();
+		finished = run_stores_batch(stores);
+		if (!finished)
+			pause_between_batches();
 	}
-	purge->purged += stores.purged;
-	return IDEM_VISIT_FINISHED;
+	return finished ? IDEM_VISIT_FINISHED : IDEM_VISIT_UNFINISHED;
 }
 
 /* Logs a pass that has taken long enough, as idem.log_purge_min_duration says. */
@@ -246,26 +251,41 @@ static void
 log_pass(const IdemPurge *purge, TimestampTz began)
 {
 	int64		ms = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+	int64		purged = purge->purged + purge->stores.purged;
 
 	if (idem_log_purge_min_duration_ms < 0 ||
 		ms < idem_log_purge_min_duration_ms ||
-		(purge->purged == 0 && idem_log_purge_min_duration_ms == 0))
+		(purged == 0 && idem_log_purge_min_duration_ms == 0))
 		return;
 	ereport(LOG,
 			(errmsg("idem purged %lld rows of database \"%s\" in %lld batches and %lld ms",
-					(long long) purge->purged, database_name,
+					(long long) purged, database_name,
 					(long long) purge->batches, (long long) ms),
 			 purge->left > 0 ? errdetail("More rows are past their time.") : 0));
 }
 
+/*
+ * Purges the database.  The stores come last, but first where the tables have taken all
+ * of the last turn: they may take this one, too.
+ */
 static IdemVisit
 purge_database(IdemPurge *purge)
 {
 	TimestampTz began = GetCurrentTimestamp();
-	IdemVisit	visit = run_pass(purge);
+	bool		stores_first = purge->left > 0;
+	IdemVisit	stores = IDEM_VISIT_FINISHED;
+	IdemVisit	visit;
 
+	purge->stores.purged = 0;
+	begin_turn();
+	if (stores_first)
+	{
+		stores = run_stores_pass(purge);
+		begin_turn();
+	}
+	visit = run_pass(purge);
 	if (visit == IDEM_VISIT_FINISHED)
-		visit = run_stores_pass(purge);
+		visit = stores_first ? stores : run_stores_pass(purge);
 
 	if (visit == IDEM_VISIT_UNFINISHED || visit == IDEM_VISIT_FINISHED)
 	{
