@@ -13,6 +13,7 @@
 #include "tcop/dest.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
@@ -121,6 +122,8 @@ idem_audit_keys(const IdemAudit *audit)
 	Datum		args[1] = {ObjectIdGetDatum(RelationGetRelid(audit->rel))};
 	TupleDesc	desc = CreateTemplateTupleDesc(3);
 	TupleTableSlot *slot;
+	MemoryContext memory;		/* for one key */
+	MemoryContext former;
 
 	if (!is_told(audit))
 		return;
@@ -134,6 +137,9 @@ idem_audit_keys(const IdemAudit *audit)
 	dest->rDestroy(dest);
 
 	slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	memory = AllocSetContextCreate(CurrentMemoryContext, "idem audit of a key",
+								   ALLOCSET_DEFAULT_SIZES);
+	former = MemoryContextSwitchTo(memory);
 	while (tuplestore_gettupleslot(found, true, false, slot))
 	{
 		Jsonb	   *id;
@@ -147,7 +153,11 @@ idem_audit_keys(const IdemAudit *audit)
 			idem_audit_found(audit, "row_gone", id,
 							 TextDatumGetCString(slot->tts_values[2]),
 							 "The key replays an answer about a row that is no more.");
+		ExecClearTuple(slot);
+		MemoryContextReset(memory);
 	}
+	MemoryContextSwitchTo(former);
+	MemoryContextDelete(memory);
 	ExecDropSingleTupleTableSlot(slot);
 	tuplestore_end(found);
 }
