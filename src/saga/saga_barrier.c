@@ -181,9 +181,10 @@ check_transaction(FunctionCallInfo fcinfo)
  * step.
  *
  * Raises 40001 where one has committed after the transaction's snapshot was taken, or,
- * for an undo that is part of what it lets begin, that of its statement; 42501 where the step is another role's, 25P01 outside a transaction block, 22004 and
- * 22023 for arguments that are none, 25006 in a read-only transaction and on a
- * standby, 27000 where a trigger keeps a row from being written.
+ * for an undo that is part of what it lets begin, after that of its statement; 42501
+ * where the step is another role's, 25P01 outside a transaction block, 22004 and 22023
+ * for arguments that are none, 25006 in a read-only transaction and on a standby, 27000
+ * where a trigger keeps a row from being written.
  */
 Datum
 idem_barrier(PG_FUNCTION_ARGS)
