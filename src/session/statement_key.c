@@ -9,6 +9,9 @@
  * A clock of the client's own (updated_at) makes another statement of each retry.
  * So there is a second digest, which leaves out parameters and literals that are a
  * moment in time.
+ *
+ * The digests are the same on every version of the server, since keys outlive one.  So
+ * what a newer one scans otherwise is hashed as PostgreSQL 15 scans it.
  */
 #include "postgres.h"
 
@@ -32,6 +35,21 @@ enum
 	TOKEN_IDENT = 258, TOKEN_UIDENT, TOKEN_FCONST, TOKEN_SCONST, TOKEN_USCONST,
 	TOKEN_BCONST, TOKEN_XCONST, TOKEN_OP, TOKEN_ICONST, TOKEN_PARAM,
 	TOKEN_TYPECAST, TOKEN_FIRST_KEYWORD = 275
+};
+
+/*
+ * Words that are keywords of some versions only.  Where they are none they are names, as
+ * columns called "path" or "source" are, and so they are hashed everywhere.
+ */
+static const char *const names[] = {
+	"absent", "conditional", "destination", "edge", "empty", "enforced", "error",
+	"format", "graph", "graph_table", "ignore", "indent", "json", "json_array",
+	"json_arrayagg", "json_exists", "json_object", "json_objectagg", "json_query",
+	"json_scalar", "json_serialize", "json_table", "json_value", "keep", "keys", "lsn",
+	"merge_action", "nested", "node", "objects", "omit", "partitions", "path", "period",
+	"plan", "portion", "properties", "property", "quotes", "recheck", "relationship",
+	"repack", "respect", "scalar", "source", "split", "string", "system_user", "target",
+	"unconditional", "vertex", "virtual", "wait",
 };
 
 /*
@@ -103,6 +121,12 @@ add_literal(Digest *digest, int token, const char *text)
 static void
 add_token(Digest *digest, int token, const core_YYSTYPE *value)
 {
+	/* from PostgreSQL 19 on that is a token of its own, with any number */
+	if (token >= TOKEN_FIRST_KEYWORD)
+	{
+		idem_fingerprint_token(&digest->fp, hashed_token(TOKEN_OP), "->");
+		return;
+	}
 	switch (token)
 	{
 		case TOKEN_SCONST:
@@ -138,6 +162,40 @@ keyword_of(int token, const core_YYSTYPE *value)
 	return token >= TOKEN_FIRST_KEYWORD ? value->keyword : NULL;
 }
 
+/* Is a keyword one of the words that count as names? */
+static bool
+counts_as_name(const char *keyword)
+{
+	for (int i = 0; i < lengthof(names); i++)
+		if (strcmp(names[i], keyword) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_keyword(Digest *digest, int token, const char *keyword)
+{
+	/* by token, what was found out about it */
+	static enum
+	{
+		UNKNOWN, KEYWORD, NAME
+	}			known[1024];
+	int			number = token - TOKEN_FIRST_KEYWORD;
+	bool		is_name;
+
+	if (number >= lengthof(known))
+		is_name = counts_as_name(keyword);
+	else
+	{
+		if (known[number] == UNKNOWN)
+			known[number] = counts_as_name(keyword) ? NAME : KEYWORD;
+		is_name = known[number] == NAME;
+	}
+	idem_fingerprint_token(&digest->fp,
+						   is_name ? hashed_token(TOKEN_IDENT) : HASHED_KEYWORD,
+						   keyword);
+}
+
 /*
  * Adds the tokens of a text.  What an SQL PREPARE or DECLARE names a statement does not
  * count: drivers number the names, and a retry has another one.
@@ -167,7 +225,7 @@ add_tokens(Digest *digest, const char *text)
 		else if (until != NULL)
 			until = keyword != NULL && strcmp(keyword, until) == 0 ? NULL : until;
 		else if (keyword != NULL)
-			idem_fingerprint_token(&digest->fp, HASHED_KEYWORD, keyword);
+			add_keyword(digest, token, keyword);
 		else if (token != ';')
 			add_token(digest, token, &value);
 		first = false;
