@@ -48,7 +48,6 @@ idem_upsert_call_set_data(IdemUpsertCall *call, Jsonb *data)
 {
 	IdemUpsert *upsert = &call->upsert;
 
-	Assert(OidIsValid(upsert->spec.target));
 	upsert->data = data;
 	upsert->spec.fields = idem_column_sql_names(data, "data", &call->spelling);
 	if (call->spelling.matters)
