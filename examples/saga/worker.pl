@@ -94,7 +94,12 @@ while (1)
 		{
 			report($claim, 'idem_saga_fail', '"sold out"', 0);
 		}
-		elsif ($answer ne 'late')
+		elsif ($answer eq 'late')
+		{
+			# its undo came first, or an attempt before this one has closed it
+			report($claim, 'idem_saga_fail', '"it can never begin"', 0);
+		}
+		else
 		{
 			report($claim, 'idem_saga_done', encode_json({ barrier => $answer }));
 		}

@@ -31,10 +31,6 @@ class Refused(Exception):
     """The work is refused for good, and has had no effect."""
 
 
-class Lost(Exception):
-    """The action is late: its undo came first.  There is nothing to do or to report."""
-
-
 def behind_barrier(payment, claim, work):
     """Runs work in the participant's database, if it is to run; whether it is there."""
     with payment.transaction():
@@ -44,7 +40,8 @@ def behind_barrier(payment, claim, work):
             work()
         may_crash()
     if answer == "late":
-        raise Lost()
+        # its undo came first, or an attempt before this one has closed it
+        raise Refused("it can never begin")
     return {"barrier": answer}
 
 
@@ -109,11 +106,11 @@ def do(claim, ledger, payment, carrier):
             result = ship(carrier, claim)
         else:
             result = {"charge": charge, "refund": refund}[claim["work"]](payment, claim)
-    except Lost:
-        return
     except Refused as error:
         report(ledger, claim, "idem_saga_fail", Jsonb(str(error)), False)
     except (OSError, urllib.error.URLError, psycopg.OperationalError) as error:
+        if payment.closed:
+            raise  # to be started again: going on would use up the attempts of all sagas
         report(ledger, claim, "idem_saga_fail", Jsonb(str(error)))
     else:
         report(ledger, claim, "idem_saga_done", Jsonb(result))
