@@ -1247,6 +1247,7 @@ CREATE TABLE @extschema@.idem_outbox_era (
 	system bigint NOT NULL,
 	begun_at timestamp with time zone NOT NULL,
 	era integer NOT NULL,
+	timeline integer NOT NULL,
 	CONSTRAINT idem_outbox_era_pkey PRIMARY KEY (era)
 );
 COMMENT ON TABLE @extschema@.idem_outbox_era IS
@@ -1255,6 +1256,8 @@ COMMENT ON COLUMN @extschema@.idem_outbox_era.era IS
 'number of the era, from 1';
 COMMENT ON COLUMN @extschema@.idem_outbox_era.system IS
 'system identifier of the cluster, as pg_control_system() tells it';
+COMMENT ON COLUMN @extschema@.idem_outbox_era.timeline IS
+'timeline of the cluster, which is another once a standby has taken over';
 COMMENT ON COLUMN @extschema@.idem_outbox_era.begun_at IS
 'when the first call was made there';
 REVOKE ALL ON TABLE @extschema@.idem_outbox_era FROM PUBLIC;

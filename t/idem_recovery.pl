@@ -145,7 +145,7 @@ is($bare->safe_psql('postgres', q{SELECT idem_offset('billing', 'payments', 0)})
 is($bare->safe_psql('postgres', q{SELECT idem_seen('mail', 'm-1'), idem_seen('mail', 'm-2')}), 't|f', 'so are messages');
 is(claim_on($bare, 'passed', '1 hour'), 'claimed 2', 'a fence is given twice');
 is(complete_on($bare, 'passed', 2), 't', 'so that a holder of before passes for the one of now');
-cmp_ok(again(\@emitted, emit_on($bare)), '>', 0, 'ids of messages are given twice');
+is(again(\@emitted, emit_on($bare)), 0, 'no id of a message is given twice, without any of them');
 isnt(upsert_on($bare, 'brief', 5), 'inserted|t', 'a key that has expired meanwhile does not replay');
 $bare->stop;
 
@@ -157,7 +157,6 @@ is($psql->(q{SELECT count(*) FROM idem_key WHERE expires_at <= clock_timestamp()
 	'what was live at the target time is live');
 is(upsert_on($server, 'brief', 5), 'inserted|t', 'and replays, although its time was over');
 $psql->(shown('UPDATE idem_key SET fence'));
-$psql->(shown('SELECT setval'));
 is(again(\@emitted, emit_on($server)), 0, 'no id of a message is given twice');
 is(complete_on($server, 'open', 1), 'ID002', 'a holder of before has lost its claim');
 $psql->(shown('CREATE TABLE provider') . shown('CREATE FUNCTION adopt.*?^END \$\$'));

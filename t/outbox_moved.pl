@@ -1,6 +1,7 @@
 # The outbox in another cluster, where transactions are counted anew: restored by
 # pg_dump into one that is far behind and one that is far ahead, into a copy of the
-# cluster's files, by pg_upgrade, and after a logical subscriber has taken over.  No
+# cluster's files, by pg_upgrade, and after a physical standby that has lost messages, or
+# a logical subscriber, has taken over.  No
 # message that was there is skipped or held back, and none that is emitted then; none
 # is read twice, and no id is given twice.
 use strict;
@@ -106,6 +107,23 @@ $behind->stop;
 $old->safe_psql('postgres', 'CREATE DATABASE restored');
 $old->command_ok([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $old->connstr('restored'), '-f', $dump ], 'restored');
 check_restored($old, 'restored', 'the same cluster', 1);
+
+# A standby takes over that has not got the last messages, which have been sent on.
+emit($old, 'restored', 'k');
+$old->backup('standby');
+my %sent = map { $_ => 1 } emit($old, 'restored', map { "lost $_" } 1 .. 40);
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($old, 'standby');
+# of nobody's: it gets nothing more
+append_to_file($standby->data_dir . '/standby.signal', '');
+$standby->start;
+$standby->promote;
+my @after = emit($standby, 'restored', map { "after $_" } 1 .. 40);
+is(scalar(grep { $sent{$_} } @after), 0, 'a standby that takes over gives no id again');
+is(got($standby, 'restored', 'reader'), join(' ', 'k', map { "after $_" } 1 .. 40), 'and messages go on from where the reader was');
+is(eras($standby, 'restored'), '2', 'with the next era');
+is(got($standby, 'restored', 'reader'), '', 'and once');
+$standby->stop;
 
 # Into a copy of the cluster's files, which has the same identifier and has stayed behind.
 $old->safe_psql('postgres', 'CREATE DATABASE empty');

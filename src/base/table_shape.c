@@ -179,6 +179,7 @@ static const Shape shapes[] = {
 			{.name = "system", .type = INT8OID, .not_null = true},
 			{.name = "begun_at", .type = TIMESTAMPTZOID, .not_null = true},
 			{.name = "era", .type = INT4OID, .not_null = true, .key = 1},
+			{.name = "timeline", .type = INT4OID, .not_null = true},
 		},
 	},
 	[IDEM_TABLE_OUTBOX_POSITION] = {

@@ -15,6 +15,11 @@
  * left of former eras is read first, in its own order, and up to its end, as no
  * transaction adds to it.
  *
+ * A standby that takes over, and a recovery to an earlier time, may have lost
+ * messages that were read and sent on.  Their ids must not be given once more, or who
+ * has them takes another message for a duplicate.  So an era ends with the cluster's
+ * timeline, too.
+ *
  * A copy of the cluster's files has the same identifier, and transactions of its own
  * since then.  What was restored to it from the original is noticed by numbers that
  * it has not reached.
@@ -56,7 +61,8 @@ enum
 {
 	COLUMN_SYSTEM = 1,
 	COLUMN_BEGUN_AT,
-	COLUMN_ERA
+	COLUMN_ERA,
+	COLUMN_TIMELINE
 };
 
 /* The last era. */
@@ -64,6 +70,7 @@ typedef struct Era
 {
 	int32		era;			/* 0: there is none */
 	int64		system;			/* identifier of the cluster that it began in */
+	int32		timeline;		/* of that cluster */
 	TransactionId xmin;			/* of its row */
 } Era;
 
@@ -75,10 +82,10 @@ static struct
 }			known;
 
 static IdemStatement begin_era = {
-	.text = "INSERT INTO @.idem_outbox_era (system, begun_at, era)"
-	" VALUES ($1, $2, $3) ON CONFLICT (era) DO NOTHING",
-	.nargs = 3,
-	.argtypes = {INT8OID, TIMESTAMPTZOID, INT4OID},
+	.text = "INSERT INTO @.idem_outbox_era (system, begun_at, era, timeline)"
+	" VALUES ($1, $2, $3, $4) ON CONFLICT (era) DO NOTHING",
+	.nargs = 4,
+	.argtypes = {INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID},
 	.table = offsetof(IdemCatalog, outbox_era_table),
 	.bare = true
 };
@@ -117,6 +124,7 @@ look_at_era(HeapTuple row, TupleDesc desc, void *state)
 		return;
 	last->era = era;
 	last->system = DatumGetInt64(heap_getattr(row, COLUMN_SYSTEM, desc, &isnull));
+	last->timeline = DatumGetInt32(heap_getattr(row, COLUMN_TIMELINE, desc, &isnull));
 	last->xmin = HeapTupleHeaderGetXmin(row->t_data);
 }
 
@@ -164,6 +172,7 @@ find_era(Era *last)
 	if (furthest.era > last->era)
 		return furthest.era + 1;
 	if (last->era == 0 || last->system != (int64) GetSystemIdentifier() ||
+		last->timeline != (int32) GetWALInsertionTimeLine() ||
 		(furthest.era == last->era && !is_known_xid(furthest.xid)))
 		return last->era + 1;
 	return last->era;
@@ -249,13 +258,14 @@ idem_outbox_era(bool wait)
 int32
 idem_outbox_era_begin(int32 after)
 {
-	Datum		args[3];
+	Datum		args[4];
 
 	if (after != 0)
 		check_era(after);
 	args[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[2] = Int32GetDatum(after + 1);
+	args[3] = Int32GetDatum((int32) GetWALInsertionTimeLine());
 	if (idem_spi_own(&begin_era, args, NULL, 0, NULL, NULL) > 0)
 		CacheInvalidateRelcacheByRelid(idem_catalog()->outbox_era_table);
 	known.reloads = 0;
