@@ -281,6 +281,27 @@ SELECT outcome FROM idem_upsert('rights-41', 'trap', '{"id": 2}');
 SELECT current_user;
 RESET ROLE;
 
+-- A function that runs with its owner's rights has its own settings, or else its caller's.
+CREATE TABLE redeemed (coupon text);
+CREATE FUNCTION redeem(text) RETURNS TABLE (outcome idem_outcome, replayed boolean) SECURITY DEFINER LANGUAGE sql
+AS $$SELECT outcome, replayed FROM idem_execute('rights-' || $1,
+	'INSERT INTO idem_test_rights.redeemed VALUES ($1)', jsonb_build_array($1))$$;
+SET ROLE regress_idem_bob;
+SELECT * FROM redeem('a');
+SET idem.scope = 'rights';
+SELECT * FROM redeem('a');
+RESET ROLE;
+ALTER FUNCTION redeem(text) SET idem.scope = 'coupons' SET idem.ttl = '1 year';
+SET ROLE regress_idem_bob;
+SET idem.ttl = '1 microsecond';
+SELECT * FROM redeem('b');
+SELECT * FROM redeem('b');
+RESET idem.scope;
+RESET idem.ttl;
+SELECT * FROM redeem('b');
+RESET ROLE;
+SELECT coupon, count(*) FROM redeemed GROUP BY coupon ORDER BY coupon;
+
 DELETE FROM idem_key WHERE starts_with(key, 'rights-');
 DROP SCHEMA idem_test_rights CASCADE;
 DROP ROLE regress_idem_ann, regress_idem_bob, regress_idem_staff, regress_idem_heir,
