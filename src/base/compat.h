@@ -184,12 +184,12 @@
 /* The process that began a virtual transaction, or NULL; and does it run that still? */
 #if PG_VERSION_NUM >= 170000
 #define IDEM_VXID_PROCESS(vxid)		ProcNumberGetProc((vxid).procNumber)
-#define IDEM_RUNS_VXID(process, vxid) \
-	((process)->vxid.lxid == (vxid).localTransactionId)
+#define IDEM_RUNS_VXID(process, id) \
+	((process)->vxid.lxid == (id).localTransactionId)
 #else
 #define IDEM_VXID_PROCESS(vxid)		BackendIdGetProc((vxid).backendId)
-#define IDEM_RUNS_VXID(process, vxid) \
-	((process)->lxid == (vxid).localTransactionId)
+#define IDEM_RUNS_VXID(process, id) \
+	((process)->lxid == (id).localTransactionId)
 #endif
 
 /*
