@@ -134,6 +134,14 @@ SET idem.max_response = 1;
 SELECT outcome, length(response->>0) FROM idem_claim('answer-22', lease => '1 hour');
 RESET idem.max_response;
 
+-- A fence never goes round, whatever others have written there.
+SELECT outcome FROM idem_claim('answer-23', lease => '1 hour');
+UPDATE idem_key SET fence = 9223372036854775807, lease_until = '2000-01-01' WHERE key = 'answer-23';
+SELECT outcome, fence FROM idem_claim('answer-23', lease => '1 hour');
+\echo :LAST_ERROR_SQLSTATE
+SELECT outcome FROM idem_lookup('answer-23');
+SELECT idem_forget('answer-23');
+
 DELETE FROM idem_key WHERE starts_with(key, 'answer-');
 DROP SCHEMA idem_test_answer CASCADE;
 DROP ROLE regress_idem_ann;

@@ -58,6 +58,9 @@ begin_claim(const IdemKey *key, IdemKeyState found, IdemKeyRow *row)
 		row->fingerprint_isnull = false;
 	}
 	Assert(row->fence == row->version.fence);
+	/* which no claims have come to, so others have written it there */
+	if (row->fence == PG_INT64_MAX)
+		idem_answer_error("a claim");
 	row->fence++;
 	row->claimed_by = key->role;
 	row->created_at = key->now;
