@@ -29,6 +29,8 @@ typedef struct IdemPurgeStores
 								 * the table that has been reached */
 	Oid			last;			/* table that it was done with last */
 	Oid			reached;		/* table that it has reached */
+	Oid			alone;			/* table that a batch has failed at, but did
+								 * not begin with */
 	int64		purged;			/* rows deleted so far */
 } IdemPurgeStores;
 

@@ -212,8 +212,7 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 		   int64 limit)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz from = pass->reached == part->relid ? pass->cycle.watermark :
-		DT_NOBEGIN;
+	TimestampTz from = pass->cycle.watermark;
 	IdemPurgeDelete rows = {
 		.from = from, .until = now, .limit = limit, .looks = bounds->looks,
 		.go_on = bounds->go_on, .delete_locked = delete_locked
@@ -240,7 +239,6 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 	}
 	idem_purge_delete(rel, &rows);
 	table_close(rel, NoLock);
-	pass->reached = part->relid;
 	pass->cycle.watermark = rows.from;
 	pass->purged += rows.deleted;
 	idem_purge_note_cost(&pass->cycle, now, rows.deleted);
@@ -273,9 +271,13 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 {
 	MemoryContext memory = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	IdemPurgeStores before = *pass;
+	IdemPurgeStores before;
 	volatile bool finished = true;
 
+	if (pass->reached != part->relid)
+		pass->cycle.watermark = DT_NOBEGIN;
+	pass->reached = part->relid;
+	before = *pass;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(memory);
 	PG_TRY();
@@ -321,8 +323,27 @@ bool
 idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
 {
 	if (idem_purge_begin_cycle(&pass->cycle, now))
-		pass->last = pass->reached = InvalidOid;
+		pass->last = pass->reached = pass->alone = InvalidOid;
 	return !pass->cycle.arrived;
+}
+
+/*
+ * Decides how a pass goes on after a batch, which began then, has failed: the table that
+ * it had reached is for a batch that begins with it, or, if that was so, left out, since
+ * what has taken too long takes too long again.  False: it had reached none.
+ */
+bool
+idem_purge_stores_pass_over(IdemPurgeStores *pass, const IdemPurgeStores *failed,
+							TimestampTz began)
+{
+	if (failed->reached <= pass->last)
+		return false;
+	if (failed->last == pass->last)
+		pass->last = failed->reached;
+	else
+		pass->alone = failed->reached;
+	idem_purge_note_cost(&pass->cycle, began, 0);
+	return true;
 }
 
 /*
@@ -347,8 +368,10 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 
 		if (part->relid <= pass->last)
 			continue;
-		if (left <= 0 || tables++ == MAX_TABLES)
+		if (left <= 0 || tables == MAX_TABLES ||
+			(tables > 0 && part->relid == pass->alone))
 			return false;
+		tables++;
 		CHECK_FOR_INTERRUPTS();
 		if (!try_part(part, pass, bounds, left))
 			return false;

@@ -87,7 +87,8 @@ idem_purge_work_fail(void)
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
 	EmitErrorReport();
-	AbortCurrentTransaction();
+	/* which may have begun subtransactions */
+	AbortOutOfAnyTransaction();
 	FlushErrorState();
 	debug_query_string = NULL;
 	pgstat_report_activity(STATE_IDLE, NULL);

@@ -35,6 +35,7 @@
 #include "purge/purge_stores.h"
 #include "purge/purge_tables.h"
 #include "purge/purge_work.h"
+#include "stats/stats_counter.h"
 #include "stats/stats_shared.h"
 
 #define TURN_MS			(10 * 1000) /* for the tables, and as long for stores */
@@ -216,20 +217,47 @@ static bool
 run_stores_batch(IdemPurgeStores *stores)
 {
 	IdemPurgeBounds bounds = bounds_of_batch();
-	IdemPurgeStores next = *stores;
 	bool		finished;
 
 	idem_purge_work_begin("purging what has expired in stores");
 	(void) idem_stats_shared_stripe();
-	finished = !idem_catalog_installed() || idem_purge_stores(&next, &bounds);
+	finished = !idem_catalog_installed() || idem_purge_stores(stores, &bounds);
 	idem_purge_work_end();
-	*stores = next;
+	return finished;
+}
+
+/* The same, but a batch that fails has the pass go on without it. */
+static bool
+try_stores_batch(IdemPurgeStores *stores)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TimestampTz began = GetCurrentTimestamp();
+	IdemPurgeStores next = *stores;
+	volatile bool finished = false;
+
+	PG_TRY();
+	{
+		finished = run_stores_batch(&next);
+		*stores = next;
+	}
+	PG_CATCH();
+	{
+		if (ShutdownRequestPending ||
+			!idem_purge_stores_pass_over(stores, &next, began))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		errcontext("purge of table with OID %u of database \"%s\"", next.reached,
+				   database_name);
+		idem_purge_work_fail();
+		idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
+	}
+	PG_END_TRY();
 	return finished;
 }
 
 /*
  * A pass over the stores of the database, or the rest of the one before.  What a table
- * raises has been dealt with; what else there is ends the visit.
+ * raises has been dealt with; what is raised before one is reached ends the visit.
  */
 static IdemVisit
 run_stores_pass(IdemPurge *purge)
@@ -239,7 +267,7 @@ run_stores_pass(IdemPurge *purge)
 
 	while (!finished && may_stay())
 	{
-		finished = run_stores_batch(stores);
+		finished = try_stores_batch(stores);
 		if (!finished)
 			pause_between_batches();
 	}
