@@ -152,7 +152,7 @@ $bare->stop;
 # With all of them.
 my $server = recovered('after');
 my $psql = sub { return $server->safe_psql('postgres', $_[0]) };
-$psql->("\\set target '$target'\n" . shown("UPDATE $_ SET expires_at")) foreach qw(idem_key idem_message);
+$psql->("\\set target '$target'\n" . shown("UPDATE $_ SET expires_at")) foreach qw(idem_key idem_message idem_saga);
 is($psql->(q{SELECT count(*) FROM idem_key WHERE expires_at <= clock_timestamp()}), '0',
 	'what was live at the target time is live');
 is(upsert_on($server, 'brief', 5), 'inserted|t', 'and replays, although its time was over');
