@@ -24,7 +24,7 @@ const tenant = request => request.get('Authorization') // here belongs a check o
 const inTransaction = work => async (request, response) => {
   const answer = await sequelize.transaction(async transaction => {
     const key = request.get('Idempotency-Key')
-    if (key) {
+    if (key !== undefined) { // an empty one is refused
       await sequelize.query('SELECT idem_begin($1, $2)', { bind: [key, tenant(request)], transaction })
     }
     return work(request, transaction)

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"strings"
 
 	_ "github.com/lib/pq"
 )
@@ -21,8 +22,9 @@ func inTransaction(r *http.Request, work func(*sql.Tx) error) error {
 		return err
 	}
 	defer tx.Rollback() // does nothing once it has committed
-	if key := r.Header.Get("Idempotency-Key"); key != "" {
-		if _, err := tx.Exec("SELECT idem_begin($1, $2)", key, tenant(r)); err != nil {
+	// one that is empty is refused
+	if keys := r.Header.Values("Idempotency-Key"); len(keys) > 0 {
+		if _, err := tx.Exec("SELECT idem_begin($1, $2)", strings.Join(keys, ", "), tenant(r)); err != nil {
 			return err
 		}
 	}
