@@ -292,18 +292,21 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		bool		is_told;
 
 		MemoryContextSwitchTo(memory);
-		/* one that asks us to leave, or to stop, is not the table's */
-		if (QueryCancelPending || ProcDiePending ||
-			geterrcode() == ERRCODE_QUERY_CANCELED ||
-			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
-			PG_RE_THROW();
 		error = CopyErrorData();
+		/* one that asks us to leave, or to stop, is not the table's */
+		is_told = QueryCancelPending || ProcDiePending ||
+			error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN;
 		FlushErrorState();
+		/* even then: a function that catches it rolls back but its own */
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(memory);
 		CurrentResourceOwner = owner;
+		if (is_told)
+			ReThrowError(error);
 		idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
 		report(part, error);
 		FreeErrorData(error);
