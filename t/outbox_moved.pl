@@ -7,6 +7,8 @@
 use strict;
 use warnings;
 
+use File::Copy qw(copy);
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -110,6 +112,8 @@ check_restored($old, 'restored', 'the same cluster', 1);
 
 # A standby takes over that has not got the last messages, which have been sent on.
 emit($old, 'restored', 'k');
+$old->safe_psql('postgres', 'CREATE DATABASE fresh');
+$old->safe_psql('fresh', 'CREATE EXTENSION idem');
 $old->backup('standby');
 my %sent = map { $_ => 1 } emit($old, 'restored', map { "lost $_" } 1 .. 40);
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -124,6 +128,26 @@ is(got($standby, 'restored', 'reader'), join(' ', 'k', map { "after $_" } 1 .. 4
 is(eras($standby, 'restored'), '2', 'with the next era');
 is(got($standby, 'restored', 'reader'), '', 'and once');
 $standby->stop;
+
+# A second recovery, from the same backup: it knows of the first by its timeline alone,
+# also where nothing had been emitted.
+$sent{$_} = 1 for @after;
+my $again = PostgreSQL::Test::Cluster->new('again');
+$again->init_from_backup($old, 'standby');
+append_to_file($again->data_dir . '/standby.signal', '');
+$again->append_conf('postgresql.conf', "recovery_target_timeline = 'current'");
+# which an archive would have
+copy($standby->data_dir . '/pg_wal/00000002.history', $again->data_dir . '/pg_wal/')
+	or die "could not copy: $!";
+$again->start;
+$again->promote;
+@after = emit($again, 'restored', map { "again $_" } 1 .. 40);
+is(scalar(grep { $sent{$_} } @after), 0, 'a second recovery gives no id again');
+is(got($again, 'restored', 'reader'), join(' ', 'k', map { "again $_" } 1 .. 40), 'and messages go on');
+is(got($again, 'restored', 'reader'), '', 'once');
+is($again->safe_psql('restored', 'SELECT max(era) FROM idem_outbox_era'), '3', 'with the era of the third timeline');
+is((emit($again, 'fresh', 'x'))[0] > 2 * 2**44 ? 'later' : 'first', 'later', 'nor of what began after the backup');
+$again->stop;
 
 # Into a copy of the cluster's files, which has the same identifier and has stayed behind.
 $old->safe_psql('postgres', 'CREATE DATABASE empty');

@@ -18,7 +18,8 @@
  * A standby that takes over, and a recovery to an earlier time, may have lost
  * messages that were read and sent on.  Their ids must not be given once more, or who
  * has them takes another message for a duplicate.  So an era ends with the cluster's
- * timeline, too.
+ * timeline, too.  What a second recovery begins at may know nothing of the timeline
+ * of the first, so eras are counted on by as many as there were timelines.
  *
  * A copy of the cluster's files has the same identifier, and transactions of its own
  * since then.  What was restored to it from the original is noticed by numbers that
@@ -141,7 +142,7 @@ look_at_position(HeapTuple row, TupleDesc desc, void *state)
 
 /* Raises 55000 for an era that no cluster comes to: somebody has written it. */
 static void
-check_era(int32 era)
+check_era(int64 era)
 {
 	if (era < 1 || era > (PG_INT64_MAX >> IDEM_OUTBOX_ERA_BITS))
 		idem_catalog_error_altered("table", "idem_outbox_era");
@@ -152,6 +153,19 @@ static bool
 is_known_xid(uint64 xid)
 {
 	return xid < U64FromFullTransactionId(ReadNextFullTransactionId());
+}
+
+/* The era that follows the last one, of which a row may be written by others. */
+static int32
+next_era(const Era *last)
+{
+	int64		timelines = (int64) (int32) GetWALInsertionTimeLine() - last->timeline;
+	int64		era = last->era + 1;
+
+	if (last->era == 0 || last->system == (int64) GetSystemIdentifier())
+		era = last->era + Max(timelines, 1);
+	check_era(era);
+	return era;
 }
 
 /*
@@ -174,7 +188,7 @@ find_era(Era *last)
 	if (last->era == 0 || last->system != (int64) GetSystemIdentifier() ||
 		last->timeline != (int32) GetWALInsertionTimeLine() ||
 		(furthest.era == last->era && !is_known_xid(furthest.xid)))
-		return last->era + 1;
+		return next_era(last);
 	return last->era;
 }
 
