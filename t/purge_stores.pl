@@ -91,10 +91,20 @@ is_left('five', '', 'nor is one that cannot be purged');
 $node->wait_for_log(qr/WARNING:  table "idem_key" of store "three" could not be purged\n.*DETAIL:  cannot delete from table "idem_key"/, $log_offset);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM three.idem_key'), '1', 'it is as it was');
 
+# Nor is a store in which there is more than can be purged: it has its turns.
+run_worker('off');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET idem.purge_delay = '100ms'});
+add_keys('two', 'k', 10000, 'NULL', '1 hour');
+add_keys('five', 'k', 1, 'NULL', '1 hour');
+run_worker('on');
+is_left('five', '', 'nor is one that never is purged to the end');
+my $rest = $node->safe_psql('postgres', 'SELECT count(*) FROM two.idem_key');
+cmp_ok($rest, '>', 0, 'which it is not');
+ok($node->poll_query_until('postgres', "SELECT count(*) < $rest FROM two.idem_key"), 'but is again');
+
 # Nor the tables of the extension, however much there is in them.
 run_worker('off');
 $node->safe_psql('postgres', q{
-	ALTER SYSTEM SET idem.purge_delay = '100ms';
 	SELECT count(*) FROM idem_consume_batch('c', (SELECT array_agg(i::text) FROM generate_series(1, 10000) AS i), '1 us')});
 add_keys('five', 'k', 1, 'NULL', '1 hour');
 run_worker('on');

@@ -28,7 +28,9 @@ typedef struct IdemPurgeStores
 	IdemPurgeTable cycle;		/* over all of them; its watermark is that of
 								 * the table that has been reached */
 	Oid			last;			/* table that it was done with last */
-	Oid			reached;		/* table that it has reached */
+	Oid			reached;		/* table that it has reached, */
+	TimestampTz since;			/* then, or has passed what stays of it */
+	bool		rest;			/* has it left a table before the end? */
 	Oid			alone;			/* table that a batch has failed at, but did
 								 * not begin with */
 	int64		purged;			/* rows deleted so far */

@@ -49,6 +49,9 @@
 /* So many tables are locked by one transaction. */
 #define MAX_TABLES	100
 
+/* So long a pass deletes of a table before it goes on to the others. */
+#define TURN_US		(10 * USECS_PER_SEC)
+
 /* A table to be purged: one of a store, or a shard of one. */
 typedef struct Part
 {
@@ -275,7 +278,10 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 	volatile bool finished = true;
 
 	if (pass->reached != part->relid)
+	{
 		pass->cycle.watermark = DT_NOBEGIN;
+		pass->since = GetCurrentTimestamp();
+	}
 	pass->reached = part->relid;
 	before = *pass;
 	BeginInternalSubTransaction(NULL);
@@ -285,7 +291,11 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 		finished = purge_part(part, pass, bounds, limit);
 		/* the locks of a table that is as it was are for nothing, and many */
 		if (pass->purged == before.purged)
+		{
+			/* what stays is passed in every turn, and has an end */
+			pass->since = GetCurrentTimestamp();
 			RollbackAndReleaseCurrentSubTransaction();
+		}
 		else
 			ReleaseCurrentSubTransaction();
 	}
@@ -319,6 +329,20 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 }
 
 /*
+ * Has a table had its turn?  Where more expires than is purged, there is no end of it.
+ */
+static bool
+is_over(IdemPurgeStores *pass)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (pass->since <= now && now < pass->since + TURN_US)
+		return false;
+	pass->rest = true;
+	return true;
+}
+
+/*
  * Begins a pass over the stores of a database, or goes on with the one before; false
  * where that has come to its end, and it is too early for another.
  */
@@ -326,7 +350,10 @@ bool
 idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
 {
 	if (idem_purge_begin_cycle(&pass->cycle, now))
+	{
 		pass->last = pass->reached = pass->alone = InvalidOid;
+		pass->rest = false;
+	}
 	return !pass->cycle.arrived;
 }
 
@@ -376,9 +403,16 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 			return false;
 		tables++;
 		CHECK_FOR_INTERRUPTS();
-		if (!try_part(part, pass, bounds, left))
+		if (!try_part(part, pass, bounds, left) && !is_over(pass))
 			return false;
 		pass->last = part->relid;
+	}
+	/* what was left is next, without a pause */
+	if (pass->rest)
+	{
+		pass->cycle.begun = 0;
+		(void) idem_purge_stores_begin(pass, GetCurrentTimestamp());
+		return false;
 	}
 	pass->cycle.arrived = true;
 	return true;
