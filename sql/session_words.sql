@@ -12,6 +12,7 @@ SELECT idem_begin('session-words-1');
 INSERT INTO t (id, path, source, target, error, string, keys) VALUES (1, 'p', 's', 't', 'e', 'st', '{"a": [1]}');
 SELECT keys -> 'a', keys->'a'->-1, keys ->> 'a', keys::text FROM t;
 SELECT json, format FROM (VALUES (1, 2)) AS absent (json, format);
+SELECT id | 4, id|4, id || '|', |/ 4.0, id & 4, id ^ 4, id # 4, id << 4 FROM t;
 COMMIT;
 SELECT ordinality, statement ->> 'exact' AS exact FROM idem_key, jsonb_array_elements(response -> 'statements')
 WITH ORDINALITY AS s (statement, ordinality) WHERE key = 'session-words-1' ORDER BY 1;
