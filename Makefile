@@ -121,9 +121,9 @@ OBJS = \
 	src/run/own_names.o \
 	src/run/plan_cache.o \
 	src/run/planner_hook.o \
+	src/run/reading_write.o \
 	src/run/row_delete.o \
 	src/run/simple_dml.o \
-	src/run/reading_write.o \
 	src/run/sole_call.o \
 	src/run/spi.o \
 	src/run/spi_caller.o \

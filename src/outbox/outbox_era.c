@@ -155,15 +155,23 @@ is_known_xid(uint64 xid)
 	return xid < U64FromFullTransactionId(ReadNextFullTransactionId());
 }
 
+/* The cluster's timeline, as a row has it. */
+static int32
+timeline(void)
+{
+	return (int32) GetWALInsertionTimeLine();
+}
+
 /* The era that follows the last one, of which a row may be written by others. */
 static int32
 next_era(const Era *last)
 {
-	int64		timelines = (int64) (int32) GetWALInsertionTimeLine() - last->timeline;
-	int64		era = last->era + 1;
+	int64		timelines = 1;
+	int64		era;
 
 	if (last->era == 0 || last->system == (int64) GetSystemIdentifier())
-		era = last->era + Max(timelines, 1);
+		timelines = Max((int64) timeline() - last->timeline, 1);
+	era = last->era + timelines;
 	check_era(era);
 	return era;
 }
@@ -186,7 +194,7 @@ find_era(Era *last)
 	if (furthest.era > last->era)
 		return furthest.era + 1;
 	if (last->era == 0 || last->system != (int64) GetSystemIdentifier() ||
-		last->timeline != (int32) GetWALInsertionTimeLine() ||
+		last->timeline != timeline() ||
 		(furthest.era == last->era && !is_known_xid(furthest.xid)))
 		return next_era(last);
 	return last->era;
@@ -279,7 +287,7 @@ idem_outbox_era_begin(int32 after)
 	args[0] = Int64GetDatum((int64) GetSystemIdentifier());
 	args[1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	args[2] = Int32GetDatum(after + 1);
-	args[3] = Int32GetDatum((int32) GetWALInsertionTimeLine());
+	args[3] = Int32GetDatum(timeline());
 	if (idem_spi_own(&begin_era, args, NULL, 0, NULL, NULL) > 0)
 		CacheInvalidateRelcacheByRelid(idem_catalog()->outbox_era_table);
 	known.reloads = 0;
