@@ -69,13 +69,6 @@ SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relat
 COMMIT;
 
 -- A function that catches what cancels a purge is in its own savepoint then.
-SET idem.store = 'purge_b';
-SELECT outcome FROM idem_execute('p', 'SELECT 1', scope => '6f3a2b1c-0d4e-4f5a-8b6c-7d8e9f0a1b2c');
-RESET idem.store;
-INSERT INTO purge_b.idem_key
-	SELECT created_at, '-infinity', fence, NULL, fingerprint, outcome, claimed_by, scope, i::text,
-		response, request, sqlstate, checkpoints
-	FROM purge_b.idem_key, generate_series(1, 150000) AS i;
 CREATE FUNCTION purge_in_time() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM idem_purge();
@@ -83,6 +76,14 @@ BEGIN
 EXCEPTION WHEN query_canceled THEN
 	RETURN 'too late';
 END$$;
+SELECT purge_in_time();
+SET idem.store = 'purge_b';
+SELECT outcome FROM idem_execute('p', 'SELECT 1', scope => '6f3a2b1c-0d4e-4f5a-8b6c-7d8e9f0a1b2c');
+RESET idem.store;
+INSERT INTO purge_b.idem_key
+	SELECT created_at, '-infinity', fence, NULL, fingerprint, outcome, claimed_by, scope, i::text,
+		response, request, sqlstate, checkpoints
+	FROM purge_b.idem_key, generate_series(1, 600000) AS i;
 SET statement_timeout = '50ms';
 SELECT purge_in_time();
 RESET statement_timeout;
