@@ -128,6 +128,7 @@ OBJS = \
 	src/run/spi.o \
 	src/run/spi_caller.o \
 	src/run/spi_own.o \
+	src/run/subtransaction.o \
 	src/run/ticket.o \
 	src/run/usercontext.o \
 	src/saga/saga_argument.o \

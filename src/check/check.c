@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -27,7 +26,6 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/portal.h"
-#include "utils/resowner.h"
 
 #include "base/error.h"
 #include "base/result_tuple.h"
@@ -36,16 +34,9 @@
 #include "execute/params.h"
 #include "run/spi.h"
 #include "run/spi_caller.h"
+#include "run/subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_check);
-
-/* Where a subtransaction was begun, and what was current there. */
-typedef struct Origin
-{
-	int			level;
-	MemoryContext context;
-	ResourceOwner owner;
-} Origin;
 
 /* What is checked, and what came of it. */
 typedef struct Check
@@ -55,42 +46,9 @@ typedef struct Check
 	Datum		first;			/* what the runs answered, as jsonb */
 	Datum		second;
 	bool		failed;			/* did the second run raise an error? */
+	IdemWriteSet *written;		/* by the second run */
 	IdemRowDiff differences;
 } Check;
-
-/* Begins a subtransaction, and stays in the memory that is current. */
-static void
-begin(Origin *origin)
-{
-	origin->level = GetCurrentTransactionNestLevel();
-	origin->context = CurrentMemoryContext;
-	origin->owner = CurrentResourceOwner;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(origin->context);
-}
-
-/* Rolls back to where it was begun, whatever has been begun since. */
-static void
-undo(const Origin *origin)
-{
-	while (GetCurrentTransactionNestLevel() > origin->level)
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(origin->context);
-	CurrentResourceOwner = origin->owner;
-}
-
-/* Takes the error that is being handled, and undoes what it has interrupted. */
-static ErrorData *
-take_error(const Origin *origin)
-{
-	ErrorData  *error;
-
-	MemoryContextSwitchTo(origin->context);
-	error = CopyErrorData();
-	FlushErrorState();
-	undo(origin);
-	return error;
-}
 
 /*
  * The constraints that are not deferred as a transaction begins.  There is no
@@ -226,57 +184,49 @@ describe_error(const ErrorData *error)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
 
+/* The second run, whose rows are read while they are there. */
+static bool
+run_second(void *arg)
+{
+	Check	   *check = arg;
+
+	check->failed = true;
+	check->second = run(check);
+	check->failed = false;
+	idem_write_set_read(check->written);
+	return false;
+}
+
 /* Runs the command once more and finds out what that has changed. */
 static void
 run_again(Check *check)
 {
-	IdemWriteSet *written = idem_write_set_begin();
-	Origin		origin;
+	ErrorData  *error;
 
-	begin(&origin);
-	PG_TRY();
+	check->written = idem_write_set_begin();
+	error = idem_subtransaction_try(run_second, check);
+	if (error == NULL)
 	{
-		check->second = run(check);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error = take_error(&origin);
-
-		if (idem_error_is_circumstance(error->sqlerrcode))
-			ReThrowError(error);
-		check->second = describe_error(error);
-		check->failed = true;
-	}
-	PG_END_TRY();
-	if (check->failed)
+		idem_write_set_read_undone(check->written);
+		idem_write_set_report(check->written, &check->differences);
 		return;
-
-	idem_write_set_read(written);
-	undo(&origin);
-	idem_write_set_read_undone(written);
-	idem_write_set_report(written, &check->differences);
+	}
+	if (!check->failed || idem_error_is_circumstance(error->sqlerrcode))
+		ReThrowError(error);
+	check->second = describe_error(error);
 }
 
 /* Runs the command twice, and leaves nothing behind. */
-static void
-run_twice(Check *check)
+static bool
+run_twice(void *arg)
 {
-	Origin		origin;
+	Check	   *check = arg;
 
-	begin(&origin);
-	PG_TRY();
-	{
-		/* lest what was put off before be taken for the first run's */
-		fire_deferred();
-		check->first = run(check);
-		run_again(check);
-	}
-	PG_CATCH();
-	{
-		ReThrowError(take_error(&origin));
-	}
-	PG_END_TRY();
-	undo(&origin);
+	/* lest what was put off before be taken for the first run's */
+	fire_deferred();
+	check->first = run(check);
+	run_again(check);
+	return false;
 }
 
 static int
@@ -358,6 +308,7 @@ idem_check(PG_FUNCTION_ARGS)
 	Check		check = {0};
 	Datum		values[6];
 	bool		nulls[6] = {false};
+	ErrorData  *error;
 
 	if (PG_ARGISNULL(0))
 		idem_error_null("command");
@@ -369,7 +320,9 @@ idem_check(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("idem_check()");
 
 	idem_row_diff_init(&check.differences);
-	run_twice(&check);
+	error = idem_subtransaction_try(run_twice, &check);
+	if (error != NULL)
+		ReThrowError(error);
 
 	values[0] = BoolGetDatum(!check.failed && check.differences.differing == 0);
 	nulls[0] = DatumGetBool(values[0]) && check.differences.unseen;

@@ -9,16 +9,13 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/tuplestore.h"
 
@@ -27,6 +24,7 @@
 #include "base/result_tuple.h"
 #include "health/audit.h"
 #include "machine/attached_tables.h"
+#include "run/subtransaction.h"
 #include "table/attachment.h"
 #include "table/partition_root.h"
 #include "table/target_check.h"
@@ -149,6 +147,22 @@ is_of_all(int sqlstate)
 	}
 }
 
+/* A table that is looked at, and where to report. */
+typedef struct Look
+{
+	Relation	rel;
+	ReturnSetInfo *result;
+} Look;
+
+static bool
+take_look(void *arg)
+{
+	const Look *look = arg;
+
+	look_at(look->rel, look->result);
+	return true;
+}
+
 /*
  * The same for one table of many: what one cannot be read for, a key of its that has
  * another type by now say, does not keep the others from being looked at.
@@ -156,33 +170,15 @@ is_of_all(int sqlstate)
 static void
 try_to_look_at(Relation rel, ReturnSetInfo *result)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *error;
+	Look		look = {rel, result};
+	ErrorData  *error = idem_subtransaction_try(take_look, &look);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		look_at(rel, result);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(memory);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(memory);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(memory);
-		CurrentResourceOwner = owner;
-		if (is_of_all(error->sqlerrcode))
-			ReThrowError(error);
-		return_finding(result, RelationGetRelid(rel), "not_looked_at", NULL, NULL,
-					   psprintf("An error came in between: %s", error->message));
-	}
-	PG_END_TRY();
+	if (error == NULL)
+		return;
+	if (is_of_all(error->sqlerrcode))
+		ReThrowError(error);
+	return_finding(result, RelationGetRelid(rel), "not_looked_at", NULL, NULL,
+				   psprintf("An error came in between: %s", error->message));
 }
 
 /* May the caller read the table, if there still is one? */

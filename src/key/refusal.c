@@ -17,16 +17,15 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "base/error.h"
 #include "base/settings.h"
 #include "key/refusal.h"
+#include "run/subtransaction.h"
 
 /* What SQLSTATEs are made of. */
 #define LETTERS		"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -188,43 +187,34 @@ set_refused(IdemAnswer *answer, const ErrorData *error)
 	answer->refused = pstrdup(unpack_sql_state(error->sqlerrcode));
 }
 
+/* The work of a key. */
+typedef struct Work
+{
+	IdemKeyWork work;
+	void	   *call;
+	IdemAnswer *answer;
+} Work;
+
+static bool
+do_work(void *arg)
+{
+	const Work *work = arg;
+
+	work->work(work->call, work->answer);
+	return true;
+}
+
 /*
  * Does the work of a key, and makes the answer of what came of it, be that an error
- * that is among the refusals.  Raises all others.
+ * that is among the refusals: with what it has written go its role, settings, cursors
+ * and connections to SPI.  Raises all others.
  */
 void
 idem_refusal_run(const IdemRefusals *refusals, IdemKeyWork work, void *call,
 				 IdemAnswer *answer)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-	int			level PG_USED_FOR_ASSERTS_ONLY = GetCurrentTransactionNestLevel();
-
-	BeginInternalSubTransaction(NULL);
-	/* what the work returns is to outlive it */
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		work(call, answer);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(memory);
-		error = CopyErrorData();
-		FlushErrorState();
-
-		/*
-		 * with it go the work's role, settings, cursors and connections to
-		 * SPI
-		 */
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	Assert(GetCurrentTransactionNestLevel() == level);
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
+	Work		all = {work, call, answer};
+	ErrorData  *error = idem_subtransaction_try(do_work, &all);
 
 	if (error == NULL)
 		return;

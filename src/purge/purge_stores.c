@@ -17,7 +17,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -43,6 +42,7 @@
 #include "purge/purge_stores.h"
 #include "run/simple_dml.h"
 #include "run/spi.h"
+#include "run/subtransaction.h"
 #include "stats/stats_counter.h"
 #include "store/store.h"
 
@@ -267,15 +267,40 @@ report(const Part *part, const ErrorData *error)
 			 errdetail_internal("%s", error->message)));
 }
 
+/* A turn of a table, and what came of it. */
+typedef struct Turn
+{
+	const Part *part;
+	IdemPurgeStores *pass;
+	const IdemPurgeBounds *bounds;
+	int64		limit;
+	bool		finished;
+} Turn;
+
+static bool
+take_turn(void *arg)
+{
+	Turn	   *turn = arg;
+	IdemPurgeStores *pass = turn->pass;
+	int64		purged = pass->purged;
+
+	turn->finished = purge_part(turn->part, pass, turn->bounds, turn->limit);
+	if (pass->purged > purged)
+		return true;
+	/* what stays is passed in every turn, and has an end */
+	pass->since = GetCurrentTimestamp();
+	/* the locks of a table that is as it was are for nothing, and many */
+	return false;
+}
+
 /* The same, where what fails is left for the next time. */
 static bool
 try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 		 int64 limit)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Turn		turn = {part, pass, bounds, limit};
 	IdemPurgeStores before;
-	volatile bool finished = true;
+	ErrorData  *error;
 
 	if (pass->reached != part->relid)
 	{
@@ -284,48 +309,19 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 	}
 	pass->reached = part->relid;
 	before = *pass;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		finished = purge_part(part, pass, bounds, limit);
-		/* the locks of a table that is as it was are for nothing, and many */
-		if (pass->purged == before.purged)
-		{
-			/* what stays is passed in every turn, and has an end */
-			pass->since = GetCurrentTimestamp();
-			RollbackAndReleaseCurrentSubTransaction();
-		}
-		else
-			ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-		bool		is_told;
-
-		MemoryContextSwitchTo(memory);
-		error = CopyErrorData();
-		/* one that asks us to leave, or to stop, is not the table's */
-		is_told = QueryCancelPending || ProcDiePending ||
-			error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN;
-		FlushErrorState();
-		/* even then: a function that catches it rolls back but its own */
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(memory);
-		CurrentResourceOwner = owner;
-		if (is_told)
-			ReThrowError(error);
-		idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
-		report(part, error);
-		FreeErrorData(error);
-		*pass = before;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
-	return finished;
+	error = idem_subtransaction_try(take_turn, &turn);
+	if (error == NULL)
+		return turn.finished;
+	/* one that asks us to leave, or to stop, is not the table's */
+	if (QueryCancelPending || ProcDiePending ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		ReThrowError(error);
+	idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
+	report(part, error);
+	FreeErrorData(error);
+	*pass = before;
+	return true;
 }
 
 /*

@@ -9,11 +9,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
-
 #include "base/error.h"
+#include "run/subtransaction.h"
 #include "table/row_to_jsonb.h"
 #include "table/trial_write.h"
 
@@ -44,6 +41,26 @@ are_same(Jsonb *a, Jsonb *b, const List *names)
 	return true;
 }
 
+/* A write that is tried, and what is asked of it. */
+typedef struct Trial
+{
+	Jsonb	   *row;
+	const List *names;			/* char * */
+	IdemTrialWriteCallback write;
+	void	   *state;
+	bool		keeps;
+} Trial;
+
+static bool
+try_write(void *arg)
+{
+	Trial	   *trial = arg;
+	Jsonb	   *written = trial->write(trial->state);
+
+	trial->keeps = written != NULL && are_same(trial->row, written, trial->names);
+	return false;
+}
+
 /*
  * Would a write leave these columns (char *) of the row as they are?  If it fails,
  * it would not: the same write cannot have succeeded before.
@@ -52,37 +69,10 @@ bool
 idem_trial_write_keeps(Jsonb *row, const List *names,
 					   IdemTrialWriteCallback write, void *state)
 {
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-	volatile bool keeps = false;
-	int			level PG_USED_FOR_ASSERTS_ONLY = GetCurrentTransactionNestLevel();
+	Trial		trial = {row, names, write, state};
+	ErrorData  *error = idem_subtransaction_try(try_write, &trial);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
-	{
-		Jsonb	   *written = write(state);
-
-		keeps = written != NULL && are_same(row, written, names);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(memory);
-		error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-
-	/*
-	 * Before an error goes on: code that catches it, or the end of the
-	 * statement, rolls back what it has begun itself.
-	 */
-	RollbackAndReleaseCurrentSubTransaction();
-	Assert(GetCurrentTransactionNestLevel() == level);
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
 	if (error != NULL && idem_error_is_circumstance(error->sqlerrcode))
 		ReThrowError(error);
-	return keeps;
+	return error == NULL && trial.keeps;
 }
