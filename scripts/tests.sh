@@ -5,6 +5,7 @@
 
 passed=0
 failed=0
+failures=()			# what failed, and how it said so, a line each
 limit=300			# seconds for a test run that hangs
 report='^(not )?ok [0-9]|^test .* \.\.\. '	# a line of pg_regress on a test
 regress=		# the tests of these kinds to run, all by default
@@ -16,6 +17,9 @@ totals() {
 		failed=1
 	fi
 	say
+	# once more at the end, as what stands above may be long, or cut off
+	[ ${#failures[@]} -eq 0 ] ||
+		printf "failed on PostgreSQL $(pg_version "$(command -v pg_config)"): %s\n" "${failures[@]}"
 	say "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ]
 	exit
@@ -32,7 +36,7 @@ excerpt() {
 # these settings.  pg_regress reports "test x ... ok", newer ones "ok 1 - x";
 # a test that it does not report as passed has failed.
 installcheck() {
-	local title=$1 expected ok reported tests=()
+	local title=$1 expected name ok reported tests=()
 	shift
 	say
 	say "== regression and isolation tests, $title"
@@ -51,6 +55,11 @@ installcheck() {
 	reported=$(grep -cE "$report" "$place/installcheck.log")
 	passed=$((passed + ok))
 	failed=$((failed + expected - ok))
+	while read -r name; do
+		failures+=("$name, $title")
+	done < <(sed -nE 's/^not ok [0-9]+ +[-+] +([^ ]+).*/\1/p; s/^test ([^ ]+) +\.\.\. FAILED.*/\1/p' "$place/installcheck.log")
+	[ "$reported" -ge "$expected" ] ||
+		failures+=("$((expected - reported)) tests that did not run, $title")
 	excerpt regression.diffs 200
 	excerpt output_iso/regression.diffs 200
 	if [ "$reported" -ne "$expected" ]; then
@@ -82,6 +91,16 @@ tap_environment() {
 	unset PGHOST PGPORT PGUSER PGDATABASE
 }
 
+# How a test that reports in TAP has failed: the first thing that it says.
+failed_how() {
+	if [ "$1" -eq 124 ]; then
+		say "not over after $limit seconds"
+	else
+		{ grep '^# *Failed test ' "$place/prove.log" || grep . "$place/prove.log"; } |
+			sed 's/^# *//; q'
+	fi
+}
+
 # tap FILE: one test that reports in TAP.  Those in t/ make servers of their own.
 tap() {
 	local name=${1#t/} started=$SECONDS status log
@@ -93,8 +112,8 @@ tap() {
 		sed -n 's/^.* skipped: /     /p' "$place/prove.log"
 	else
 		failed=$((failed + 1))
+		failures+=("$1: $(failed_how $status)")
 		cat "$place/prove.log"
-		[ $status -ne 124 ] || say "$1: not over after $limit seconds"
 		name=$(basename "$1" .pl)
 		excerpt "tmp_check/log/regress_log_$name" 60
 		for log in tmp_check/log/"$name"_*.log; do
