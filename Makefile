@@ -35,6 +35,7 @@ OBJS = \
 	src/base/table_shape.o \
 	src/base/unique_index.o \
 	src/check/check.o \
+	src/check/constraint_modes.o \
 	src/check/row_diff.o \
 	src/check/row_images.o \
 	src/check/write_set.o \

@@ -30,12 +30,17 @@
 #define IDEM_OWNS_RELATION(relid, role)		pg_class_ownercheck(relid, role)
 #define IDEM_MAY_EXECUTE(function, role) \
 	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#define IDEM_MAY_USE_SCHEMA(schema, role) \
+	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #else
 #define IDEM_OWNS_RELATION(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
 #define IDEM_MAY_EXECUTE(function, role) \
 	(object_aclcheck(ProcedureRelationId, function, role, \
 					 ACL_EXECUTE) == ACLCHECK_OK)
+#define IDEM_MAY_USE_SCHEMA(schema, role) \
+	(object_aclcheck(NamespaceRelationId, schema, role, \
+					 ACL_USAGE) == ACLCHECK_OK)
 #endif
 
 /* A search_path for code that runs with another's rights. */

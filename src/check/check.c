@@ -29,11 +29,11 @@
 
 #include "base/error.h"
 #include "base/result_tuple.h"
+#include "check/constraint_modes.h"
 #include "check/write_set.h"
 #include "execute/command.h"
 #include "execute/params.h"
 #include "run/spi.h"
-#include "run/spi_caller.h"
 #include "run/subtransaction.h"
 
 PG_FUNCTION_INFO_V1(idem_check);
@@ -49,54 +49,6 @@ typedef struct Check
 	IdemWriteSet *written;		/* by the second run */
 	IdemRowDiff differences;
 } Check;
-
-/*
- * The constraints that are not deferred as a transaction begins.  There is no
- * command that sets each as it is then.  A name may be that of several constraints
- * in a schema: if one of them is to be deferred, so are all.
- */
-static const char *
-write_constraints_sql(const void *state, int which)
-{
-	return
-		"SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ')"
-		" FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_namespace AS n"
-		" ON n.oid OPERATOR(pg_catalog.=) c.connamespace"
-		" WHERE c.condeferrable AND NOT c.condeferred"
-		" AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
-		" AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
-		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS d"
-		" WHERE d.connamespace OPERATOR(pg_catalog.=) c.connamespace"
-		" AND d.conname OPERATOR(pg_catalog.=) c.conname AND d.condeferred)";
-}
-
-/* Sets each constraint as a transaction begins with it. */
-static void
-reset_constraints(void)
-{
-	static const char signature[] = {IDEM_PLAN_CONSTRAINTS};
-	static const IdemCallerStatement statement = {
-		.signature = {signature, sizeof(signature)},
-		.write_sql = write_constraints_sql, .looks = true
-	};
-	Datum		names;
-	bool		isnull;
-
-	(void) idem_spi_caller(idem_spi_caller_plan(&statement), NULL, NULL,
-						   1, &names, &isnull);
-
-	idem_spi_command("SET CONSTRAINTS ALL DEFERRED");
-	if (!isnull)
-		idem_spi_command(psprintf("SET CONSTRAINTS %s IMMEDIATE",
-								  TextDatumGetCString(names)));
-}
-
-/* Does what has been put off to the end of the transaction. */
-static void
-fire_deferred(void)
-{
-	idem_spi_command("SET CONSTRAINTS ALL IMMEDIATE");
-}
 
 /* The names of the cursors that are open, as text[]; NULL if there are none. */
 static ArrayType *
@@ -157,9 +109,9 @@ run(const Check *check)
 	int			settings = NewGUCNestLevel();
 	Datum		answer;
 
-	reset_constraints();
+	idem_constraint_modes_reset();
 	answer = idem_command_run(check->command, check->params, false);
-	fire_deferred();
+	idem_constraint_modes_fire();
 	AtEOXact_GUC(false, settings);
 	close_cursors(cursors);
 	return answer;
@@ -223,7 +175,7 @@ run_twice(void *arg)
 	Check	   *check = arg;
 
 	/* lest what was put off before be taken for the first run's */
-	fire_deferred();
+	idem_constraint_modes_fire();
 	check->first = run(check);
 	run_again(check);
 	return false;

@@ -13,7 +13,6 @@ typedef enum IdemPlanKind
 	IDEM_PLAN_ALLOWED = 'a',	/* idem_allowed() */
 	IDEM_PLAN_AUDIT = 'd',		/* idem_audit(), all rows */
 	IDEM_PLAN_AUDIT_ROW = 'e',	/* idem_audit(), one row */
-	IDEM_PLAN_CONSTRAINTS = 'c',	/* idem_check(), what can be deferred */
 	IDEM_PLAN_HISTORY = 'h',	/* idem_history() */
 	IDEM_PLAN_TRANSITION = 't', /* idem_transition() and its kin */
 	IDEM_PLAN_STORE = 's',		/* what is kept in a store */
