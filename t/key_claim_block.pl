@@ -125,6 +125,38 @@ ok($node->poll_query_until('postgres', q{
 	'a query has run, and its client may go on');
 print $socket message('S', '');
 is(answers('ZE'), '12DCZ', 'it has claimed');
+
+# Nor need there be a query.
+sub call
+{
+	my ($function, @arguments) = @_;
+	my $oid = $node->safe_psql('postgres', "SELECT '$function'::regprocedure::oid");
+
+	return message('F', pack('N n n', $oid, 0, scalar @arguments) .
+		join('', map { defined $_ ? pack('N/a*', $_) : pack('N', 2**32 - 1) } @arguments) . pack('n', 0));
+}
+
+my $claim = call('idem_claim(text, jsonb, interval, text, interval, boolean)', 'called', undef, undef, undef, undef, 't');
+my $barrier = call('idem_barrier(text, integer, boolean, text)', 'called', 1, 'f', undef);
+my $begin = call('idem_begin(text, text, interval)', 'called', undef, undef);
+my $work = message('P', "\0INSERT INTO done VALUES (1)\0" . pack('n', 0)) .
+	message('B', "\0\0" . pack('n n n', 0, 0, 0)) . message('E', "\0" . pack('N', 0));
+foreach ($claim, $barrier, $begin)
+{
+	print $socket $_;
+	is(answers('Z'), 'EZ', 'called alone');
+	print $socket message('Q', "BEGIN\0");
+	answers('Z');
+	print $socket $_;
+	is(answers('Z'), 'VZ', 'in a block');
+	print $socket message('Q', "ROLLBACK\0");
+	answers('Z');
+}
+foreach ($claim, $barrier)
+{
+	print $socket $work . $_;
+	is(answers('Z'), '12CVZ', 'at the end of a pipeline');
+}
 close $socket;
 
 $node->stop;

@@ -9,6 +9,9 @@
  *
  * A client that sends queries ahead of their answers (a pipeline, a batch) needs no
  * block to have them in one transaction: that ends where the client synchronizes.
+ *
+ * A client can also have the server call a function without a query, by the fastpath
+ * protocol.
  */
 #include "postgres.h"
 
@@ -155,6 +158,17 @@ is_sent(Portal portal)
 		strcmp(portal->sourceText, prepared->plansource->query_string) == 0;
 }
 
+/*
+ * Has the client called the function without a query?  Then there is no expression of
+ * the call, no portal and no text.
+ */
+static bool
+is_fastpath(FunctionCallInfo fcinfo)
+{
+	return fcinfo->flinfo->fn_expr == NULL && ActivePortal == NULL &&
+		debug_query_string == NULL && whereToSendOutput == DestRemote;
+}
+
 /* Is that all of the transaction, as far as one can see? */
 bool
 idem_sole_call(FunctionCallInfo fcinfo)
@@ -162,7 +176,11 @@ idem_sole_call(FunctionCallInfo fcinfo)
 	Search		search = {fcinfo->flinfo->fn_expr, fcinfo->flinfo->fn_oid};
 	PlannedStmt *stmt;
 
-	if (search.call == NULL || IsTransactionBlock() || IsSubTransaction())
+	if (IsTransactionBlock() || IsSubTransaction())
+		return false;
+	if (is_fastpath(fcinfo))
+		return !is_pipelined(NULL);
+	if (search.call == NULL)
 		return false;
 
 	if (ActivePortal == NULL || debug_query_string == NULL ||
