@@ -33,6 +33,8 @@ typedef struct IdemPurgeStores
 	bool		rest;			/* has it left a table before the end? */
 	Oid			alone;			/* table that a batch has failed at, but did
 								 * not begin with */
+	TimestampTz told;			/* when an error was told of last; 0: never */
+	int			tells;			/* so many more the cycle may tell of */
 	int64		purged;			/* rows deleted so far */
 } IdemPurgeStores;
 

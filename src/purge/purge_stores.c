@@ -52,6 +52,13 @@
 /* So long a pass deletes of a table before it goes on to the others. */
 #define TURN_US		(10 * USECS_PER_SEC)
 
+/*
+ * So many errors a cycle tells of, and no more for so long: anybody may have tables that
+ * cannot be purged, and the log is not for them to fill.
+ */
+#define MAX_TOLD	10
+#define TOLD_US		(600 * USECS_PER_SEC)
+
 /* A table to be purged: one of a store, or a shard of one. */
 typedef struct Part
 {
@@ -250,17 +257,21 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 }
 
 /*
- * Tells of a table that could not be purged.  The error is not sent as what it was: a
- * client takes that for the end of its statement.
+ * Tells of a table that could not be purged, if the cycle may.  The error is not sent as
+ * what it was: a client takes that for the end of its statement.
  */
 static void
-report(const Part *part, const ErrorData *error)
+report(IdemPurgeStores *pass, const Part *part, const ErrorData *error)
 {
 	const char *schema = get_namespace_name(get_rel_namespace(part->relid));
 	const char *name = get_rel_name(part->relid);
 
 	if (schema == NULL || name == NULL)
 		return;					/* it has been dropped */
+	if (pass->tells == 0)
+		return;
+	pass->tells--;
+	pass->told = GetCurrentTimestamp();
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("table \"%s\" of store \"%s\" could not be purged", name, schema),
@@ -318,9 +329,9 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 		ReThrowError(error);
 	idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
-	report(part, error);
-	FreeErrorData(error);
 	*pass = before;
+	report(pass, part, error);
+	FreeErrorData(error);
 	return true;
 }
 
@@ -349,6 +360,8 @@ idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
 	{
 		pass->last = pass->reached = pass->alone = InvalidOid;
 		pass->rest = false;
+		pass->tells = pass->told == 0 || pass->told > now ||
+			now >= pass->told + TOLD_US ? MAX_TOLD : 0;
 	}
 	return !pass->cycle.arrived;
 }
@@ -418,7 +431,7 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 int64
 idem_purge_stores_all(int64 limit)
 {
-	IdemPurgeStores pass = {0};
+	IdemPurgeStores pass = {.tells = PG_INT32_MAX};
 	IdemPurgeBounds bounds = {.looks = PG_INT64_MAX};
 
 	do
