@@ -14,6 +14,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/rls.h"
@@ -191,6 +192,33 @@ may_read(Oid table)
 								 &is_missing) == ACLCHECK_OK && !is_missing;
 }
 
+/* The same for a table that there may be no more, or that others have locked. */
+static void
+look_at_one(Oid table, ReturnSetInfo *result)
+{
+	Relation	rel;
+	IdemUniqueIndex key;
+
+	if (!may_read(table))
+		return;
+	if (!ConditionalLockRelationOid(table, AccessShareLock))
+	{
+		return_finding(result, table, "not_looked_at", NULL, NULL,
+					   "Another session has locked the table: call idem_audit() for it later.");
+		return;
+	}
+	rel = try_relation_open(table, NoLock);
+	if (rel == NULL)
+	{
+		UnlockRelationOid(table, AccessShareLock);
+		return;
+	}
+	if (may_read(RelationGetRelid(rel)) && !RELATION_IS_OTHER_TEMP(rel) &&
+		idem_unique_index_primary(&key, rel))
+		try_to_look_at(rel, result);
+	relation_close(rel, AccessShareLock);
+}
+
 /*
  * Looks at all tables that follow a machine and that the caller may read.  None is
  * waited for: anybody may lock a table of its own for good.
@@ -198,34 +226,21 @@ may_read(Oid table)
 static void
 look_at_all(ReturnSetInfo *result)
 {
+	List	   *tables = idem_attached_tables_all();
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext,
+												 "idem audit of a table",
+												 ALLOCSET_DEFAULT_SIZES);
+	MemoryContext former = MemoryContextSwitchTo(memory);
 	ListCell   *lc;
 
-	foreach(lc, idem_attached_tables_all())
+	foreach(lc, tables)
 	{
-		Oid			table = lfirst_oid(lc);
-		Relation	rel;
-		IdemUniqueIndex key;
-
 		CHECK_FOR_INTERRUPTS();
-		if (!may_read(table))
-			continue;
-		if (!ConditionalLockRelationOid(table, AccessShareLock))
-		{
-			return_finding(result, table, "not_looked_at", NULL, NULL,
-						   "Another session has locked the table: call idem_audit() for it later.");
-			continue;
-		}
-		rel = try_relation_open(table, NoLock);
-		if (rel == NULL)
-		{
-			UnlockRelationOid(table, AccessShareLock);
-			continue;
-		}
-		if (may_read(RelationGetRelid(rel)) && !RELATION_IS_OTHER_TEMP(rel) &&
-			idem_unique_index_primary(&key, rel))
-			try_to_look_at(rel, result);
-		relation_close(rel, AccessShareLock);
+		look_at_one(lfirst_oid(lc), result);
+		MemoryContextReset(memory);
 	}
+	MemoryContextSwitchTo(former);
+	MemoryContextDelete(memory);
 }
 
 /*

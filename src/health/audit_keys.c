@@ -117,8 +117,8 @@ is_told(const IdemAudit *audit)
 void
 idem_audit_keys(const IdemAudit *audit)
 {
-	Tuplestorestate *found = tuplestore_begin_heap(false, false, work_mem);
-	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+	Tuplestorestate *found;
+	DestReceiver *dest;
 	Datum		args[1] = {ObjectIdGetDatum(RelationGetRelid(audit->rel))};
 	TupleDesc	desc = CreateTemplateTupleDesc(3);
 	TupleTableSlot *slot;
@@ -127,6 +127,8 @@ idem_audit_keys(const IdemAudit *audit)
 
 	if (!is_told(audit))
 		return;
+	found = tuplestore_begin_heap(false, false, work_mem);
+	dest = CreateDestReceiver(DestTuplestore);
 	TupleDescInitEntry(desc, 1, "row_key", JSONBOID, -1, 0);
 	TupleDescInitEntry(desc, 2, "scope", TEXTOID, -1, 0);
 	TupleDescInitEntry(desc, 3, "key", TEXTOID, -1, 0);
