@@ -59,6 +59,21 @@ SELECT count(*) FROM journal;
 COMMIT;
 SELECT count(*) FROM journal;
 DROP TRIGGER late ON item;
+-- A partition may put off what its table does not.
+CREATE TABLE part (n int UNIQUE DEFERRABLE) PARTITION BY LIST (n);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES IN (1);
+CREATE TABLE part_2 (n int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+ALTER TABLE part ATTACH PARTITION part_2 FOR VALUES IN (2);
+CREATE FUNCTION add_twice(n int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO part VALUES (n), (n);
+	DELETE FROM part;
+	RETURN 'later';
+EXCEPTION WHEN unique_violation THEN
+	RETURN 'at once';
+END $$;
+SELECT add_twice(1) AS first, add_twice(2) AS second;
+SELECT first, second FROM idem_check('SELECT add_twice(1) AS first, add_twice(2) AS second');
 -- How they were set before is how they are set afterwards.
 BEGIN;
 SET CONSTRAINTS ALL DEFERRED;

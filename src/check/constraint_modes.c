@@ -18,18 +18,44 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "check/constraint_modes.h"
 #include "run/spi.h"
+#include "run/subtransaction.h"
+
+/* So often the constraints are looked for where others go on dropping some. */
+#define MAX_TRIES	100
 
 /* A constraint that can be deferred. */
 typedef struct Deferrable
 {
+	Oid			id;
 	Oid			schema;
 	NameData	name;
-	bool		deferred;		/* as a transaction begins */
+	bool		deferred;		/* as a transaction begins, be it a
+								 * partition's below it alone */
 } Deferrable;
+
+/* Adds the constraint that another is a partition's of, and what that is one of. */
+static List *
+add_ancestors(List *ancestors, Oid parent)
+{
+	while (OidIsValid(parent))
+	{
+		HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(parent));
+
+		ancestors = list_append_unique_oid(ancestors, parent);
+		parent = InvalidOid;
+		if (HeapTupleIsValid(tuple))
+		{
+			parent = ((Form_pg_constraint) GETSTRUCT(tuple))->conparentid;
+			ReleaseSysCache(tuple);
+		}
+	}
+	return ancestors;
+}
 
 /*
  * All of them.  As they are now, as the command finds them, too, and not as the
@@ -41,7 +67,9 @@ find_constraints(void)
 	Relation	rel = table_open(ConstraintRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	List	   *found = NIL;
+	List	   *above_deferred = NIL;
 	HeapTuple	tuple;
+	ListCell   *lc;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -51,13 +79,22 @@ find_constraints(void)
 		if (!form->condeferrable)
 			continue;
 		constraint = palloc(sizeof(Deferrable));
+		constraint->id = form->oid;
 		constraint->schema = form->connamespace;
 		constraint->name = form->conname;
 		constraint->deferred = form->condeferred;
 		found = lappend(found, constraint);
+		if (form->condeferred)
+			above_deferred = add_ancestors(above_deferred, form->conparentid);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	foreach(lc, found)
+	{
+		Deferrable *constraint = lfirst(lc);
+
+		constraint->deferred |= list_member_oid(above_deferred, constraint->id);
+	}
 	return found;
 }
 
@@ -75,17 +112,23 @@ compare_constraints(const ListCell *a, const ListCell *b)
 	return names != 0 ? names : cb->deferred - ca->deferred;
 }
 
-/* May the caller name what is in a schema? */
-static bool
-may_name(Oid schema)
+/* Adds the name of a constraint, if the caller may name what is in the schema. */
+static void
+add_name(StringInfo names, const Deferrable *constraint)
 {
-	return !isOtherTempNamespace(schema) && get_namespace_name(schema) != NULL &&
-		IDEM_MAY_USE_SCHEMA(schema, GetUserId());
+	const char *schema = get_namespace_name(constraint->schema);
+
+	if (schema == NULL || isOtherTempNamespace(constraint->schema) ||
+		!IDEM_MAY_USE_SCHEMA(constraint->schema, GetUserId()))
+		return;
+	appendStringInfo(names, "%s%s", names->len > 0 ? ", " : "",
+					 quote_qualified_identifier(schema, NameStr(constraint->name)));
 }
 
 /*
  * The names of the constraints that are not deferred as a transaction begins.  A name
- * may be that of several in a schema: if one of them is to be deferred, so are all.
+ * may be that of several in a schema, and sets those of partitions, too: if one of them
+ * is to be deferred, so are all, but for partitions with a name of their own.
  */
 static char *
 immediate_names(void)
@@ -105,23 +148,49 @@ immediate_names(void)
 			strcmp(NameStr(former->name), NameStr(constraint->name)) == 0;
 
 		former = constraint;
-		if (!is_named && !constraint->deferred && may_name(constraint->schema))
-			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
-							 quote_qualified_identifier(get_namespace_name(constraint->schema),
-														NameStr(constraint->name)));
+		if (!is_named && !constraint->deferred)
+			add_name(&names, constraint);
 	}
 	return names.data;
 }
 
-/* Sets each constraint as a transaction begins with it. */
-void
-idem_constraint_modes_reset(void)
+static bool
+try_to_reset(void *arg)
 {
 	const char *names = immediate_names();
 
 	idem_spi_command("SET CONSTRAINTS ALL DEFERRED");
 	if (*names != '\0')
 		idem_spi_command(psprintf("SET CONSTRAINTS %s IMMEDIATE", names));
+	return true;
+}
+
+/* Does an error say that a constraint cannot be named any more? */
+static bool
+is_outdated(int sqlstate)
+{
+	return sqlstate == ERRCODE_UNDEFINED_OBJECT ||
+		sqlstate == ERRCODE_UNDEFINED_SCHEMA ||
+		sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE;
+}
+
+/*
+ * Sets each constraint as a transaction begins with it.  Others may drop one before it
+ * is set, or rename it, or take the right to name it: then they are looked for again.
+ */
+void
+idem_constraint_modes_reset(void)
+{
+	ErrorData  *error;
+	int			tries = 0;
+
+	while ((error = idem_subtransaction_try(try_to_reset, NULL)) != NULL)
+	{
+		if (!is_outdated(error->sqlerrcode) || ++tries == MAX_TRIES)
+			ReThrowError(error);
+		FreeErrorData(error);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /* Does what has been put off to the end of the transaction. */
