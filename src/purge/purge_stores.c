@@ -381,6 +381,9 @@ idem_purge_stores_pass_over(IdemPurgeStores *pass, const IdemPurgeStores *failed
 		pass->last = failed->reached;
 	else
 		pass->alone = failed->reached;
+	/* what has been told of is in the log */
+	pass->told = failed->told;
+	pass->tells = failed->tells;
 	idem_purge_note_cost(&pass->cycle, began, 0);
 	return true;
 }
