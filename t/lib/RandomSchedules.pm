@@ -5,6 +5,7 @@ package RandomSchedules;
 use strict;
 use warnings;
 
+use Digest::MD5;
 use Exporter 'import';
 use FindBin;
 use PostgreSQL::Test::Cluster;
@@ -14,6 +15,19 @@ use Test::More;
 our @EXPORT = qw(storm storms);
 
 my $driver = "$FindBin::RealBin/storm";
+
+# Which schedules there are on a server: others with every change of idem or of the
+# driver, and the same until then, so that what has passed is no matter of chance.
+sub seed_of
+{
+	my ($node) = @_;
+	my $digest = Digest::MD5->new;
+	my ($major) = $node->pg_version =~ /^(\d+)/;
+
+	$digest->add(map { slurp_file($_) } sort glob
+			"$FindBin::RealBin/../{idem--*.sql,src/*.c,src/*/*.[ch]} $driver/*.py $driver/calls/*.py");
+	return "$major." . hex substr($digest->hexdigest, 0, 7);
+}
 
 # run PYTHON, MODE, LAYOUT, SECONDS: passes if nothing was wrong in the time that there is.
 sub run
@@ -29,6 +43,7 @@ sub run
 		'--conninfo', $node->connstr('postgres'),
 		'--failed', "$PostgreSQL::Test::Utils::log_path/storm.$mode.json");
 	local $ENV{IDEM_STORM_SECONDS} = $ENV{IDEM_STORM_SECONDS} // $seconds;
+	local $ENV{IDEM_STORM_SEED} = $ENV{IDEM_STORM_SEED} // seed_of($node);
 	open(my $output, '-|', @command) or die "cannot run $python: $!";
 	my @lines = <$output>;
 	my $passed = close $output;
