@@ -26,7 +26,7 @@ my %otherwise = (
 		lifecycle_several_read_committed lifecycle_several_repeatable_read
 		lifecycle_several_serializable transition_analyzed transition_moved) ],
 	'idem_check() is refused' => [ qw(
-		check_concurrent) ],
+		check_concurrent check_constraints) ],
 	'idem_forget_scope() is refused' => [ qw(
 		key_forget_race key_forget_under_way) ],
 	'looks at the extension\'s own tables, not at stores' => [ qw(
