@@ -109,7 +109,6 @@ run(const Check *check)
 	int			settings = NewGUCNestLevel();
 	Datum		answer;
 
-	idem_constraint_modes_reset();
 	answer = idem_command_run(check->command, check->params, false);
 	idem_constraint_modes_fire();
 	AtEOXact_GUC(false, settings);
@@ -142,6 +141,7 @@ run_second(void *arg)
 {
 	Check	   *check = arg;
 
+	idem_constraint_modes_reset();
 	check->failed = true;
 	check->second = run(check);
 	check->failed = false;
@@ -174,8 +174,14 @@ run_twice(void *arg)
 {
 	Check	   *check = arg;
 
-	/* lest what was put off before be taken for the first run's */
+	/*
+	 * Lest what was put off before be taken for the first run's.  At this
+	 * level: what is set in a subtransaction that is released stays when this
+	 * one is rolled back, unless this one has set it, too
+	 * (AfterTriggerEndSubXact).
+	 */
 	idem_constraint_modes_fire();
+	idem_constraint_modes_reset();
 	check->first = run(check);
 	run_again(check);
 	return false;

@@ -25,8 +25,8 @@
 #include "run/spi.h"
 #include "run/subtransaction.h"
 
-/* So often the constraints are looked for where others go on dropping some. */
-#define MAX_TRIES	100
+/* So often the constraints are looked for where others go on renaming some. */
+#define MAX_LOOKS	3
 
 /* A constraint that can be deferred. */
 typedef struct Deferrable
@@ -112,17 +112,24 @@ compare_constraints(const ListCell *a, const ListCell *b)
 	return names != 0 ? names : cb->deferred - ca->deferred;
 }
 
+/* Names of constraints, as they stand in a command. */
+typedef struct Names
+{
+	char	  **names;
+	int			count;
+} Names;
+
 /* Adds the name of a constraint, if the caller may name what is in the schema. */
 static void
-add_name(StringInfo names, const Deferrable *constraint)
+add_name(Names *names, const Deferrable *constraint)
 {
 	const char *schema = get_namespace_name(constraint->schema);
 
 	if (schema == NULL || isOtherTempNamespace(constraint->schema) ||
 		!IDEM_MAY_USE_SCHEMA(constraint->schema, GetUserId()))
 		return;
-	appendStringInfo(names, "%s%s", names->len > 0 ? ", " : "",
-					 quote_qualified_identifier(schema, NameStr(constraint->name)));
+	names->names[names->count++] =
+		quote_qualified_identifier(schema, NameStr(constraint->name));
 }
 
 /*
@@ -130,15 +137,14 @@ add_name(StringInfo names, const Deferrable *constraint)
  * may be that of several in a schema, and sets those of partitions, too: if one of them
  * is to be deferred, so are all, but for partitions with a name of their own.
  */
-static char *
+static Names
 immediate_names(void)
 {
 	List	   *constraints = find_constraints();
 	const Deferrable *former = NULL;
-	StringInfoData names;
+	Names		names = {palloc(sizeof(char *) * list_length(constraints))};
 	ListCell   *lc;
 
-	initStringInfo(&names);
 	list_sort(constraints, compare_constraints);
 	foreach(lc, constraints)
 	{
@@ -151,17 +157,22 @@ immediate_names(void)
 		if (!is_named && !constraint->deferred)
 			add_name(&names, constraint);
 	}
-	return names.data;
+	return names;
 }
 
 static bool
-try_to_reset(void *arg)
+set_named(void *arg)
 {
-	const char *names = immediate_names();
+	const Names *names = arg;
+	StringInfoData command;
 
-	idem_spi_command("SET CONSTRAINTS ALL DEFERRED");
-	if (*names != '\0')
-		idem_spi_command(psprintf("SET CONSTRAINTS %s IMMEDIATE", names));
+	initStringInfo(&command);
+	for (int i = 0; i < names->count; i++)
+		appendStringInfo(&command, "%s %s", i == 0 ? "SET CONSTRAINTS" : ",",
+						 names->names[i]);
+	appendStringInfoString(&command, " IMMEDIATE");
+	idem_spi_command(command.data);
+	pfree(command.data);
 	return true;
 }
 
@@ -175,21 +186,49 @@ is_outdated(int sqlstate)
 }
 
 /*
+ * Sets constraints, but for those that cannot be named any more, which it comes to by
+ * halves.  Have all been set?
+ */
+static bool
+set_immediate(Names names)
+{
+	ErrorData  *error;
+
+	if (names.count == 0)
+		return true;
+	CHECK_FOR_INTERRUPTS();
+	error = idem_subtransaction_try(set_named, &names);
+	if (error == NULL)
+		return true;
+	if (!is_outdated(error->sqlerrcode))
+		ReThrowError(error);
+	FreeErrorData(error);
+	if (names.count > 1)
+	{
+		Names		lower = {names.names, names.count / 2};
+		Names		upper = {names.names + lower.count, names.count - lower.count};
+
+		(void) set_immediate(lower);
+		(void) set_immediate(upper);
+	}
+	return false;
+}
+
+/*
  * Sets each constraint as a transaction begins with it.  Others may drop one before it
  * is set, or rename it, or take the right to name it: then they are looked for again.
+ * One that others rename without end stays deferred.  Raises no error for any of them.
  */
 void
 idem_constraint_modes_reset(void)
 {
-	ErrorData  *error;
-	int			tries = 0;
-
-	while ((error = idem_subtransaction_try(try_to_reset, NULL)) != NULL)
+	for (int looks = 0; looks < MAX_LOOKS; looks++)
 	{
-		if (!is_outdated(error->sqlerrcode) || ++tries == MAX_TRIES)
-			ReThrowError(error);
-		FreeErrorData(error);
-		CHECK_FOR_INTERRUPTS();
+		Names		names = immediate_names();
+
+		idem_spi_command("SET CONSTRAINTS ALL DEFERRED");
+		if (set_immediate(names))
+			break;
 	}
 }
 
