@@ -22,6 +22,15 @@ typedef struct IdemPurgeTable
 	TimestampTz failed;			/* the last one of them */
 } IdemPurgeTable;
 
+/* Which tables of stores the log has been told of, of those that cannot be purged. */
+typedef struct IdemPurgeTold
+{
+	TimestampTz when;			/* the last one was; 0: never */
+	Oid			relid;			/* of that one; those below wait for a new
+								 * turn */
+	int			left;			/* so many more may be until then */
+} IdemPurgeTold;
+
 /* How far the stores of a database have been purged, from one pass to the next. */
 typedef struct IdemPurgeStores
 {
@@ -33,8 +42,7 @@ typedef struct IdemPurgeStores
 	bool		rest;			/* has it left a table before the end? */
 	Oid			alone;			/* table that a batch has failed at, but did
 								 * not begin with */
-	TimestampTz told;			/* when an error was told of last; 0: never */
-	int			tells;			/* so many more the cycle may tell of */
+	IdemPurgeTold told;
 	int64		purged;			/* rows deleted so far */
 } IdemPurgeStores;
 

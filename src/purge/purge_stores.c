@@ -53,8 +53,8 @@
 #define TURN_US		(10 * USECS_PER_SEC)
 
 /*
- * So many errors a cycle tells of, and no more for so long: anybody may have tables that
- * cannot be purged, and the log is not for them to fill.
+ * So many tables that cannot be purged are told of, each once, and no more for so long:
+ * anybody may have some, and the log is not for them to fill.
  */
 #define MAX_TOLD	10
 #define TOLD_US		(600 * USECS_PER_SEC)
@@ -257,25 +257,43 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 }
 
 /*
- * Tells of a table that could not be purged, if the cycle may.  The error is not sent as
+ * Tells of a table that could not be purged, if it is its turn.  The error is not sent as
  * what it was: a client takes that for the end of its statement.
  */
 static void
-report(IdemPurgeStores *pass, const Part *part, const ErrorData *error)
+report(IdemPurgeTold *told, Oid relid, const ErrorData *error)
 {
-	const char *schema = get_namespace_name(get_rel_namespace(part->relid));
-	const char *name = get_rel_name(part->relid);
+	const char *schema;
+	const char *name;
 
+	if (told->left == 0 || relid <= told->relid)
+		return;
+	schema = get_namespace_name(get_rel_namespace(relid));
+	name = get_rel_name(relid);
 	if (schema == NULL || name == NULL)
 		return;					/* it has been dropped */
-	if (pass->tells == 0)
-		return;
-	pass->tells--;
-	pass->told = GetCurrentTimestamp();
+	told->left--;
+	told->relid = relid;
+	told->when = GetCurrentTimestamp();
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("table \"%s\" of store \"%s\" could not be purged", name, schema),
 			 errdetail_internal("%s", error->message)));
+}
+
+/*
+ * Gives the tables that cannot be purged a new turn, if it is time.  It goes on behind
+ * the one told of last, unless all that come behind have been told of: else the first
+ * ones would be the only ones.
+ */
+static void
+begin_telling(IdemPurgeTold *told, TimestampTz now)
+{
+	if (told->when <= now && now < told->when + TOLD_US)
+		return;
+	if (told->left > 0)
+		told->relid = InvalidOid;
+	told->left = MAX_TOLD;
 }
 
 /* A turn of a table, and what came of it. */
@@ -330,7 +348,7 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 		ReThrowError(error);
 	idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
 	*pass = before;
-	report(pass, part, error);
+	report(&pass->told, part->relid, error);
 	FreeErrorData(error);
 	return true;
 }
@@ -360,8 +378,7 @@ idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
 	{
 		pass->last = pass->reached = pass->alone = InvalidOid;
 		pass->rest = false;
-		pass->tells = pass->told == 0 || pass->told > now ||
-			now >= pass->told + TOLD_US ? MAX_TOLD : 0;
+		begin_telling(&pass->told, now);
 	}
 	return !pass->cycle.arrived;
 }
@@ -383,7 +400,6 @@ idem_purge_stores_pass_over(IdemPurgeStores *pass, const IdemPurgeStores *failed
 		pass->alone = failed->reached;
 	/* what has been told of is in the log */
 	pass->told = failed->told;
-	pass->tells = failed->tells;
 	idem_purge_note_cost(&pass->cycle, began, 0);
 	return true;
 }
@@ -434,7 +450,7 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 int64
 idem_purge_stores_all(int64 limit)
 {
-	IdemPurgeStores pass = {.tells = PG_INT32_MAX};
+	IdemPurgeStores pass = {.told.left = PG_INT32_MAX};
 	IdemPurgeBounds bounds = {.looks = PG_INT64_MAX};
 
 	do
