@@ -24,6 +24,7 @@ OBJS = \
 	src/base/catalog.o \
 	src/base/error.o \
 	src/base/fingerprint.o \
+	src/base/index_usable.o \
 	src/base/interval.o \
 	src/base/invalidation.o \
 	src/base/outcome.o \

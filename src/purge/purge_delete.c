@@ -19,7 +19,6 @@
 #include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
-#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
@@ -33,6 +32,7 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
+#include "base/index_usable.h"
 #include "purge/purge_delete.h"
 #include "run/row_delete.h"
 #include "run/usercontext.h"
@@ -48,18 +48,6 @@ typedef struct Reader
 	SnapshotData not_vacuumable;	/* sees what somebody may see */
 	Snapshot	snapshot;		/* ours */
 } Reader;
-
-/* May our snapshot, which may be old, use the index?  As the planner asks. */
-static bool
-is_usable(Relation index)
-{
-	Form_pg_index form = index->rd_index;
-
-	return form->indisvalid &&
-		(!form->indcheckxmin ||
-		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
-							   TransactionXmin));
-}
 
 /*
  * An index, opened, by which rows can be read in the order of a column of type
@@ -81,7 +69,7 @@ open_index(Relation rel, AttrNumber column)
 			index->rd_rel->relam == BTREE_AM_OID &&
 			index->rd_opfamily[0] == family &&
 			(index->rd_indoption[0] & INDOPTION_DESC) == 0 &&
-			is_usable(index) &&
+			idem_index_usable(index) &&
 			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 			return index;
 		index_close(index, NoLock);

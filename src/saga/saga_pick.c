@@ -21,7 +21,6 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/transam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
 #include "miscadmin.h"
@@ -33,6 +32,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/index_usable.h"
 #include "saga/saga_pick.h"
 #include "saga/saga_table.h"
 
@@ -47,18 +47,6 @@ struct IdemSagaPickSource
 	IdemSagaPicked next;
 };
 
-/* May our snapshot, which may be old, use the index?  As the planner asks. */
-static bool
-is_usable(Relation index)
-{
-	Form_pg_index form = index->rd_index;
-
-	return form->indisvalid &&
-		(!form->indcheckxmin ||
-		 TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
-							   TransactionXmin));
-}
-
 static bool
 is_right(Relation index)
 {
@@ -68,7 +56,7 @@ is_right(Relation index)
 	Form_pg_index form = index->rd_index;
 
 	if (index->rd_rel->relam != BTREE_AM_OID || form->indnkeyatts < lengthof(columns) ||
-		!is_usable(index) ||
+		!idem_index_usable(index) ||
 		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return false;
 	for (int i = 0; i < lengthof(columns); i++)
