@@ -163,6 +163,7 @@ findings() {
 	if [ $count -gt 0 ]; then
 		say "$count findings, $1"
 		failed=$((failed + count))
+		failures+=("$1: $count findings")
 	fi
 }
 
