@@ -602,8 +602,10 @@ class Run:
 
     def key_in_use(self, item, asker):
         """Does a call that waits for something else have the lock of this key?"""
-        if asker.waited or asker.overtakes or self.keyless:
+        if asker.waited or asker.overtakes:
             return False                # who asks does not wait for keys: it had the lock itself
+        if self.keyless:
+            return False                # see judge_either_way
         for session in self.sessions:
             if session is asker or session.pending is None or session.pending.what not in calls.CALLS:
                 continue
