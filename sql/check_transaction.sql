@@ -131,6 +131,37 @@ SELECT catch('UPDATE item SET stock = stock + 1 RETURNING 1 / (id - 3)'), catch(
 SELECT * FROM item ORDER BY id;
 COMMIT;
 
+-- A trigger that is put off may put off others, and a commit does all of them.
+CREATE TABLE outer_row (n int);
+CREATE TABLE inner_row (n int CHECK (n <> 3));
+CREATE TABLE done (n int);
+CREATE FUNCTION put_off() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	SET CONSTRAINTS ALL DEFERRED;
+	INSERT INTO inner_row VALUES (new.n);
+	RETURN NULL;
+END $$;
+CREATE FUNCTION do_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF new.n = 2 THEN
+		RAISE insufficient_privilege USING MESSAGE = 'not two';
+	END IF;
+	INSERT INTO done VALUES (new.n);
+	RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER late AFTER INSERT ON outer_row DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION put_off();
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON inner_row DEFERRABLE
+	FOR EACH ROW EXECUTE FUNCTION do_it();
+CREATE FUNCTION insert_once(number int) RETURNS void
+BEGIN ATOMIC
+	INSERT INTO outer_row SELECT number WHERE NOT EXISTS (SELECT FROM outer_row WHERE n = number);
+END;
+SELECT idempotent, differences FROM idem_check('SELECT insert_once(1)');
+SELECT idempotent FROM idem_check('INSERT INTO outer_row VALUES (1)');
+SELECT idempotent FROM idem_check('SELECT insert_once(2)');
+SELECT idempotent FROM idem_check('SELECT insert_once(3)');
+
 -- Nothing stays but what no transaction undoes: sequences.
 BEGIN;
 SELECT idempotent FROM idem_check($$SELECT pg_advisory_xact_lock(5108031), set_config('idem.ttl', '61min', true),

@@ -28,6 +28,9 @@
 /* So often the constraints are looked for where others go on renaming some. */
 #define MAX_LOOKS	3
 
+/* So often a trigger may put off others until what is put off has been done. */
+#define MAX_ROUNDS	10
+
 /* A constraint that can be deferred. */
 typedef struct Deferrable
 {
@@ -232,9 +235,13 @@ idem_constraint_modes_reset(void)
 	}
 }
 
-/* Does what has been put off to the end of the transaction. */
+/*
+ * Does what has been put off to the end of the transaction.  A trigger may put off
+ * others in turn, which a commit does, too; the server does not say if there are any.
+ */
 void
 idem_constraint_modes_fire(void)
 {
-	idem_spi_command("SET CONSTRAINTS ALL IMMEDIATE");
+	for (int i = 0; i < MAX_ROUNDS; i++)
+		idem_spi_command("SET CONSTRAINTS ALL IMMEDIATE");
 }
