@@ -25,10 +25,11 @@ typedef struct IdemPurgeTable
 /* Which tables of stores the log has been told of, of those that cannot be purged. */
 typedef struct IdemPurgeTold
 {
-	TimestampTz when;			/* the last one was; 0: never */
-	Oid			relid;			/* of that one; those below wait for a new
-								 * turn */
-	int			left;			/* so many more may be until then */
+	TimestampTz since;			/* when the first of these was; 0: none yet */
+	int			left;			/* so many more may be for now */
+	Oid			relid;			/* of the last one */
+	Oid			end;			/* of the last one of the round; invalid: not
+								 * yet known */
 } IdemPurgeTold;
 
 /* How far the stores of a database have been purged, from one pass to the next. */

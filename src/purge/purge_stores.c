@@ -53,8 +53,8 @@
 #define TURN_US		(10 * USECS_PER_SEC)
 
 /*
- * So many tables that cannot be purged are told of, each once, and no more for so long:
- * anybody may have some, and the log is not for them to fill.
+ * So many tables that cannot be purged are told of, and no more for so long: anybody may
+ * have some, and the log is not for them to fill.
  */
 #define MAX_TOLD	10
 #define TOLD_US		(600 * USECS_PER_SEC)
@@ -266,7 +266,7 @@ report(IdemPurgeTold *told, Oid relid, const ErrorData *error)
 	const char *schema;
 	const char *name;
 
-	if (told->left == 0 || relid <= told->relid)
+	if (told->left == 0 || relid <= told->relid || relid > told->end)
 		return;
 	schema = get_namespace_name(get_rel_namespace(relid));
 	name = get_rel_name(relid);
@@ -274,7 +274,8 @@ report(IdemPurgeTold *told, Oid relid, const ErrorData *error)
 		return;					/* it has been dropped */
 	told->left--;
 	told->relid = relid;
-	told->when = GetCurrentTimestamp();
+	if (told->since == 0)
+		told->since = GetCurrentTimestamp();
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("table \"%s\" of store \"%s\" could not be purged", name, schema),
@@ -282,18 +283,19 @@ report(IdemPurgeTold *told, Oid relid, const ErrorData *error)
 }
 
 /*
- * Gives the tables that cannot be purged a new turn, if it is time.  It goes on behind
- * the one told of last, unless all that come behind have been told of: else the first
- * ones would be the only ones.
+ * Has more tables be told of, if it is time.  They take turns, in the order of their
+ * OIDs: else the first ones would be the only ones.  A round is over those that there
+ * are when it begins: else who goes on making new ones would keep it from its end.
  */
 static void
 begin_telling(IdemPurgeTold *told, TimestampTz now)
 {
-	if (told->when <= now && now < told->when + TOLD_US)
+	if (told->since != 0 && told->since <= now && now < told->since + TOLD_US)
 		return;
 	if (told->left > 0)
-		told->relid = InvalidOid;
+		told->relid = told->end = InvalidOid;
 	told->left = MAX_TOLD;
+	told->since = 0;
 }
 
 /* A turn of a table, and what came of it. */
@@ -419,6 +421,8 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 	add_tables(&parts, IDEM_TABLE_KEY);
 	add_tables(&parts, IDEM_TABLE_MESSAGE);
 	list_sort(parts, compare_parts);
+	if (parts != NIL && !OidIsValid(pass->told.end))
+		pass->told.end = ((const Part *) llast(parts))->relid;
 	foreach(lc, parts)
 	{
 		const Part *part = lfirst(lc);
