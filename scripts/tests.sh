@@ -11,6 +11,12 @@ report='^(not )?ok [0-9]|^test .* \.\.\. '	# a line of pg_regress on a test
 regress=		# the tests of these kinds to run, all by default
 isolation=
 
+# failure WHAT [COUNT]: counts it, once by default, and has totals say so.
+failure() {
+	failed=$((failed + ${2-1}))
+	failures+=("$1")
+}
+
 totals() {
 	if [ $((passed + failed)) -eq 0 ]; then
 		say "There are no tests."
@@ -111,8 +117,7 @@ tap() {
 		printf 'test %-29s ... ok %12d s\n' "$name" $((SECONDS - started))
 		sed -n 's/^.* skipped: /     /p' "$place/prove.log"
 	else
-		failed=$((failed + 1))
-		failures+=("$1: $(failed_how $status)")
+		failure "$1: $(failed_how $status)"
 		cat "$place/prove.log"
 		name=$(basename "$1" .pl)
 		excerpt "tmp_check/log/regress_log_$name" 60
@@ -162,8 +167,7 @@ findings() {
 	[ ! -f "$place/server.log" ] || : >"$place/server.log"
 	if [ $count -gt 0 ]; then
 		say "$count findings, $1"
-		failed=$((failed + count))
-		failures+=("$1: $count findings")
+		failure "$1: $count findings" $count
 	fi
 }
 
