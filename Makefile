@@ -114,6 +114,7 @@ OBJS = \
 	src/purge/purge_ranges.o \
 	src/purge/purge_stores.o \
 	src/purge/purge_tables.o \
+	src/purge/purge_told.o \
 	src/purge/purge_work.o \
 	src/purge/purge_worker.o \
 	src/run/committed_row.o \

@@ -7,6 +7,8 @@
 
 #include "datatype/timestamp.h"
 
+#include "purge/purge_told.h"
+
 #define IDEM_PURGE_TABLES	5	/* that are purged */
 
 /* How far a table has been purged, from one pass to the next. */
@@ -21,16 +23,6 @@ typedef struct IdemPurgeTable
 	int			failures;		/* since it was last purged */
 	TimestampTz failed;			/* the last one of them */
 } IdemPurgeTable;
-
-/* Which tables of stores the log has been told of, of those that cannot be purged. */
-typedef struct IdemPurgeTold
-{
-	TimestampTz since;			/* when the first of these was; 0: none yet */
-	int			left;			/* so many more may be for now */
-	Oid			relid;			/* of the last one */
-	Oid			end;			/* of the last one of the round; invalid: not
-								 * yet known */
-} IdemPurgeTold;
 
 /* How far the stores of a database have been purged, from one pass to the next. */
 typedef struct IdemPurgeStores

@@ -40,6 +40,7 @@
 #include "base/table_shape.h"
 #include "purge/purge_delete.h"
 #include "purge/purge_stores.h"
+#include "purge/purge_told.h"
 #include "run/simple_dml.h"
 #include "run/spi.h"
 #include "run/subtransaction.h"
@@ -51,13 +52,6 @@
 
 /* So long a pass deletes of a table before it goes on to the others. */
 #define TURN_US		(10 * USECS_PER_SEC)
-
-/*
- * So many tables that cannot be purged are told of, and no more for so long: anybody may
- * have some, and the log is not for them to fill.
- */
-#define MAX_TOLD	10
-#define TOLD_US		(600 * USECS_PER_SEC)
 
 /* A table to be purged: one of a store, or a shard of one. */
 typedef struct Part
@@ -256,48 +250,6 @@ purge_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bound
 	return rows.finished || (rows.deleted == 0 && rows.from <= from);
 }
 
-/*
- * Tells of a table that could not be purged, if it is its turn.  The error is not sent as
- * what it was: a client takes that for the end of its statement.
- */
-static void
-report(IdemPurgeTold *told, Oid relid, const ErrorData *error)
-{
-	const char *schema;
-	const char *name;
-
-	if (told->left == 0 || relid <= told->relid || relid > told->end)
-		return;
-	schema = get_namespace_name(get_rel_namespace(relid));
-	name = get_rel_name(relid);
-	if (schema == NULL || name == NULL)
-		return;					/* it has been dropped */
-	told->left--;
-	told->relid = relid;
-	if (told->since == 0)
-		told->since = GetCurrentTimestamp();
-	ereport(WARNING,
-			(errcode(error->sqlerrcode),
-			 errmsg("table \"%s\" of store \"%s\" could not be purged", name, schema),
-			 errdetail_internal("%s", error->message)));
-}
-
-/*
- * Has more tables be told of, if it is time.  They take turns, in the order of their
- * OIDs: else the first ones would be the only ones.  A round is over those that there
- * are when it begins: else who goes on making new ones would keep it from its end.
- */
-static void
-begin_telling(IdemPurgeTold *told, TimestampTz now)
-{
-	if (told->since != 0 && told->since <= now && now < told->since + TOLD_US)
-		return;
-	if (told->left > 0)
-		told->relid = told->end = InvalidOid;
-	told->left = MAX_TOLD;
-	told->since = 0;
-}
-
 /* A turn of a table, and what came of it. */
 typedef struct Turn
 {
@@ -350,7 +302,7 @@ try_part(const Part *part, IdemPurgeStores *pass, const IdemPurgeBounds *bounds,
 		ReThrowError(error);
 	idem_stats_counter_hit(IDEM_COUNT_PURGE_ERRORS);
 	*pass = before;
-	report(&pass->told, part->relid, error);
+	idem_purge_told_report(&pass->told, part->relid, error);
 	FreeErrorData(error);
 	return true;
 }
@@ -380,7 +332,7 @@ idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
 	{
 		pass->last = pass->reached = pass->alone = InvalidOid;
 		pass->rest = false;
-		begin_telling(&pass->told, now);
+		idem_purge_told_begin(&pass->told, now);
 	}
 	return !pass->cycle.arrived;
 }
@@ -421,8 +373,8 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 	add_tables(&parts, IDEM_TABLE_KEY);
 	add_tables(&parts, IDEM_TABLE_MESSAGE);
 	list_sort(parts, compare_parts);
-	if (parts != NIL && !OidIsValid(pass->told.end))
-		pass->told.end = ((const Part *) llast(parts))->relid;
+	if (parts != NIL)
+		idem_purge_told_bound(&pass->told, ((const Part *) llast(parts))->relid);
 	foreach(lc, parts)
 	{
 		const Part *part = lfirst(lc);
