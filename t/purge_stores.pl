@@ -123,6 +123,18 @@ my $rest = $node->safe_psql('postgres', 'SELECT count(*) FROM two.idem_key');
 cmp_ok($rest, '>', 0, 'which it is not');
 ok($node->poll_query_until('postgres', "SELECT count(*) < $rest FROM two.idem_key"), 'but is again');
 
+# Nor are those that are made while the others have their turns: the next cycle is theirs.
+$node->safe_psql('postgres', "TRUNCATE two.idem_key; SELECT idem_store_create('later')");
+add_keys('later', 'k', 10000, 'NULL', '1 hour');
+ok($node->poll_query_until('postgres', 'SELECT count(*) < 10000 FROM later.idem_key'), 'the last of the stores has its turn');
+$node->safe_psql('postgres', "SELECT idem_store_create('latest')");
+add_keys('latest', 'k', 10000, 'NULL', '1 hour');
+add_keys('five', 'k', 1, 'NULL', '1 hour');
+is_left('five', '', 'the first are before one that is made meanwhile');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM latest.idem_key'), '10000', 'which waits for them');
+ok($node->poll_query_until('postgres', 'SELECT count(*) < 10000 FROM latest.idem_key'), 'and is purged then');
+$node->safe_psql('postgres', 'TRUNCATE later.idem_key, latest.idem_key');
+
 # Nor the tables of the extension, however much there is in them.
 run_worker('off');
 $node->safe_psql('postgres', q{

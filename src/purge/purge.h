@@ -33,6 +33,8 @@ typedef struct IdemPurgeStores
 	Oid			reached;		/* table that it has reached, */
 	TimestampTz since;			/* then, or has passed what stays of it */
 	bool		rest;			/* has it left a table before the end? */
+	Oid			end;			/* last table that there was when the cycle
+								 * began; invalid: not yet known */
 	Oid			alone;			/* table that a batch has failed at, but did
 								 * not begin with */
 	IdemPurgeTold told;

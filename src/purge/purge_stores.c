@@ -330,7 +330,7 @@ idem_purge_stores_begin(IdemPurgeStores *pass, TimestampTz now)
 {
 	if (idem_purge_begin_cycle(&pass->cycle, now))
 	{
-		pass->last = pass->reached = pass->alone = InvalidOid;
+		pass->last = pass->reached = pass->alone = pass->end = InvalidOid;
 		pass->rest = false;
 		idem_purge_told_begin(&pass->told, now);
 	}
@@ -360,7 +360,8 @@ idem_purge_stores_pass_over(IdemPurgeStores *pass, const IdemPurgeStores *failed
 
 /*
  * Purges stores, in the current transaction, from where the pass has come to; whether
- * it has come to the end.
+ * it has come to the end.  That is the last table that there was when it began: else
+ * who goes on making new ones, with enough in each, would keep it from the others.
  */
 bool
 idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
@@ -374,7 +375,13 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 	add_tables(&parts, IDEM_TABLE_MESSAGE);
 	list_sort(parts, compare_parts);
 	if (parts != NIL)
-		idem_purge_told_bound(&pass->told, ((const Part *) llast(parts))->relid);
+	{
+		Oid			last = ((const Part *) llast(parts))->relid;
+
+		idem_purge_told_bound(&pass->told, last);
+		if (!OidIsValid(pass->end))
+			pass->end = last;
+	}
 	foreach(lc, parts)
 	{
 		const Part *part = lfirst(lc);
@@ -382,6 +389,8 @@ idem_purge_stores(IdemPurgeStores *pass, const IdemPurgeBounds *bounds)
 
 		if (part->relid <= pass->last)
 			continue;
+		if (part->relid > pass->end)
+			break;
 		if (left <= 0 || tables == MAX_TABLES ||
 			(tables > 0 && part->relid == pass->alone))
 			return false;
