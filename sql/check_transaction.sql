@@ -161,6 +161,49 @@ SELECT idempotent, differences FROM idem_check('SELECT insert_once(1)');
 SELECT idempotent FROM idem_check('INSERT INTO outer_row VALUES (1)');
 SELECT idempotent FROM idem_check('SELECT insert_once(2)');
 SELECT idempotent FROM idem_check('SELECT insert_once(3)');
+-- To a depth of ten.
+CREATE TABLE link (chain int, n int);
+CREATE FUNCTION shorten() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	SET CONSTRAINTS ALL DEFERRED;
+	IF new.n > 1 THEN
+		INSERT INTO link VALUES (new.chain, new.n - 1);
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON link DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION shorten();
+CREATE FUNCTION link_once(number int, length int) RETURNS void
+BEGIN ATOMIC
+	INSERT INTO link SELECT number, length WHERE NOT EXISTS (SELECT FROM link WHERE chain = number);
+END;
+SELECT idempotent, differences FROM idem_check('SELECT link_once(1, 10)');
+SELECT idempotent, jsonb_array_length(differences) AS differences FROM idem_check('INSERT INTO link VALUES (1, 10)');
+SELECT idem_check('SELECT link_once(1, 11)');
+SELECT idem_check('INSERT INTO link SELECT 1, 1 + 10 * count(*) FROM link');
+-- What is to be done at the end of a statement that a check is part of is not the command's,
+-- nor what is being done by a trigger that checks.
+WITH w AS (INSERT INTO link VALUES (2, 2), (3, 2) RETURNING chain)
+	SELECT chain, idempotent FROM w, idem_check('SELECT link_once(4, 9)');
+SELECT * FROM link ORDER BY chain, n;
+CREATE TABLE coop (id int PRIMARY KEY);
+INSERT INTO coop VALUES (1);
+CREATE TABLE chick (coop int REFERENCES coop);
+CREATE FUNCTION make_deferrable() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	ALTER TABLE chick ALTER CONSTRAINT chick_coop_fkey DEFERRABLE;
+END $$;
+WITH d AS (DELETE FROM coop RETURNING id)
+	SELECT id, idempotent FROM d, idem_check('SELECT make_deferrable()');
+CREATE FUNCTION check_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO done SELECT 1000 + count(*) FROM idem_check('SELECT insert_once(5)') WHERE idempotent;
+	RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER check_it AFTER INSERT ON link DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW WHEN (new.chain = 6 AND new.n = 1) EXECUTE FUNCTION check_it();
+INSERT INTO link VALUES (6, 2);
+TABLE done;
 
 -- Nothing stays but what no transaction undoes: sequences.
 BEGIN;

@@ -43,6 +43,9 @@ typedef struct Check
 {
 	const char *command;
 	Jsonb	   *params;
+	List	   *put_off;		/* tables of which something was put off
+								 * before, and stays so */
+	bool		unended;		/* has a run put off what does not end? */
 	Datum		first;			/* what the runs answered, as jsonb */
 	Datum		second;
 	bool		failed;			/* did the second run raise an error? */
@@ -103,14 +106,15 @@ close_cursors(ArrayType *former)
 
 /* Runs the command, and what it puts off, and returns its answer. */
 static Datum
-run(const Check *check)
+run(Check *check)
 {
 	ArrayType  *cursors = open_cursors();
 	int			settings = NewGUCNestLevel();
 	Datum		answer;
 
 	answer = idem_command_run(check->command, check->params, false);
-	idem_constraint_modes_fire();
+	if (list_difference_oid(idem_constraint_modes_fire(), check->put_off) != NIL)
+		check->unended = true;
 	AtEOXact_GUC(false, settings);
 	close_cursors(cursors);
 	return answer;
@@ -180,7 +184,7 @@ run_twice(void *arg)
 	 * one is rolled back, unless this one has set it, too
 	 * (AfterTriggerEndSubXact).
 	 */
-	idem_constraint_modes_fire();
+	check->put_off = idem_constraint_modes_fire();
 	idem_constraint_modes_reset();
 	check->first = run(check);
 	run_again(check);
@@ -258,7 +262,8 @@ same_answer(Datum first, Datum second)
  * Runs command with params as $1, $2, ... twice, and tells what the second run
  * changed.  idempotent is null where nothing is seen to differ, but not all
  * could be looked at.  Errors: those of idem_command_run in the first run, and
- * in the second if it is about the circumstances.
+ * in the second if it is about the circumstances; 54001 where what is put off to
+ * the end of a run does not come to its end.
  */
 Datum
 idem_check(PG_FUNCTION_ARGS)
@@ -281,6 +286,13 @@ idem_check(PG_FUNCTION_ARGS)
 	error = idem_subtransaction_try(run_twice, &check);
 	if (error != NULL)
 		ReThrowError(error);
+	if (check.unended)
+		ereport(ERROR,
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("deferred triggers put off more than can be checked"),
+				 errdetail("Each of %d rounds of them has deferred others.",
+						   IDEM_CONSTRAINT_ROUNDS),
+				 errhint("Check statements that do what the triggers do.")));
 
 	values[0] = BoolGetDatum(!check.failed && check.differences.differing == 0);
 	nulls[0] = DatumGetBool(values[0]) && check.differences.unseen;

@@ -13,8 +13,11 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -27,9 +30,6 @@
 
 /* So often the constraints are looked for where others go on renaming some. */
 #define MAX_LOOKS	3
-
-/* So often a trigger may put off others until what is put off has been done. */
-#define MAX_ROUNDS	10
 
 /* A constraint that can be deferred. */
 typedef struct Deferrable
@@ -235,13 +235,58 @@ idem_constraint_modes_reset(void)
 	}
 }
 
+/* Has this transaction written to a table? */
+static bool
+is_written(Oid relid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	return IDEM_LOCK_HELD(&tag, RowExclusiveLock);
+}
+
+/*
+ * The tables with triggers or constraints that are put off.  Be they deferrable or not:
+ * what a statement that has not ended has put off of others could become so.
+ */
+static List *
+pending_tables(void)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	List	   *written = NIL;
+	List	   *pending = NIL;
+	HeapTuple	tuple;
+	ListCell   *lc;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Oid			relid = ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid;
+
+		if (is_written(relid))
+			written = list_append_unique_oid(written, relid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	/* looks at all that is put off, so once a table, not a trigger */
+	foreach(lc, written)
+	{
+		if (AfterTriggerPendingOnRel(lfirst_oid(lc)))
+			pending = lappend_oid(pending, lfirst_oid(lc));
+	}
+	return pending;
+}
+
 /*
  * Does what has been put off to the end of the transaction.  A trigger may put off
- * others in turn, which a commit does, too; the server does not say if there are any.
+ * others in turn, which a commit does, too, but not without end here.  Returns the
+ * tables of which more is put off by then.  They may be so, too, because of a statement
+ * that has not ended, or of a trigger that is at work, which this one is part of.
  */
-void
+List *
 idem_constraint_modes_fire(void)
 {
-	for (int i = 0; i < MAX_ROUNDS; i++)
+	for (int i = 0; i < IDEM_CONSTRAINT_ROUNDS; i++)
 		idem_spi_command("SET CONSTRAINTS ALL IMMEDIATE");
+	return pending_tables();
 }
