@@ -352,8 +352,9 @@ idem_purge_stores_pass_over(IdemPurgeStores *pass, const IdemPurgeStores *failed
 		pass->last = failed->reached;
 	else
 		pass->alone = failed->reached;
-	/* what has been told of is in the log */
+	/* what has been told of is in the log; a new cycle has its end */
 	pass->told = failed->told;
+	pass->end = failed->end;
 	idem_purge_note_cost(&pass->cycle, began, 0);
 	return true;
 }
