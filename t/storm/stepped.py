@@ -627,13 +627,20 @@ class Run:
             pass
         return view.touched, None
 
+    def meets_left(self, session):
+        """May a call wait for a subtransaction that has ended within another, to the end of the whole?"""
+        return session.pending.what in calls.CALLS and any(
+            set(self.touched(session)[0]) & t.left for t in self.store.open if t is not session.transaction)
+
     def judge_either_way(self, session, step, answer):
         """A call that waits for a table, since upkeep does, may not have its key's lock yet:
-        the first of a session in a store opens all tables of that, and then locks its key."""
+        the first of a session in a store opens all tables of that, and then locks its key.
+        Nor has one that waits for what was rolled back the locks of what comes after it."""
         try:
             self.judge_call(session, step, answer)
         except Violation:
-            if not any(s.pending is not None and s.pending.what == "upkeep" for s in self.sessions):
+            if not any(s.pending.what == "upkeep" or (s is not session and self.meets_left(s))
+                       for s in self.sessions if s.pending is not None):
                 raise
             self.keyless = True
             try:
@@ -825,8 +832,7 @@ class Run:
             # one that has waited for an old version goes on to the newer ones, whatever its snapshot
             if touched and self.view(session).holders(touched[-1]):
                 continue
-            # and for a subtransaction that has ended within another, to the end of the whole
-            if any(set(touched) & t.left for t in self.store.open if t is not session.transaction):
+            if self.meets_left(session):
                 continue
             if not any(set(touched) & set(items[s][0]) for s in items if s is not session):
                 raise Violation(f"{session.pending}\n  waits, although nobody is at {touched}")
