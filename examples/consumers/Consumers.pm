@@ -209,9 +209,10 @@ sub look_after
 		while (listen_to($consumer)) { }
 		delete $running{ $consumer->{pid} };
 		$count{
-			  $consumer->{struck} ? 'killed at any moment'
+			# which it has been, even if it was struck while it ended
+			  $consumer->{fenced} ? 'fenced'
+			: $consumer->{struck} ? 'killed at any moment'
 			: $status == 9        ? 'killed before acknowledging'
-			: $consumer->{fenced} ? 'fenced'
 			: 'failed'
 		}++;
 		die 'consumers fail, see the log' if ($count{failed} // 0) > 5;
